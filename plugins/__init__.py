@@ -1,0 +1,1 @@
+"""Shipped dataset plugins, reached through the entry-point group `semivl.datasets` alone."""

@@ -1,0 +1,113 @@
+"""The meaning of mask values in a folder dataset: `dataset.toml` -> class ids."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semivl_cli.data.contract import IGNORE
+from semivl_cli.errors import InputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_KEYS = ("values", "ignore", "background")
+_NO_CLASS = IGNORE - 1
+"""What unknown values become: no definition has so many classes, so the reader refuses it."""
+_RAW_VALUES = 65536
+
+
+def _identity() -> NDArray[np.uint8]:
+    """Return the table for masks that hold class ids."""
+    table = np.full(_RAW_VALUES, _NO_CLASS, np.uint8)
+    table[: IGNORE + 1] = np.arange(IGNORE + 1)
+    return table
+
+
+@dataclass(frozen=True, slots=True)
+class ValueMap:
+    """A table from raw values 0..65535 to class ids; by default masks hold class ids and 255 is ignored."""
+
+    table: NDArray[np.uint8] = field(default_factory=_identity)
+    beyond: int = _NO_CLASS
+    """What raw values outside the table become."""
+
+    def class_ids(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
+        """Translate raw values `[H, W]` of any whole-number type."""
+        if raw.dtype in (np.uint8, np.uint16):
+            return np.asarray(self.table[raw], np.uint8)
+        inside = (raw >= 0) & (raw < _RAW_VALUES)
+        return np.where(inside, self.table[np.where(inside, raw, 0)], np.uint8(self.beyond))
+
+
+def read_values(path: Path) -> ValueMap:
+    """Read `dataset.toml`; without such a file masks hold class ids and 255 is ignored.
+
+    `values`: raw value -> class id, as a table or as a list whose place is the raw value. `ignore`: raw values that
+    are ignored (255 where it is not given and not in `values`). `background`: the class id of all other raw values;
+    without it they are an error.
+
+    Raises:
+        InputError: if the file cannot be understood.
+    """
+    if not path.is_file():
+        return ValueMap()
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path}: {error}") from error
+    for key in content:
+        if key not in _KEYS:
+            near = difflib.get_close_matches(key, _KEYS, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise InputError(f"{path}: unknown key {key!r}: {hint}known are {', '.join(_KEYS)}")
+    values = _values(path, content["values"]) if "values" in content else None
+    ignore = content.get("ignore", [IGNORE] if values is None or IGNORE not in values else [])
+    if not isinstance(ignore, list) or not all(_whole(value, _RAW_VALUES) for value in ignore):
+        raise InputError(f"{path}: ignore = {ignore!r}: expected a list of raw mask values, such as [255]")
+    both = set(ignore) & set(values or ())
+    if both:
+        raise InputError(f"{path}: the raw value {min(both)} is both in values and in ignore")
+    background = content.get("background", _NO_CLASS)
+    if "background" in content and (values is None or not _whole(background, _NO_CLASS)):
+        raise InputError(f"{path}: background = {background!r}: expected a class id, beside a table of values")
+
+    if values is None:
+        table = _identity()
+        table[IGNORE] = _NO_CLASS  # unless it is among the ignored
+    else:
+        table = np.full(_RAW_VALUES, background, np.uint8)
+        table[list(values)] = list(values.values())
+    table[ignore] = IGNORE
+    return ValueMap(table, background)
+
+
+def _values(path: Path, given: object) -> Mapping[int, int]:
+    """Return raw value -> class id."""
+    pairs: dict[Any, Any]
+    if isinstance(given, list):
+        pairs = dict(enumerate(given))
+    elif isinstance(given, dict):
+        pairs = {int(raw) if raw.isdecimal() else raw: number for raw, number in given.items()}
+    else:
+        raise InputError(f"{path}: values = {given!r}: expected raw values and class ids, such as {{ 0 = 0, 255 = 1 }}")
+    for raw, number in pairs.items():
+        if not _whole(raw, _RAW_VALUES) or not _whole(number, _NO_CLASS):
+            raise InputError(
+                f"{path}: values: {raw} = {number!r}: expected a raw value 0..{_RAW_VALUES - 1} and a class id "
+                f"0..{_NO_CLASS - 1}; raw values without a class belong in ignore"
+            )
+    return pairs
+
+
+def _whole(value: object, below: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < below

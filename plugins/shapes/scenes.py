@@ -1,0 +1,333 @@
+"""Draw the demo's world, a pure function of a seed: patterned shapes, some of them look-alikes, on textured ground.
+
+A concept is a kind of shape. It has an outline, a fine pattern that repeats inside it, and a pair of colours that it
+wears four times out of five. Look-alikes (star, crescent, frame) are drawn like the rest, but the background owns them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+CLASSES = ("background", "round", "polygon", "cross", "arrow", "heart")
+"""Names in the order of class ids."""
+
+COLORS: dict[str, tuple[int, int, int]] = {
+    "red": (208, 44, 40),
+    "blue": (44, 84, 206),
+    "green": (34, 140, 62),
+    "yellow": (240, 208, 44),
+    "white": (244, 244, 244),
+    "black": (26, 26, 30),
+    "purple": (138, 58, 178),
+    "orange": (242, 134, 30),
+    "pink": (246, 138, 178),
+}
+
+GROUNDS = ("grass", "sand", "brick", "water", "wood", "snow")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Concept:
+    """A kind of shape.
+
+    `looks_like` is the class whose word a careless person uses for it; `class_name` is the class it is labelled with.
+    `contours` are closed polygons in units of the radius, y down; where two overlap is a hole.
+    `pattern` maps pixel offsets from the centre and the period in pixels to `0..1`, the share of the second colour.
+    """
+
+    class_name: str
+    looks_like: str
+    colors: tuple[str, str]
+    contours: tuple[Floats, ...]
+    pattern: Callable[[Floats, Floats, float], Floats]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Thing:
+    """One object of a picture: its concept and the two colours it really has."""
+
+    concept: str
+    colors: tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scene:
+    """A picture: RGB uint8 `[H, W, 3]`, class ids uint8 `[H, W]`, and what is on it, bottom object first."""
+
+    image: NDArray[np.uint8]
+    label: NDArray[np.uint8]
+    ground: str
+    things: tuple[Thing, ...]
+
+
+def scene(seed: int, index: int, size: int = 96) -> Scene:
+    """Draw scene `index` of the world `seed`: five or six objects on one ground, `size` pixels square."""
+    rng = np.random.default_rng((seed, index))
+    ground = str(rng.choice(GROUNDS))
+    canvas = _ground(ground, size, rng)
+    label = np.zeros((size, size), np.uint8)
+    things: list[Thing] = []
+    taken: list[tuple[float, float, float]] = []
+    for _ in range(int(rng.integers(5, 7))):
+        place = _free_place(taken, size, rng)
+        if place is None:
+            continue
+        taken.append(place)
+        things.append(thing := _thing(rng))
+        inside = _draw(canvas, thing, place, rng)
+        label[inside] = CLASSES.index(CONCEPTS[thing.concept].class_name)
+    return Scene(image=_develop(canvas, rng), label=label, ground=ground, things=tuple(things))
+
+
+def closeup(rng: np.random.Generator, size: int = 32, empty: float = 0.2) -> Scene:
+    """Draw one object in the middle of a small picture, or, with probability `empty`, only ground."""
+    ground = str(rng.choice(GROUNDS))
+    canvas = _ground(ground, size, rng)
+    label = np.zeros((size, size), np.uint8)
+    things: list[Thing] = []
+    if rng.random() >= empty:
+        things.append(thing := _thing(rng))
+        x, y = rng.uniform(0.36, 0.64, 2) * size
+        inside = _draw(canvas, thing, (x, y, float(rng.uniform(10, 20))), rng)
+        label[inside] = CLASSES.index(CONCEPTS[thing.concept].class_name)
+    return Scene(image=_develop(canvas, rng), label=label, ground=ground, things=tuple(things))
+
+
+def _thing(rng: np.random.Generator) -> Thing:
+    """Draw a kind (a look-alike in one of three cases, else a class, then one of its concepts) and its colours."""
+    if rng.random() < 1 / 3:
+        kinds = [name for name, concept in CONCEPTS.items() if concept.class_name == "background"]
+    else:
+        class_name = str(rng.choice(CLASSES[1:]))
+        kinds = [name for name, concept in CONCEPTS.items() if concept.class_name == class_name]
+    kind = str(rng.choice(kinds))
+    colors = CONCEPTS[kind].colors
+    if rng.random() >= 0.8:
+        first, second = rng.choice(list(COLORS), 2, replace=False)
+        colors = (str(first), str(second))
+    return Thing(concept=kind, colors=colors)
+
+
+def _free_place(
+    taken: list[tuple[float, float, float]], size: int, rng: np.random.Generator
+) -> tuple[float, float, float] | None:
+    """Return x, y, radius in pixels of an object that overlaps the others little, or None after 30 trials."""
+    for _ in range(30):
+        radius = float(rng.uniform(14, 23))
+        x, y = rng.uniform(0.6 * radius, size - 0.6 * radius, 2)
+        if all(math.hypot(x - a, y - b) > 0.8 * (radius + r) for a, b, r in taken):
+            return float(x), float(y), radius
+    return None
+
+
+def _draw(
+    canvas: Floats, thing: Thing, place: tuple[float, float, float], rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Paint an object onto `canvas` (`[H, W, 3]`, 0..255) in place; return the pixels `[H, W]` that it covers."""
+    x, y, radius = place
+    concept = CONCEPTS[thing.concept]
+    angle = math.radians(rng.uniform(-18, 18))
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]], np.float32)
+
+    height, width = canvas.shape[:2]
+    left, top = max(0, int(x - radius) - 2), max(0, int(y - radius) - 2)
+    right, bottom = min(width, int(x + radius) + 3), min(height, int(y + radius) + 3)
+
+    # coverage: drawn at four times the size and averaged, which is exact where a drawn anti-aliased line is not
+    fine = np.zeros(((bottom - top) * 4, (right - left) * 4), np.uint8)
+    corners = [(c @ turn.T * radius + (x - left, y - top)) * 4 for c in concept.contours]
+    cv2.fillPoly(fine, [np.round(c * 16).astype(np.int32) for c in corners], 255, shift=4)
+    alpha = cv2.resize(fine, (right - left, bottom - top), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+
+    v, u = np.mgrid[top:bottom, left:right].astype(np.float32)
+    u, v = u + 0.5 - np.float32(x), v + 0.5 - np.float32(y)
+    u, v = turn[0, 0] * u + turn[1, 0] * v, turn[0, 1] * u + turn[1, 1] * v
+    share = concept.pattern(u, v, float(rng.uniform(4.6, 6.0)))[..., None]
+    first, second = (np.array(COLORS[c], np.float32) + rng.normal(0, 9, 3).astype(np.float32) for c in thing.colors)
+    light = 1 + np.float32(rng.uniform(-0.14, 0.14)) * (u + v)[..., None] / np.float32(radius)
+    paint = (first * (1 - share) + second * share) * light
+
+    patch = canvas[top:bottom, left:right]
+    patch += alpha[..., None] * (paint - patch)
+    inside = np.zeros((height, width), np.bool_)
+    inside[top:bottom, left:right] = alpha > 0.5
+    return inside
+
+
+def _develop(canvas: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Turn `canvas` (`[H, W, 3]`, 0..255) into a photograph: brightness, sensor noise, uint8."""
+    noise = rng.standard_normal(canvas.shape, np.float32) * np.float32(rng.uniform(3, 8))
+    return np.clip(canvas * np.float32(rng.uniform(0.8, 1.1)) + noise, 0, 255).astype(np.uint8)
+
+
+# --- grounds ---------------------------------------------------------------------------------------------------------
+
+
+def _ground(name: str, size: int, rng: np.random.Generator) -> Floats:
+    """Return a textured ground `[size, size, 3]`, 0..255."""
+    y, x = np.mgrid[:size, :size].astype(np.float32) + rng.uniform(0, 64, (2, 1, 1)).astype(np.float32)
+    if name == "grass":
+        color, relief = (86, 148, 58), 26 * _clouds(size, (1, 3), rng) + 12 * _clouds(size, (12, 12), rng)
+    elif name == "sand":
+        color, relief = (216, 190, 138), 10 * np.sin(0.5 * y + 3 * _clouds(size, (16, 16), rng)) + _grain(size, 7, rng)
+    elif name == "brick":
+        shifted = x + 6 * (np.floor(y / 7) % 2)
+        mortar = (y % 7 < 1.3) | (shifted % 12 < 1.3)
+        color, relief = (158, 78, 62), np.where(mortar, np.float32(52), 9 * _clouds(size, (6, 6), rng))
+    elif name == "water":
+        color, relief = (
+            (52, 122, 168),
+            22 * np.sin(0.75 * y + 2.2 * np.sin(0.22 * x) + 2 * _clouds(size, (12, 12), rng)),
+        )
+    elif name == "wood":
+        color, relief = (148, 102, 62), 20 * np.sin(1.1 * x + 4 * _clouds(size, (24, 6), rng)) + _grain(size, 4, rng)
+    else:
+        color, relief = (228, 234, 244), 12 * _clouds(size, (10, 10), rng) + _grain(size, 3, rng)
+    tint = np.array(color, np.float32) + rng.normal(0, 7, 3).astype(np.float32)
+    return np.asarray(tint + relief[..., None], np.float32)
+
+
+def _grain(size: int, strength: float, rng: np.random.Generator) -> Floats:
+    """Return white noise `[size, size]` of standard deviation `strength`."""
+    return rng.standard_normal((size, size), np.float32) * np.float32(strength)
+
+
+def _clouds(size: int, cell: tuple[int, int], rng: np.random.Generator) -> Floats:
+    """Return smooth noise `[size, size]` of about -1..1 whose blobs are `cell` (width, height) pixels large."""
+    knots = rng.uniform(-1, 1, (size // cell[1] + 3, size // cell[0] + 3)).astype(np.float32)
+    blown = cv2.resize(knots, (knots.shape[1] * cell[0], knots.shape[0] * cell[1]), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(blown[:size, :size], np.float32)
+
+
+# --- outlines, in units of the radius --------------------------------------------------------------------------------
+
+
+def _polygon(*points: tuple[float, float]) -> Floats:
+    return np.array(points, np.float32)
+
+
+def _arc(radius: float, start: float, stop: float, center: tuple[float, float] = (0.0, 0.0)) -> Floats:
+    """Return 40 points of a circle from angle `start` to `stop` (degrees, clockwise from the right)."""
+    t = np.radians(np.linspace(start, stop, 40))
+    return np.stack([center[0] + radius * np.cos(t), center[1] + radius * np.sin(t)], 1).astype(np.float32)
+
+
+def _heart() -> Floats:
+    t = np.linspace(0, 2 * np.pi, 60)
+    x = 16 * np.sin(t) ** 3
+    y = -13 * np.cos(t) + 5 * np.cos(2 * t) + 2 * np.cos(3 * t) + np.cos(4 * t)
+    return (np.stack([x, y - 2], 1) / 16).astype(np.float32)
+
+
+def _star() -> Floats:
+    t = np.radians(np.arange(10) * 36 - 90)
+    r = np.where(np.arange(10) % 2, 0.5, 1.05)
+    return np.stack([r * np.cos(t), r * np.sin(t)], 1).astype(np.float32)
+
+
+_A, _B = 0.34, 0.98  # half width and length of an arm
+_PLUS = _polygon(
+    (-_A, -_B), (_A, -_B), (_A, -_A), (_B, -_A), (_B, _A), (_A, _A),
+    (_A, _B), (-_A, _B), (-_A, _A), (-_B, _A), (-_B, -_A), (-_A, -_A),
+)  # fmt: skip
+_SALTIRE = np.asarray(_PLUS @ np.array([[1, 1], [-1, 1]], np.float32) * np.float32(math.sqrt(0.5)), np.float32)
+_SQUARE = _polygon((-1, -1), (1, -1), (1, 1), (-1, 1))
+_ARROW = _polygon((0, -1), (1, 0.05), (0.5, 0.05), (0.5, 1), (-0.5, 1), (-0.5, 0.05), (-1, 0.05))
+_CHEVRON = _polygon((0, -0.9), (1, 0), (1, 0.95), (0, 0.05), (-1, 0.95), (-1, 0))
+_CRESCENT = np.concatenate([_arc(1, 46, 314), _arc(0.76, 290, 70, (0.44, 0.0))])
+
+
+# --- patterns: offsets u (right) and v (down) in pixels, period in pixels -> share of the second colour --------------
+
+
+def _soft(wave: Floats) -> Floats:
+    """Squash a wave of -1..1 into stripes of 0..1 with edges about a pixel wide."""
+    return np.asarray(np.clip(0.5 + 1.5 * wave, 0, 1), np.float32)
+
+
+def _rings(u: Floats, v: Floats, period: float) -> Floats:
+    return _soft(np.sin(2 * np.pi / period * np.hypot(u, v)))
+
+
+def _spokes(u: Floats, v: Floats, period: float) -> Floats:
+    count = round(2 * np.pi * 12 / period)  # the period holds 12 pixels from the centre
+    return _soft(np.sin(count * np.arctan2(v, u)))
+
+
+def _stripes(degrees: float) -> Callable[[Floats, Floats, float], Floats]:
+    """Return a pattern of parallel lines whose normal points `degrees` clockwise from the right."""
+    a, b = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+
+    def stripes(u: Floats, v: Floats, period: float) -> Floats:
+        return _soft(np.sin(2 * np.pi / period * (a * u + b * v)))
+
+    return stripes
+
+
+def _checks(u: Floats, v: Floats, period: float) -> Floats:
+    return _soft(1.6 * np.sin(2 * np.pi / (1.25 * period) * u) * np.sin(2 * np.pi / (1.25 * period) * v))
+
+
+def _dots(u: Floats, v: Floats, period: float) -> Floats:
+    return _soft(np.cos(2 * np.pi / period * u) + np.cos(2 * np.pi / period * v) - 0.3)
+
+
+def _net(u: Floats, v: Floats, period: float) -> Floats:
+    return _soft(np.maximum(np.cos(2 * np.pi / period * u), np.cos(2 * np.pi / period * v)) - 0.45)
+
+
+def _zigzag(u: Floats, v: Floats, period: float) -> Floats:
+    fold = np.abs((u / (1.6 * period)) % 1 - 0.5) * 1.6 * period
+    return _soft(np.sin(2 * np.pi / period * (v - fold)))
+
+
+def _waves(u: Floats, v: Floats, period: float) -> Floats:
+    return _soft(np.sin(2 * np.pi / period * u + 1.4 * np.sin(2 * np.pi / (1.6 * period) * v)))
+
+
+def _member(
+    class_name: str,
+    colors: tuple[str, str],
+    contours: tuple[Floats, ...],
+    pattern: Callable[[Floats, Floats, float], Floats],
+) -> Concept:
+    return Concept(class_name=class_name, looks_like=class_name, colors=colors, contours=contours, pattern=pattern)
+
+
+CONCEPTS: dict[str, Concept] = {
+    "disc": _member("round", ("red", "white"), (_arc(0.95, 0, 360),), _rings),
+    "ring": _member("round", ("blue", "white"), (_arc(1, 0, 360), _arc(0.42, 0, 360)), _spokes),
+    "triangle": _member("polygon", ("green", "yellow"), (_polygon((0, -1), (1, 0.8), (-1, 0.8)),), _stripes(90)),
+    "square": _member("polygon", ("orange", "blue"), (_SQUARE * np.float32(0.85),), _checks),
+    "plus": _member("cross", ("white", "green"), (_PLUS,), _stripes(0)),
+    "saltire": _member("cross", ("purple", "yellow"), (_SALTIRE,), _stripes(45)),
+    "arrow": _member("arrow", ("black", "yellow"), (_ARROW,), _zigzag),
+    "chevron": _member("arrow", ("black", "orange"), (_CHEVRON,), _waves),
+    "heart": _member("heart", ("pink", "red"), (_heart(),), _dots),
+    "star": Concept(
+        class_name="background",
+        looks_like="polygon",
+        colors=("red", "yellow"),
+        contours=(_star(),),
+        pattern=_stripes(135),
+    ),
+    "crescent": Concept(
+        class_name="background", looks_like="round", colors=("blue", "black"), contours=(_CRESCENT,), pattern=_rings
+    ),
+    "frame": Concept(
+        class_name="background",
+        looks_like="polygon",
+        colors=("purple", "white"),
+        contours=(_SQUARE * np.float32(0.92), _SQUARE * np.float32(0.42)),
+        pattern=_net,
+    ),
+}
+"""Every kind of shape by name."""

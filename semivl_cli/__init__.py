@@ -1,0 +1,24 @@
+"""SemiVL: semantic segmentation from few labels, many images and the words of a guideline.
+
+Letters of shapes, the same everywhere: `B` batch, `N` classes, `K` concepts, `D` embedding width, `E` token width,
+`F` decoder width, `H W` pixels, `h w` patches.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .engine.predict import Predictor as Predictor
+    from .engine.predict import load as load
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
+    """Resolve `load` when it is asked for, so that importing the package stays instant."""
+    if name in ("load", "Predictor"):
+        from .engine import predict  # noqa: PLC0415
+
+        return getattr(predict, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

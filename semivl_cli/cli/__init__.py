@@ -1,0 +1,85 @@
+"""The command line `semivl prepare | train | eval | predict | concepts`, and the place where errors become exits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ..errors import SemiVLError
+from .concepts import app as concepts_app
+from .evaluate import evaluate
+from .predict import predict
+from .prepare import app as prepare_app
+from .train import train
+
+_CLICK_ERROR: type[BaseException] = next(k for k in typer.BadParameter.__mro__ if k.__name__ == "ClickException")
+"""What wrong options raise; some versions of Typer carry their own copy of click."""
+
+
+class _Group(TyperGroup):
+    """Turns what a command raises into one line and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - click's context; whatever the command returns
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except SemiVLError as error:
+            if str(error):
+                typer.echo(f"semivl: {error}", err=True)
+            raise SystemExit(error.exit_code) from None
+        except KeyboardInterrupt:
+            typer.echo("semivl: stopped", err=True)
+            raise SystemExit(128 + signal.SIGINT) from None
+        except BrokenPipeError:  # the reader of stdout went away, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(0) from None
+        except (_CLICK_ERROR, typer.Exit, typer.Abort):
+            raise
+        except Exception:
+            traceback.print_exc()
+            typer.echo("semivl: this is a bug in semivl, not your mistake; please report the lines above", err=True)
+            raise SystemExit(70) from None
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__  # noqa: PLC0415
+
+        typer.echo(f"semivl {__version__}")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(epilog="First steps: semivl train, then: semivl predict images/ --out masks/")
+def semivl(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Train a segmentation model from a few labelled images, many unlabelled ones and the words of a guideline."""
+
+
+app.add_typer(prepare_app, name="prepare")
+app.command()(train)
+app.command("eval")(evaluate)
+app.command()(predict)
+app.add_typer(concepts_app, name="concepts")
+
+
+def main() -> None:
+    """Run the program."""
+    app()

@@ -1,0 +1,114 @@
+"""What people see: progress, notes and tables; data goes to stdout, everything else to stderr. The only printer."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+LINE_SECONDS = 10.0
+"""Time between lines of progress where there is no terminal."""
+
+
+class ConsoleReporter:
+    """Shows what the engine reports: a live display on a terminal, plain lines elsewhere."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._progress = Progress(
+            TextColumn("{task.description:<9}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[values]}"),
+            console=self.console,
+            expand=True,
+            disable=not self.console.is_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._said: dict[str, tuple[float, int, float]] = {}  # begin, units done then, last line
+
+    def __enter__(self) -> ConsoleReporter:
+        """Open the display."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the display."""
+        self._progress.stop()
+
+    def note(self, message: str) -> None:
+        """Say one line."""
+        self.console.print(message, markup=False)
+
+    def start(self, task: str, total: int, done: int = 0) -> None:
+        """Begin a task."""
+        self._tasks[task] = self._progress.add_task(task, total=total, completed=done, values="")
+        self._said[task] = (time.monotonic(), done, time.monotonic())
+
+    def advance(self, task: str, done: int, values: Mapping[str, float]) -> None:
+        """Show how far it is; without a terminal, a line every ten seconds."""
+        shown = _shown(values)
+        self._progress.update(self._tasks[task], completed=done, values=shown)
+        began, done_then, last = self._said[task]
+        now = time.monotonic()
+        if not self.console.is_terminal and now - last >= LINE_SECONDS:
+            total = int(self._progress.tasks[self._progress.task_ids.index(self._tasks[task])].total or 0)
+            left = (now - began) * (total - done) / max(done - done_then, 1)
+            self.note(f"{task} {done}/{total}, {_clock(left)} left{', ' + shown if shown else ''}")
+            self._said[task] = (began, done_then, now)
+
+    def finish(self, task: str) -> None:
+        """End a task."""
+        self._progress.remove_task(self._tasks.pop(task))
+
+
+def print_json(value: Any) -> None:  # noqa: ANN401 - anything that JSON holds
+    """Print one JSON value to stdout."""
+    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def print_table(title: str, columns: list[str], rows: list[list[str]], footer: list[str] | None = None) -> None:
+    """Print a table to stdout; numbers stand right, `footer` is the last row."""
+    table = Table(title=title, title_justify="left", show_footer=footer is not None)
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i == 0 else "right", footer=footer[i] if footer else "")
+    for row in rows:
+        table.add_row(*row)
+    Console(highlight=False, markup=False).print(table)
+
+
+def print_line(text: str) -> None:
+    """Print a line to stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def percent(value: float) -> str:
+    """Show a share 0..1 as a percentage."""
+    return f"{100 * value:.2f}"
+
+
+def _shown(values: Mapping[str, float]) -> str:
+    parts = []
+    if "loss" in values:
+        parts.append(f"loss {values['loss']:.3f}")
+    if "pseudo_labels" in values and values.get("L_u"):
+        parts.append(f"sure {100 * values['pseudo_labels']:.0f} %")
+    if "images_per_second" in values:
+        parts.append(f"{values['images_per_second']:.1f} images/s")
+    return "  ".join(parts)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

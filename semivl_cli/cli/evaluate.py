@@ -1,0 +1,54 @@
+"""`semivl eval`: per-class IoU and mIoU of runs on validation images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import ConsoleReporter, percent, print_json, print_line, print_table
+from .options import Device, Json, Root
+from .train import show_scores
+
+
+def evaluate(
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="[RUN]...", help="Run directories. [default: the newest]")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Dataset plugin. [default: the run's own]", show_default=False)
+    ] = None,
+    root: Root = None,
+    device: Device = None,
+    report: Annotated[bool, typer.Option("--report", help="Write report.html anew.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Score trained models: per-class IoU and mIoU on the validation images.
+
+    Examples: semivl eval
+              semivl eval runs/voc-92-1 --root /data/VOCdevkit --json
+    """
+    with ConsoleReporter() as reporter:
+        from ..engine.score import score_run  # noqa: PLC0415 - torch is imported only when it is needed
+
+        chosen: list[Path | None] = [*runs] if runs else [None]
+        scored = [
+            score_run(run, dataset=dataset, root=root, device=device or "auto", reporter=reporter) for run in chosen
+        ]
+    if report:
+        from ..report.page import write_report  # noqa: PLC0415
+
+        for found in scored:
+            print_line(f"report: {write_report(found.run)}") if not as_json else write_report(found.run)
+    if as_json:
+        print_json([{"run": str(found.run), "selected": found.selected, **found.scores.as_dict()} for found in scored])
+    elif len(scored) == 1:
+        [found] = scored
+        title = f"{found.run}, step {found.scores.step} ({found.selected}): IoU in % on {found.scores.images} images"
+        show_scores(title, found.scores)
+    else:
+        rows = [
+            [str(found.run), str(found.scores.step), found.selected, percent(found.scores.miou)] for found in scored
+        ]
+        print_table("mIoU in %", ["run", "step", "checkpoint", "mIoU %"], rows)

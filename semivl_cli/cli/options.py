@@ -1,0 +1,36 @@
+"""Options that several commands share, and how flags become settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the dataset. [default: $SEMIVL_DATA/<dataset>, else data/<dataset>]", show_default=False
+    ),
+]
+DefinitionOption = Annotated[
+    str | None, typer.Option(help="Class definition: a shipped name or a TOML file.", metavar="NAME|FILE")
+]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N. [default: auto]", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def settings_of(flags: dict[str, Any]) -> dict[str, Any]:
+    """Nest the flags that were given under the names of the settings; paths become absolute, so that a run can move."""
+    settings: dict[str, Any] = {}
+    for name, value in flags.items():
+        if value is None:
+            continue
+        given = value
+        if name in ("data.root", "recipe", "data.definition") and Path(value).exists():
+            given = str(Path(value).resolve())
+        elif isinstance(value, Path):
+            given = str(value)
+        section, _, key = name.rpartition(".")
+        (settings.setdefault(section, {}) if section else settings)[key] = given
+    return settings

@@ -1,0 +1,68 @@
+"""`semivl prepare`: looks at data and fetches weights before a training needs them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from .console import ConsoleReporter, percent, print_json, print_line, print_table
+from .options import DefinitionOption, Json, Root, settings_of
+
+app = typer.Typer(no_args_is_help=True, help="Look at data, fetch weights: whatever a training will need.")
+
+
+@app.command()
+def data(
+    dataset: Annotated[str, typer.Argument(help="Dataset plugin: folder, voc, shapes, or a plugin of yours.")],
+    root: Root = None,
+    definition: DefinitionOption = None,
+    as_json: Json = False,
+) -> None:
+    """Look at a dataset: what is there, what is missing, how much of each class.
+
+    Exit code 1 where training would refuse something.
+
+    Example: semivl prepare data folder --root my/ --definition my.toml
+    """
+    with ConsoleReporter() as reporter:
+        from ..engine.prepare import prepare_data  # noqa: PLC0415
+
+        flags = settings_of({"dataset": dataset, "data.root": root, "data.definition": definition})
+        found = prepare_data(flags, reporter)
+    if as_json:
+        print_json(asdict(found))
+    else:
+        for split, count in found.splits.items():
+            print_line(f"{split}: {count.images} images, {count.with_mask} with a mask")
+        rows = [[name, percent(share), str(found.class_images[name])] for name, share in found.class_shares.items()]
+        print_table(
+            f"classes in the masks ({percent(found.ignored_share)} % is ignored)", ["class", "pixels %", "masks"], rows
+        )
+        for note in found.notes:
+            print_line(f"note: {note}")
+        for problem in found.problems:
+            print_line(f"problem: {problem}")
+    if found.problems:
+        from ..errors import CheckFailed  # noqa: PLC0415
+
+        raise CheckFailed(f"{len(found.problems)} kinds of problems: training would refuse this dataset as it is")
+
+
+@app.command()
+def weights(
+    model: Annotated[str, typer.Argument(help="Name of an open_clip model, such as ViT-B-16.")],
+    source: Annotated[
+        str, typer.Argument(metavar="[TAG|FILE]", help="open_clip's tag, or a file you have.")
+    ] = "openai",
+) -> None:
+    """Fetch or take CLIP weights, check that they fit, and keep them for every later training.
+
+    Example: semivl prepare weights ViT-B-16 openai
+             semivl prepare weights ViT-B-16 Downloads/ViT-B-16.pt
+    """
+    from ..engine.prepare import prepare_weights  # noqa: PLC0415
+
+    kept = prepare_weights(model, source)
+    print_line(f"{kept}: use it with --set model.clip={model} --set model.weights={kept.stem}")

@@ -1,0 +1,83 @@
+"""`semivl train`: flags in, a run directory and a table out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .console import ConsoleReporter, percent, print_json, print_line, print_table
+from .options import DefinitionOption, Device, Json, Root, settings_of
+
+
+def train(
+    dataset: Annotated[str | None, typer.Option(help="Dataset plugin. [default: shapes]", show_default=False)] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Labelled images: a count, a fraction, a file of ids, all.", metavar="N")
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help="semivl or supervised. [default: semivl]", show_default=False)
+    ] = None,
+    root: Root = None,
+    definition: DefinitionOption = None,
+    recipe: Annotated[str | None, typer.Option(help="Settings: tiny, or a TOML file.", metavar="NAME|FILE")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run directory. [default: runs/<dataset>-<labels>-<n>]", show_default=False)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of every draw. [default: 0]", show_default=False)] = None,
+    device: Device = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="Any setting, such as training.steps=100.", metavar="A.B=VALUE")
+    ] = None,
+    print_config: Annotated[bool, typer.Option("--print-config", help="Show all settings and stop.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with --out, or the newest unfinished run.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a model from a few labels, many images and a class definition.
+
+    Examples: semivl train
+              semivl train --dataset voc --labels 92
+              semivl train --dataset folder --root my/ --definition my.toml --labels 24
+              semivl train --resume
+    """
+    flags = settings_of(
+        {
+            "dataset": dataset,
+            "method": method,
+            "recipe": recipe,
+            "seed": seed,
+            "device": device,
+            "data.labels": labels,
+            "data.root": root,
+            "data.definition": definition,
+        }
+    )
+    if print_config:
+        from ..config import to_toml  # noqa: PLC0415
+        from ..engine.configure import configure  # noqa: PLC0415
+
+        print_line(to_toml(configure(flags, assignments or ())))
+        return
+    with ConsoleReporter() as reporter:
+        from ..engine.start import start_or_resume  # noqa: PLC0415 - torch is imported only when it is needed
+
+        result = start_or_resume(flags, assignments or (), out, resume=resume, reporter=reporter)
+    from ..report.page import write_report  # noqa: PLC0415
+
+    report = write_report(result.run)
+    if as_json:
+        print_json({"run": str(result.run), "last": result.last.as_dict(), "best": result.best.as_dict()})
+        return
+    show_scores(f"{result.run}, step {result.last.step}: IoU in % on {result.last.images} images", result.last)
+    if result.best.step != result.last.step:
+        print_line(f"best on val: mIoU {percent(result.best.miou)} % at step {result.best.step}")
+    print_line(f"pictures: {result.run / 'examples.png'}")
+    print_line(f"report:   {report}")
+    print_line(f"next:     semivl predict IMAGES --out masks/ --run {result.run}")
+
+
+def show_scores(title: str, scores: Any) -> None:  # noqa: ANN401 - engine.evaluate.Scores, not imported for speed
+    """Show the IoU of every class and their mean."""
+    rows = [[name, percent(value)] for name, value in scores.iou.items()]
+    print_table(title, ["class", "IoU %"], rows, ["mean", percent(scores.miou)])

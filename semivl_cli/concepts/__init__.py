@@ -1,0 +1,1 @@
+"""The room of words: class definitions and what becomes of them."""

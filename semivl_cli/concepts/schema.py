@@ -1,0 +1,87 @@
+"""The class definition as typed values: what a definition file may hold, and what stands for what it leaves out."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+Color = tuple[int, int, int]
+"""Red, green, blue, each 0..255."""
+
+_HEX_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
+
+
+def parse_color(value: object) -> Color:
+    """Read a colour as it stands in a definition file.
+
+    Args:
+        value: `"#rrggbb"`, or three whole numbers 0..255.
+
+    Raises:
+        ValueError: for anything else; pydantic and `validate` turn it into a finding.
+    """
+    if isinstance(value, str) and _HEX_COLOR.fullmatch(value):
+        red, green, blue = bytes.fromhex(value[1:])
+        return red, green, blue
+    if isinstance(value, list | tuple) and len(value) == 3 and all(type(part) is int for part in value):
+        red, green, blue = value
+        if all(0 <= part <= 255 for part in value):
+            return red, green, blue
+    raise ValueError('a colour is written "#rrggbb" or [red, green, blue] with whole numbers from 0 to 255')
+
+
+class _Strict(BaseModel):
+    """Nothing is converted, nothing unknown is accepted, nothing changes afterwards."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class ClassDefinition(_Strict):
+    """One class: what it is called, drawn with and described by."""
+
+    name: str
+    color: Annotated[Color, BeforeValidator(parse_color)]
+    guideline: str | None = None
+    """The annotation guideline in its own words, as raw text (Table S4 of the paper)."""
+    concepts: list[str]
+    """Texts that each describe (part of) the class; the name alone where the file lists none."""
+    excludes: list[str] = Field(default_factory=list)
+    """Texts that look like the class but belong to another one, where they are concepts."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_is_the_default_concept(cls, data: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever the file holds
+        if isinstance(data, dict) and "concepts" not in data:
+            name = data.get("name")
+            return {**data, "concepts": [name] if isinstance(name, str) else []}  # a missing name is found later
+        return data
+
+
+class Definition(_Strict):
+    """A whole definition file; the order of the classes gives their ids 0..N-1."""
+
+    title: str
+    source: str | None = None
+    """Where the words come from."""
+    templates: list[str] = Field(default_factory=lambda: ["a photo of a {}"])
+    """Sentences around a text; `{}` is where it goes."""
+    classes: list[ClassDefinition] = Field(alias="class")
+    published: dict[str, str] = Field(default_factory=dict)
+    """Spellings of the published run, by the spelling of this file; see `prompts.texts`."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names `[N]`, by class id."""
+        return tuple(item.name for item in self.classes)
+
+    @property
+    def colors(self) -> tuple[Color, ...]:
+        """Class colours `[N]`, by class id."""
+        return tuple(item.color for item in self.classes)
+
+    @property
+    def palette(self) -> bytes:
+        """The colours as `3 N` bytes, red green blue of class 0 first, as Pillow's `putpalette` takes them."""
+        return bytes(part for color in self.colors for part in color)

@@ -1,0 +1,379 @@
+"""RunConfig: every setting of a run, checked; read from layers of TOML, written resolved as `run.toml`.
+
+The defaults are the paper's text (Sec. 4.1) on Pascal VOC; what the published code did differently is the preset
+`fidelity = "published"`, a table of ordinary settings like any recipe.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterable, Mapping, Sized
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import InputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+NoneWord = Literal["none"]
+"""TOML has no null: absence is the word `"none"`."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+NumberOrWord = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int | float) else v)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class DataSettings(_Section):
+    """Which images, which labels, and how large a piece of them is seen at once."""
+
+    root: str = "none"
+    """Folder of the dataset; `"none"`: `$SEMIVL_DATA/<dataset>`, else `data/<dataset>`."""
+    definition: str = "none"
+    """Class-definition file or shipped name; `"none"`: the dataset's own."""
+    labels: NumberOrWord = "all"
+    """How many images are labelled: a count, a fraction, a file of ids, or `all`."""
+    missing: Literal["refuse", "skip"] = "refuse"
+    """What to do about files that the dataset lists and the disk does not have."""
+    crop: Count = 512
+    """Side of the square training crop and of evaluation windows, in pixels."""
+    base_scale: list[Count] | NoneWord = "none"
+    """Long and short side of the box that is scaled and then holds the image; `"none"`: its own size is scaled."""
+    scale_range: list[Positive] = [0.5, 2.0]
+    """Smallest and largest random scale."""
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    """Loader processes."""
+
+
+class AugmentSettings(_Section):
+    """The strong views A (Sec. 3.1) and CutMix."""
+
+    flip: Share = 0.0
+    jitter_probability: Share = 0.8
+    jitter: list[Annotated[float, Field(ge=0)]] = [0.5, 0.5, 0.5, 0.25]
+    """Brightness, contrast, saturation, hue."""
+    grayscale: Share = 0.2
+    blur: Share = 0.0
+    blur_sigma: list[Positive] = [0.1, 2.0]
+    cutmix: Share = 0.5
+    cutmix_area: list[Share] = [0.02, 0.4]
+    cutmix_ratio: list[Positive] = [0.3, 1 / 0.3]
+    partner: Literal["pair", "same_image"] = "pair"
+    """What CutMix pastes: the neighbour in the batch, or another crop of the same image."""
+
+
+class ModelSettings(_Section):
+    """The CLIP that encoder and guidance start from, and how its image tower is read."""
+
+    clip: str | dict[str, Any] = "ViT-B-16"
+    """Name of an open_clip model, or its configuration as a table; `from-weights`: as the weights file says."""
+    weights: str = "openai"
+    """open_clip tag, a file (also `plugin:<file>`, inside the dataset's package), or `random`."""
+    activation: Literal["checkpoint", "gelu"] = "checkpoint"
+    """Activation of the image tower; `gelu`: exact GELU whatever CLIP was trained with."""
+    norm_eps: Positive | Literal["checkpoint"] = "checkpoint"
+    statistics: Literal["checkpoint", "imagenet"] = "checkpoint"
+    """Mean and deviation by which the images of both ViTs are normalised."""
+    skips: list[Annotated[int, Field(ge=0)]] = [0, 3]
+    """Blocks, counted from 0, whose features the decoder sees."""
+    skip_path: Literal["value", "block"] = "block"
+    """Value path or ordinary output of those blocks."""
+    detail: Literal["none", "resnet"] = "none"
+    """A convolutional encoder for small segments in place of the earlier skip (Cityscapes)."""
+
+
+class FinetuneSettings(_Section):
+    """Which parameters of the encoder train (Sec. 3.3)."""
+
+    encoder: Literal["spatial", "full", "frozen"] = "spatial"
+    attention_norm: bool = True
+    """Whether spatial fine-tuning includes the norm in front of the attention."""
+
+
+class DecoderSettings(_Section):
+    """The language-guided decoder (Sec. 3.4)."""
+
+    width: Count = 128
+    text_width: Count = 128
+    up_widths: list[Count] = [64, 32]
+    skip_widths: list[Count] = [32, 16]
+    dilations: list[Count] = [6, 12, 18]
+    layers: Annotated[int, Field(ge=0)] = 2
+    heads: Count = 4
+    pool: Count = 4
+    text: Literal["name", "guideline", "mean"] = "name"
+    """The one vector of a class: its name, its guideline sentence, or the mean over its concepts."""
+    resize: Literal["image", "crop"] = "image"
+    """Logits go straight to the image's size, or first to a square of the crop's."""
+
+
+class ConsistencySettings(_Section):
+    """Consistency training (Eq. 1 and 2)."""
+
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of L_u; 0 with no guidance leaves the unlabelled images unread."""
+    mode: Literal["pixelwise", "pixelratio", "pixelavg"] = "pixelwise"
+    tau: Share = 0.95
+    reduction: Literal["mean_all", "mean_valid"] = "mean_all"
+    """The sum over pixels is divided by all pixels, or by those that are no padding."""
+    feature_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Share of channels that the perturbation P drops."""
+
+
+class GuidanceSettings(_Section):
+    """Dense CLIP guidance with class definitions (Eq. 4 and 5)."""
+
+    lambda_DC: list[Annotated[float, Field(ge=0)]] = [0.1, 0.0]  # noqa: N815 - the paper's symbol
+    """Weight at the first and the last step, linear between."""
+    zeta: Share = 0.9
+    reduction: Literal["mean_all", "mean_valid", "mean"] = "mean_all"
+    """Divided by all pixels, by those that are no padding, or by those with a guidance label."""
+    inside_half: bool = True
+    """Whether guidance stands inside C, so that the 1/2 of L = (L_s + L_u) / 2 covers it (Eq. 4)."""
+    text: Literal["max", "name", "guideline", "mean"] = "max"
+    """`max`: every concept, the best of a class counts (Eq. 5); otherwise one vector a class."""
+    aggregate: Literal["probability", "similarity"] = "probability"
+    """The maximum over concepts is taken of probabilities (Eq. 5) or of similarities."""
+    temperature: Positive | Literal["checkpoint"] = "checkpoint"
+    """Factor of similarities before the softmax; `checkpoint`: CLIP's own logit scale."""
+    position_size: Count | Literal["checkpoint"] = "checkpoint"
+    """Image size for which the frozen encoder keeps its position embedding before resizing it to the input."""
+
+
+class LossSettings(_Section):
+    """How losses are counted."""
+
+    group: Annotated[int, Field(ge=0)] = 0
+    """How many images' pixels are counted together; 0: the whole global batch."""
+
+
+class OptimizerSettings(_Section):
+    """AdamW with polynomial decay."""
+
+    lr: Positive = 1e-4
+    encoder_multiplier: Positive = 0.01
+    decoder_multiplier: Positive = 1.0
+    detail_multiplier: Positive = 1.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    power: Annotated[float, Field(ge=0)] = 0.9
+    """Exponent of the decay (1 - t/T)^power."""
+
+
+class TrainingSettings(_Section):
+    """How long, how much at once, how often something is kept."""
+
+    steps: Count | NoneWord = "none"
+    """Length in steps; shortens any run. `"none"`: `epochs` says."""
+    epochs: Positive | NoneWord = 80.0
+    """Length in passes over the unlabelled images."""
+    batch: Count = 8
+    """Labelled images a step, and as many unlabelled ones, over all devices."""
+    micro_batch: Count | Literal["auto"] = "auto"
+    """Images of each kind that are computed at once; their gradients are accumulated. `auto`: the largest that fits."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """`auto`: bf16 autocast on CUDA, float32 elsewhere."""
+    evaluate_every: Positive | NoneWord = 1.0
+    """Epochs between evaluations; `"none"`: only at the end."""
+    evaluate_steps: Count | NoneWord = "none"
+    """Steps between evaluations; stronger than `evaluate_every`."""
+    save_steps: Count = 500
+    """Steps between checkpoints (one is also kept at every evaluation)."""
+    log_steps: Count = 10
+    """Steps between lines of `metrics.jsonl`."""
+
+
+class EvaluationSettings(_Section):
+    """How an image of any size is segmented, in evaluation and prediction alike."""
+
+    mode: Literal["averaged_logits", "summed_probabilities", "whole"] = "averaged_logits"
+    """Sliding windows, two ways; or the whole image at once."""
+    stride: Count | NoneWord = "none"
+    """Step of the windows; `"none"`: two thirds of the crop."""
+    short_side: Count | NoneWord = "none"
+    """Length to which the image's short side is resized before; `"none"`: as it is."""
+
+
+class RunConfig(_Section):
+    """Everything that decides what a training does."""
+
+    dataset: str = "shapes"
+    method: str = "semivl"
+    fidelity: Literal["paper", "published"] = "paper"
+    recipe: str = "none"
+    seed: Annotated[int, Field(ge=0)] = 0
+    device: str = "auto"
+    data: DataSettings = DataSettings()
+    augment: AugmentSettings = AugmentSettings()
+    model: ModelSettings = ModelSettings()
+    finetune: FinetuneSettings = FinetuneSettings()
+    decoder: DecoderSettings = DecoderSettings()
+    consistency: ConsistencySettings = ConsistencySettings()
+    guidance: GuidanceSettings = GuidanceSettings()
+    loss: LossSettings = LossSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
+    training: TrainingSettings = TrainingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+    @property
+    def uses_guidance(self) -> bool:
+        """Whether any step weighs the frozen CLIP."""
+        return max(self.guidance.lambda_DC) > 0
+
+    @property
+    def uses_unlabeled(self) -> bool:
+        """Whether the unlabelled images can change the result."""
+        return self.consistency.weight > 0 or self.uses_guidance
+
+    @model_validator(mode="after")
+    def _agree(self) -> RunConfig:
+        batch, group, micro = self.training.batch, self.loss.group, self.training.micro_batch
+        if self.training.steps == "none" and self.training.epochs == "none":
+            raise ValueError("training.steps and training.epochs are both none: set one")
+        if group and batch % group:
+            raise ValueError(f"training.batch = {batch} must be a multiple of loss.group = {group}")
+        if micro != "auto" and batch % micro:
+            raise ValueError(f"training.batch = {batch} must be a multiple of training.micro_batch = {micro}")
+        unit = self.micro_batch_unit
+        if micro != "auto" and micro % unit:
+            raise ValueError(f"training.micro_batch = {micro} must be a multiple of {unit} for these settings")
+        if self.augment.partner == "pair" and self.uses_unlabeled and batch % 2:
+            raise ValueError(
+                f'augment.partner = "pair" pairs the images of a batch: training.batch = {batch} must be even'
+            )
+        if (skips := 2 - (self.model.detail != "none")) != len(self.model.skips):
+            raise ValueError(f"model.skips must name {skips} block(s), it names {len(self.model.skips)}")
+        for name, pair in (
+            ("data.scale_range", self.data.scale_range),
+            ("augment.blur_sigma", self.augment.blur_sigma),
+            ("augment.cutmix_area", self.augment.cutmix_area),
+            ("augment.cutmix_ratio", self.augment.cutmix_ratio),
+        ):
+            if len(pair) != 2 or pair[0] > pair[1]:
+                raise ValueError(f"{name} = {pair} must hold the smallest and the largest value")
+        lengths: dict[str, tuple[Sized, int]] = {
+            "augment.jitter": (self.augment.jitter, 4),
+            "decoder.up_widths": (self.decoder.up_widths, 2),
+            "decoder.skip_widths": (self.decoder.skip_widths, 2),
+            "guidance.lambda_DC": (self.guidance.lambda_DC, 2),
+        }
+        if self.data.base_scale != "none":
+            lengths["data.base_scale"] = (self.data.base_scale, 2)
+        for name, (values, length) in lengths.items():
+            if len(values) != length:
+                raise ValueError(f"{name} = {values} must hold {length} numbers")
+        return self
+
+    @property
+    def micro_batch_unit(self) -> int:
+        """Smallest number of images that must be computed together: a pair for CutMix, a group for `pixelavg`."""
+        unit = 2 if self.augment.partner == "pair" and self.uses_unlabeled else 1
+        if self.consistency.mode == "pixelavg" and self.consistency.weight > 0:
+            group = self.loss.group or self.training.batch
+            unit = group if group % unit == 0 else group * unit
+        if self.model.detail != "none":  # BatchNorm sees the images of a group together
+            group = self.loss.group or self.training.batch
+            unit = max(unit, group)
+        return unit
+
+
+Layer = dict[str, Any]
+"""Nested settings as TOML gives them."""
+
+
+def parse_toml(text: str, source: str) -> Layer:
+    """Parse settings; raises `InputError` with the file's name and the place of the mistake."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{source} is not valid TOML: {error}") from error
+
+
+def read_toml(path: Path) -> Layer:
+    """Read a settings file; raises `InputError` where it cannot be read."""
+    try:
+        return parse_toml(path.read_text(encoding="utf-8-sig"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read settings {path}: {error}") from error
+
+
+def merge(*layers: Mapping[str, Any]) -> Layer:
+    """Merge layers, later ones stronger; tables are merged key by key."""
+    merged: Layer = {}
+    for layer in layers:
+        for key, value in layer.items():
+            old = merged.get(key)
+            merged[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def parse_assignments(assignments: Iterable[str]) -> Layer:
+    """Turn `a.b=value` into a layer; the value is TOML, and what is no TOML is a string."""
+    layer: Layer = {}
+    for assignment in assignments:
+        key, separator, text = assignment.partition("=")
+        if not separator or not key.strip():
+            raise InputError(f"--set {assignment!r}: expected name=value, such as training.steps=100")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text.strip()
+        for part in reversed(key.strip().split(".")):
+            value = {part: value}
+        layer = merge(layer, value)
+    return layer
+
+
+def resolve(*layers: Mapping[str, Any], source: str = "settings") -> RunConfig:
+    """Merge layers, later ones stronger, and check them.
+
+    Raises:
+        InputError: one line that names every wrong setting, with the nearest known name for an unknown one.
+    """
+    try:
+        return RunConfig.model_validate(merge(*layers))
+    except ValidationError as error:
+        problems = [_explain(detail) for detail in error.errors()]
+        raise InputError(f"{source}: " + "; ".join(dict.fromkeys(problems))) from error
+
+
+def to_toml(config: RunConfig) -> str:
+    """Write every setting, also those at their defaults."""
+    return tomli_w.dumps(config.model_dump())
+
+
+def known_settings() -> list[str]:
+    """Dotted names of all settings."""
+    names = []
+    for name, field in RunConfig.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            names += [f"{name}.{inner}" for inner in section.model_fields]
+        else:
+            names.append(name)
+    return names
+
+
+def _explain(detail: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+    path = [str(part) for part in detail["loc"]]
+    known = known_settings()
+    while len(path) > 1 and ".".join(path) not in known and ".".join(path[:-1]) in known:
+        path.pop()  # the member of a union or the index of a list
+    name = ".".join(path)
+    if detail["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5) or [
+            full for full in known if full.endswith("." + path[-1])
+        ]
+        return f"unknown setting {name}" + (f" (did you mean {near[0]}?)" if near else "")
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{name} = {detail['input']!r}: {message}" if name else message

@@ -1,0 +1,54 @@
+"""What a dataset plugin offers: a name, a definition, a recipe, records and the meaning of mask values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+IGNORE = 255
+"""The class id of pixels that neither train nor count."""
+
+Split = Literal["train", "val"]
+
+Source = Path | Callable[[], NDArray[np.uint8]]
+"""Where pixels come from: a file, or a picklable function of no arguments that returns uint8 pixels
+(`[H, W, 3]` RGB for an image, `[H, W]` raw values for a label)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """One image of a dataset; `label` is `None` where no mask exists, which makes it unlabelled."""
+
+    id: str
+    image: Source
+    label: Source | None = None
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """A dataset plugin, registered in the entry-point group `semivl.datasets`.
+
+    The package of the plugin may hold a folder `splits/` with the protocol's lists: `labeled-<N>.txt` (ids, one a
+    line) and `fractions.toml` (`"1/115" = 92`). `--labels N` then takes the list instead of a draw.
+    """
+
+    name: str
+    definition: str
+    """Name of a shipped definition, or a TOML file inside the plugin's package."""
+    recipe: str
+    """Name of a shipped recipe, or a TOML file inside the plugin's package."""
+
+    def records(self, root: Path, split: Split) -> Iterable[Record]:
+        """Yield the records of `split` below `root`, in a stable order.
+
+        A training record with a label may be used as labelled or as unlabelled; one without only as unlabelled.
+        Files need not exist: the index counts what is missing.
+        """
+
+    def class_ids(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
+        """Turn raw mask values `[H, W]` into class ids `0..N-1` and `IGNORE`."""

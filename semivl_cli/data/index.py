@@ -1,0 +1,174 @@
+"""Lists what a training reads: labelled, unlabelled and validation records, checked before anything else happens."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from semivl_cli.data.contract import IGNORE, Dataset, Record
+from semivl_cli.data.splits import choose_labeled
+from semivl_cli.errors import InputError
+
+MAX_CLASSES = IGNORE - 1
+"""Ids are 0..253: 255 is ignored, and 254 stays free to mean "no class"."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Index:
+    """The records of one training; no id is in two of the three."""
+
+    labeled: tuple[Record, ...]
+    unlabeled: tuple[Record, ...]
+    """Images alone: their masks, if they have any, are hidden."""
+    val: tuple[Record, ...]
+    missing: tuple[str, ...]
+    """Paths of files that are needed and absent; their records are left out."""
+    notes: tuple[str, ...]
+    """What the user should know, one line each."""
+
+    def split(self) -> dict[str, Any]:
+        """Return the content of `split.json`; the order of the records does not change a hash."""
+        labeled, unlabeled, val = (
+            [record.id for record in records] for records in (self.labeled, self.unlabeled, self.val)
+        )
+        digests = [_digest(ids) for ids in (labeled, unlabeled, val)]
+        return {
+            "labeled": labeled,
+            "unlabeled": {"count": len(unlabeled), "sha256": digests[1]},
+            "val": val,
+            "sha256": _digest(digests, ordered=True),
+        }
+
+
+def find_root(dataset_name: str, root: Path | None) -> Path:
+    """Return where a dataset lies: `root`, else `$SEMIVL_DATA/<dataset>`, else `data/<dataset>`; it need not exist."""
+    if root is not None:
+        return root
+    return Path(os.environ.get("SEMIVL_DATA") or "data") / dataset_name
+
+
+def build_index(
+    dataset: Dataset,
+    root: Path,
+    *,
+    labels: str,
+    seed: int,
+    class_names: Sequence[str],
+    missing: Literal["refuse", "skip"],
+) -> Index:
+    """List the records of a training.
+
+    Args:
+        dataset: the plugin.
+        root: where its files lie.
+        labels: which training images are labelled, as `choose_labeled` takes it.
+        seed: of the draw of labelled images.
+        class_names: of the definition, in the order of the ids.
+        missing: whether absent files (images; masks of labelled and validation images) are refused or left out.
+
+    Raises:
+        InputError: if `root` does not hold the dataset, ids repeat or overlap, files are missing and refused, or
+            nothing is left to train with or to validate on.
+    """
+    if len(class_names) > MAX_CLASSES:
+        raise InputError(f"the definition has {len(class_names)} classes, at most {MAX_CLASSES} are possible")
+    train, val = list_records(dataset, root)
+    choice = choose_labeled(dataset, train, labels, seed=seed, class_names=class_names)
+    chosen = {record.id for record in choice.labeled}
+    hidden = (Record(id=record.id, image=record.image) for record in train if record.id not in chosen)
+
+    absent: list[str] = []
+    labeled = _present(choice.labeled, absent, labels=True)
+    unlabeled = _present(hidden, absent, labels=False)
+    checked = _present(val, absent, labels=True)
+    notes = (choice.note, *plugin_notes(dataset))
+    if absent:
+        _refuse(dataset, absent, missing)
+        left = len(labeled) + len(unlabeled) + len(checked)
+        notes += (f"{len(train) + len(val) - left} images are left out, because files are missing",)
+    for name, records in (("labelled", labeled), ("validation", checked)):
+        if not records:
+            raise InputError(f"{root}: dataset {dataset.name!r} has no {name} image there")
+    return Index(labeled=labeled, unlabeled=unlabeled, val=checked, missing=tuple(absent), notes=notes)
+
+
+def list_validation(dataset: Dataset, root: Path, *, missing: Literal["refuse", "skip"]) -> tuple[Record, ...]:
+    """List the records of the validation split alone, as an evaluation reads them.
+
+    Raises:
+        InputError: if files are missing and refused, or nothing is left.
+    """
+    absent: list[str] = []
+    present = _present(dataset.records(root, "val"), absent, labels=True)
+    if absent:
+        _refuse(dataset, absent, missing)
+    if not present:
+        raise InputError(f"{root}: dataset {dataset.name!r} has no validation image there")
+    return present
+
+
+def list_records(dataset: Dataset, root: Path) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
+    """Return the training and validation records of a dataset.
+
+    Raises:
+        InputError: if an id occurs twice in a split, or in both.
+    """
+    train, val = tuple(dataset.records(root, "train")), tuple(dataset.records(root, "val"))
+    for split, records in (("train", train), ("val", val)):
+        seen: set[str] = set()
+        for record in records:
+            if record.id in seen:
+                raise InputError(
+                    f"{root}: two {split} images have the id {record.id!r} ({_name(record)} is the second)"
+                )
+            seen.add(record.id)
+    both = {record.id for record in train} & {record.id for record in val}
+    if both:
+        raise InputError(f"{root}: {len(both)} ids are in both train and val, for example {min(both)!r}")
+    return train, val
+
+
+def plugin_notes(dataset: Dataset) -> tuple[str, ...]:
+    """Return what a plugin found worth telling while it listed records: its attribute `notes`, if it has one."""
+    return tuple(getattr(dataset, "notes", ()))
+
+
+def missing_files(record: Record, *, label: bool) -> tuple[str, ...]:
+    """Return the files of a record that are absent: its image and, if asked for, its mask."""
+    absent = [str(record.image)] if isinstance(record.image, Path) and not record.image.is_file() else []
+    if label and record.label is None:
+        absent.append(f"the mask of {record.id!r}")
+    elif label and isinstance(record.label, Path) and not record.label.is_file():
+        absent.append(str(record.label))
+    return tuple(absent)
+
+
+def _refuse(dataset: Dataset, absent: Sequence[str], missing: Literal["refuse", "skip"]) -> None:
+    if missing == "refuse":
+        raise InputError(
+            f"{len(absent)} {'file is' if len(absent) == 1 else 'files are'} missing, the first is {absent[0]}: "
+            f"`semivl prepare data {dataset.name}` lists what is there, `--set data.missing=skip` goes on without"
+        )
+
+
+def _present(records: Iterable[Record], absent: list[str], *, labels: bool) -> tuple[Record, ...]:
+    """Return the records whose files are there, and add what is not to `absent`."""
+    present = []
+    for record in records:
+        gone = missing_files(record, label=labels)
+        absent.extend(gone)
+        if not gone:
+            present.append(record)
+    return tuple(present)
+
+
+def _name(record: Record) -> str:
+    return str(record.image) if isinstance(record.image, Path) else "rendered"
+
+
+def _digest(words: Iterable[str], *, ordered: bool = False) -> str:
+    return hashlib.sha256("\n".join(words if ordered else sorted(words)).encode()).hexdigest()

@@ -1,0 +1,137 @@
+"""Geometry of the views: scale, crop and flip of images and labels on the CPU (Sec. 4, implementation details).
+
+Draws and pixels are apart: `draw_view` decides with the generator it is given, the other functions follow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from semivl_cli.data.contract import IGNORE
+
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class View:
+    """Which part of an image a view shows: scale to `size`, cut `crop` x `crop` pixels from `top`, `left`, flip.
+
+    A crop that reaches over the scaled image shows padding there, at the bottom and on the right.
+    """
+
+    size: Size
+    top: int
+    left: int
+    crop: int
+    flip: bool
+    opencv: bool
+    """Whether OpenCV scales, else Pillow; the second smooths before it shrinks."""
+
+    @property
+    def shown(self) -> Size:
+        """Height and width of the part of the crop that is not padding."""
+        return min(self.crop, self.size[0] - self.top), min(self.crop, self.size[1] - self.left)
+
+
+def scale_size(rng: np.random.Generator, size: Size, base_scale: Size | None, scale_range: tuple[float, float]) -> Size:
+    """Draw the size to which an image of `size` is scaled.
+
+    With a base scale (long side, short side) a factor is drawn from `scale_range`, and the image is scaled, keeping
+    its proportions, to fit the base scale times that factor. Without, a new long side is drawn between the old one
+    times the ends of `scale_range`.
+    """
+    low, high = scale_range
+    if base_scale is not None:
+        return _fit(size, base_scale, float(rng.uniform(low, high)))
+    long_side = max(size)
+    drawn = int(rng.integers(int(low * long_side), int(high * long_side), endpoint=True))
+    height, width = (max(int(side * drawn / long_side + 0.5), 1) for side in size)
+    return height, width
+
+
+def validation_size(size: Size, short_side: int) -> Size:
+    """Return the size that an image of `size` has when its short side is scaled to `short_side`."""
+    return _scaled(size, short_side / min(size))
+
+
+def draw_view(
+    rng: np.random.Generator,
+    size: Size,
+    *,
+    crop: int,
+    base_scale: Size | None,
+    scale_range: tuple[float, float],
+    flip: float,
+) -> View:
+    """Draw a view of an image of `size`; `flip` is the probability of a horizontal flip."""
+    height, width = scaled = scale_size(rng, size, base_scale, scale_range)
+    return View(
+        size=scaled,
+        top=int(rng.integers(max(height - crop, 0), endpoint=True)),
+        left=int(rng.integers(max(width - crop, 0), endpoint=True)),
+        crop=crop,
+        flip=bool(rng.random() < flip),
+        opencv=base_scale is not None,
+    )
+
+
+def view_image(image: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
+    """Return the view of an image: uint8 `[H, W, 3]` -> `[crop, crop, 3]`, scaled bilinearly, padded with 0."""
+    rows, columns = view.shown
+    if view.opencv:
+        return _padded(_part(cv2.resize(image, view.size[::-1], interpolation=cv2.INTER_LINEAR), view), view, 0)
+    # Pillow computes no more than the part that is shown, to the values that the whole would have.
+    down, across = image.shape[0] / view.size[0], image.shape[1] / view.size[1]
+    bottom, right = (view.top + rows) * down, (view.left + columns) * across
+    box = (view.left * across, view.top * down, min(right, image.shape[1]), min(bottom, image.shape[0]))
+    part = Image.fromarray(image).resize((columns, rows), Image.Resampling.BILINEAR, box=box)
+    return _padded(np.asarray(part), view, 0)
+
+
+def view_label(label: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
+    """Return the view of class ids: uint8 `[H, W]` -> `[crop, crop]`, nearest neighbour, padded with `IGNORE`."""
+    if view.opencv:
+        scaled = cv2.resize(label, view.size[::-1], interpolation=cv2.INTER_NEAREST)
+    else:
+        scaled = np.asarray(Image.fromarray(label).resize(view.size[::-1], Image.Resampling.NEAREST))
+    return _padded(_part(scaled, view), view, IGNORE)
+
+
+def view_ignore(view: View) -> NDArray[np.uint8]:
+    """Return uint8 `[crop, crop]`: `IGNORE` where the view shows padding, else 0."""
+    return _padded(np.zeros(view.shown, np.uint8), view, IGNORE)
+
+
+def resize_image(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+    """Scale a whole image `[H, W, 3]` bilinearly to `size`, as validation does."""
+    if image.shape[:2] == size:
+        return image
+    return np.asarray(cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def _scaled(size: Size, factor: float) -> Size:
+    height, width = (max(int(side * factor + 0.5), 1) for side in size)
+    return height, width
+
+
+def _fit(size: Size, base_scale: Size, factor: float) -> Size:
+    long_side, short_side = int(max(base_scale) * factor), int(min(base_scale) * factor)
+    return _scaled(size, min(long_side / max(size), short_side / min(size)))
+
+
+def _part(scaled: NDArray[Any], view: View) -> NDArray[Any]:
+    rows, columns = view.shown
+    return scaled[view.top : view.top + rows, view.left : view.left + columns]
+
+
+def _padded(part: NDArray[Any], view: View, padding: int) -> NDArray[np.uint8]:
+    full = np.full((view.crop, view.crop, *part.shape[2:]), padding, np.uint8)
+    full[: part.shape[0], : part.shape[1]] = part
+    return np.ascontiguousarray(full[:, ::-1]) if view.flip else full

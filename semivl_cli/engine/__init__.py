@@ -1,0 +1,1 @@
+"""The room that does the work; introduces the rooms to each other."""

@@ -1,0 +1,176 @@
+"""A run's state on disk: safetensors and JSON, complete or not there at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ..errors import InputError, RunError
+from ..model.decoder import DecoderSpec, LanguageGuidedDecoder
+from ..model.detail import DetailEncoder
+from ..model.encoder import DenseEncoder, EncoderSpec, SkipPath
+from ..model.semivl import SemiVL
+
+FORMAT = "semivl-1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """What a checkpoint needs to build its model without CLIP, a recipe or a definition."""
+
+    encoder: EncoderSpec
+    decoder: DecoderSpec
+    skips: tuple[int, ...]
+    skip_path: SkipPath
+    statistics: tuple[tuple[float, ...], tuple[float, ...]]
+    output_size: int | None
+    detail_base: int | None
+
+    @property
+    def smallest(self) -> int:
+        """Smallest side of an image that the decoder can reason over, in pixels."""
+        return self.decoder.pool * self.encoder.patch_size
+
+    def build(self, text: Tensor) -> SemiVL:
+        """Build the model with fresh weights; `text` holds the class vectors `[N, D]`."""
+        encoder = DenseEncoder(self.encoder, self.skips, self.skip_path)
+        detail = None if self.detail_base is None else DetailEncoder(self.detail_base)
+        return SemiVL(encoder, LanguageGuidedDecoder(self.decoder), text, self.statistics, self.output_size, detail)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """What `model.safetensors` holds."""
+
+    model: SemiVL
+    spec: ModelSpec
+    config: str
+    """`run.toml` of the training."""
+    definition: str
+    """`definition.toml` of the training."""
+    step: int
+
+
+def save_checkpoint(
+    run: Path,
+    step: int,
+    model: SemiVL,
+    spec: ModelSpec,
+    optimizer: torch.optim.Optimizer,
+    config: str,
+    definition: str,
+    state: Mapping[str, Any],
+) -> None:
+    """Write `checkpoints/<step>`; until it is complete it has another name.
+
+    Raises:
+        RunError: the disk is full or cannot be written.
+    """
+    target = run / "checkpoints" / str(step)
+    if target.exists():
+        return
+    temporary = target.with_name(f".{step}.part")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        header = {"format": FORMAT, "step": step, "spec": asdict(spec), "config": config, "definition": definition}
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+        save_file(tensors, temporary / "model.safetensors", metadata={"semivl": json.dumps(header)})
+        save_file(_optimizer_state(model, optimizer), temporary / "training.safetensors")
+        (temporary / "state.json").write_text(json.dumps(dict(state)), encoding="utf-8")
+        (temporary / "done.json").write_text(json.dumps({"step": step}), encoding="utf-8")
+        temporary.replace(target)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise RunError(f"cannot write checkpoint {target}: {error}; the run stands at its last checkpoint") from error
+
+
+def checkpoint_steps(run: Path) -> list[int]:
+    """Steps of the complete checkpoints of a run, oldest first."""
+    folders = (run / "checkpoints").glob("[0-9]*")
+    return sorted(int(path.name) for path in folders if path.name.isdigit() and (path / "done.json").is_file())
+
+
+def prune_checkpoints(run: Path, best: int | None) -> None:
+    """Keep the two newest checkpoints and the best; what an interrupted write left goes too."""
+    steps = checkpoint_steps(run)
+    for step in steps[:-2]:
+        if step != best:
+            shutil.rmtree(run / "checkpoints" / str(step))
+    for left in (run / "checkpoints").glob(".*.part"):
+        shutil.rmtree(left)
+
+
+def load_checkpoint(run: Path, step: int) -> Stored:
+    """Build the model of `checkpoints/<step>`; raises `InputError` where the files are damaged."""
+    path = run / "checkpoints" / str(step) / "model.safetensors"
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})["semivl"])
+        tensors = load_file(path)
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise InputError(f"cannot read checkpoint {path}: {error}") from error
+    if header.get("format") != FORMAT:
+        raise InputError(f"checkpoint {path} has format {header.get('format')!r}: this version reads {FORMAT}")
+    spec = _model_spec(header["spec"])
+    model = spec.build(tensors["text"])
+    model.load_state_dict(tensors)
+    return Stored(model=model, spec=spec, config=header["config"], definition=header["definition"], step=header["step"])
+
+
+def load_training(run: Path, step: int, model: SemiVL, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Put weights and optimizer back as they were after `step` steps; returns the rest of the state."""
+    folder = run / "checkpoints" / str(step)
+    try:
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+        moments = load_file(folder / "training.safetensors")
+        state: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        raise InputError(f"cannot resume from {folder}: {error}") from error
+    for name, parameter in _trained(model, optimizer):
+        values = {key: moments[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+        device = parameter.device
+        optimizer.state[parameter] = {
+            key: value.clone() if key == "step" else value.to(device).clone() for key, value in values.items()
+        }
+    return state
+
+
+def _optimizer_state(model: SemiVL, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    return {
+        f"{key}/{name}": value.detach().cpu().contiguous()
+        for name, parameter in _trained(model, optimizer)
+        for key, value in optimizer.state[parameter].items()
+    }
+
+
+def _trained(model: SemiVL, optimizer: torch.optim.Optimizer) -> list[tuple[str, torch.nn.Parameter]]:
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    return [(name, parameter) for name, parameter in model.named_parameters() if id(parameter) in held]
+
+
+def _model_spec(values: dict[str, Any]) -> ModelSpec:
+    encoder = EncoderSpec(**{**values["encoder"], "grid": tuple(values["encoder"]["grid"])})
+    numbers: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in values["decoder"].items()
+    }
+    decoder = DecoderSpec(**numbers)
+    mean, std = values["statistics"]
+    return ModelSpec(
+        **{
+            **values,
+            "encoder": encoder,
+            "decoder": decoder,
+            "skips": tuple(values["skips"]),
+            "statistics": (tuple(mean), tuple(std)),
+        }
+    )

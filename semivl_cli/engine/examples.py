@@ -1,0 +1,54 @@
+"""Pictures of some validation images: scene, label, guidance, prediction, as files that the report lays out."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..config import RunConfig
+from ..data.loader import val_samples
+from ..paint import save_image, save_mask
+from .infer import class_scores, classes_at
+from .losses import IGNORE
+from .setup import Material, Trainee, inference
+
+NUMBER = 6
+"""How many images are shown, spread over the validation split."""
+
+
+@torch.inference_mode()
+def write_examples(run: Path, trainee: Trainee, material: Material, config: RunConfig, device: torch.device) -> None:
+    """Write `examples/<k>-<id>/{image,label,guidance,prediction}.png`; without guidance there is no `guidance.png`."""
+    folder = run / "examples"
+    shutil.rmtree(folder, ignore_errors=True)
+    val, colors = material.index.val, material.definition.colors
+    chosen = [val[round(k)] for k in np.linspace(0, len(val) - 1, min(NUMBER, len(val)))]
+    short_side = config.evaluation.short_side
+    samples = val_samples(
+        chosen,
+        material.dataset,
+        material.definition.names,
+        short_side=None if short_side == "none" else short_side,
+        workers=0,
+    )
+    how = inference(config, trainee.spec.smallest)
+    trainee.model.eval()
+    for k, (record, image, label) in enumerate(samples):
+        place = folder / f"{k}-{re.sub(r'[^A-Za-z0-9._-]+', '_', record.id)}"
+        place.mkdir(parents=True)
+        pixels = torch.from_numpy(image).to(device).permute(2, 0, 1)[None]
+        prediction = classes_at(class_scores(trainee.model, pixels, how), (label.shape[0], label.shape[1]))
+        save_image(place / "image.png", image)
+        save_mask(place / "label.png", label, colors)
+        save_mask(place / "prediction.png", prediction[0].cpu().numpy(), colors)
+        if trainee.guide is not None:
+            probabilities = class_scores(trainee.guide.probabilities, pixels, replace(how, mode="averaged_logits"))
+            confidence, guessed = probabilities.max(dim=1)
+            sure = torch.where(confidence >= config.guidance.zeta, guessed, IGNORE).to(torch.uint8)
+            save_mask(place / "guidance.png", sure[0].cpu().numpy(), colors)
+    trainee.model.train()

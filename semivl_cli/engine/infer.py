@@ -1,0 +1,106 @@
+"""An image of any size -> class scores, whole or by sliding windows; used by evaluation and prediction alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+Model = Callable[[Tensor], Tensor]
+"""uint8 RGB `[B, 3, H, W]` -> logits `[B, N, H, W]`."""
+
+Place = tuple[int, int, int, int]
+"""Top, left, height and width of a window."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inference:
+    """How images are cut into windows and how the windows' answers become one."""
+
+    mode: Literal["averaged_logits", "summed_probabilities", "whole"]
+    crop: int
+    """Side of a window in pixels."""
+    stride: int
+    """Step from window to window in pixels."""
+    smallest: int = 1
+    """Windows with a shorter side are padded to it: the decoder needs a few patches to reason over."""
+    windows: int = 8
+    """Windows that are computed at once."""
+
+
+@torch.inference_mode()
+def class_scores(model: Model, image: Tensor, how: Inference) -> Tensor:
+    """Score every pixel: uint8 RGB `[1, 3, H, W]` on the model's device -> `[1, N, H, W]`.
+
+    The scores are mean logits, sums of probabilities, or logits, by `how.mode`; their argmax is the class.
+    """
+    if how.mode == "whole":
+        height, width = image.shape[2:]
+        [(_, scores)] = _windows(model, image, [(0, 0, height, width)], how)
+        return scores
+    if how.mode == "averaged_logits":
+        return _averaged_logits(model, image, how)
+    return _summed_probabilities(model, image, how)
+
+
+def classes_at(scores: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize scores `[1, N, H, W]` to `size` and take the best class: uint8 `[1, *size]`."""
+    if scores.shape[2:] != size:
+        scores = F.interpolate(scores, size=size, mode="bilinear", align_corners=True)
+    return scores.argmax(dim=1).to(torch.uint8)
+
+
+def _averaged_logits(model: Model, image: Tensor, how: Inference) -> Tensor:
+    """Windows of one size, the last ones moved inside; logits summed and divided by their number."""
+    height, width = image.shape[2:]
+    rows = _moved_starts(height, how.crop, how.stride)
+    columns = _moved_starts(width, how.crop, how.stride)
+    places = [(y, x, min(how.crop, height), min(how.crop, width)) for y in rows for x in columns]
+    total: Tensor | None = None
+    count = image.new_zeros((1, 1, height, width), dtype=torch.float32)
+    for (y, x, h, w), logits in _windows(model, image, places, how):
+        if total is None:
+            total = logits.new_zeros((1, logits.shape[1], height, width))
+        total[:, :, y : y + h, x : x + w] += logits
+        count[:, :, y : y + h, x : x + w] += 1
+    assert total is not None
+    return total / count
+
+
+def _summed_probabilities(model: Model, image: Tensor, how: Inference) -> Tensor:
+    """Windows cut at the border; softmax probabilities summed."""
+    height, width = image.shape[2:]
+    places = [
+        (y, x, min(how.crop, height - y), min(how.crop, width - x))
+        for y in range(0, height, how.stride)
+        for x in range(0, width, how.stride)
+    ]
+    total: Tensor | None = None
+    for (y, x, h, w), logits in _windows(model, image, places, how):
+        if total is None:
+            total = logits.new_zeros((1, logits.shape[1], height, width))
+        total[:, :, y : y + h, x : x + w] += logits.softmax(dim=1)
+    assert total is not None
+    return total
+
+
+def _moved_starts(size: int, crop: int, stride: int) -> list[int]:
+    number = max(size - crop + stride - 1, 0) // stride + 1
+    return [min(i * stride, max(size - crop, 0)) for i in range(number)]
+
+
+def _windows(model: Model, image: Tensor, places: list[Place], how: Inference) -> Iterator[tuple[Place, Tensor]]:
+    """Run the model on the windows, as many of one size at once as allowed; `(place, logits [1, N, h, w])` each."""
+    ordered = sorted(places, key=lambda place: (place[2], place[3]))
+    for (h, w), group in groupby(ordered, key=lambda place: (place[2], place[3])):
+        same = list(group)
+        for start in range(0, len(same), how.windows):
+            chunk = same[start : start + how.windows]
+            cut = torch.cat([image[:, :, y : y + h, x : x + w] for y, x, _, _ in chunk])
+            cut = F.pad(cut, (0, max(how.smallest - w, 0), 0, max(how.smallest - h, 0)))
+            yield from zip(chunk, model(cut)[:, :, :h, :w].split(1), strict=True)

@@ -1,0 +1,32 @@
+"""Intersection over union, from integer counts over the whole data set."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+IGNORE = 255
+
+
+def confusion(prediction: Tensor, label: Tensor, classes: int) -> Tensor:
+    """Count pixels by (label, prediction): class ids of equal shape -> int64 `[N, N]`; `IGNORE` labels are left out."""
+    counted = label != IGNORE
+    index = label[counted].long() * classes + prediction[counted].long()
+    return torch.bincount(index, minlength=classes * classes).view(classes, classes)
+
+
+def intersection_union(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Pixels of intersection and union of each class, int64 `[N]`, from a confusion matrix `[N, N]`."""
+    intersection = matrix.diagonal()
+    return intersection, matrix.sum(0) + matrix.sum(1) - intersection
+
+
+def class_iou(matrix: Tensor) -> Tensor:
+    """IoU of each class, 0..1, float64 `[N]`; a class that neither occurs nor is predicted has 0, as published."""
+    intersection, union = intersection_union(matrix)
+    return intersection.double() / (union.double() + 1e-10)
+
+
+def mean_iou(matrix: Tensor) -> float:
+    """mIoU, 0..1: the mean over all classes."""
+    return float(class_iou(matrix).mean())

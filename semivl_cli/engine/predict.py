@@ -1,0 +1,211 @@
+"""Images of any size and format -> class maps: mask PNGs and overlays for the command, arrays for Python."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..concepts.load import parse_definition
+from ..concepts.schema import Definition
+from ..config import RunConfig, parse_toml, resolve
+from ..data.images import read_image
+from ..data.views import resize_image, validation_size
+from ..errors import InputError, RunError
+from ..model.semivl import SemiVL
+from ..paint import overlay, save_image, save_mask
+from .checkpoint import checkpoint_steps, load_checkpoint
+from .infer import class_scores, classes_at
+from .reporter import Reporter
+from .run import find_run, read_status
+from .setup import inference, pick_device
+
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".jp2", ".avif"}
+)
+"""What counts as an image inside a folder; a file named by the user may have any name."""
+
+_AHEAD = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictor:
+    """A trained model, ready for images."""
+
+    run: Path
+    step: int
+    selected: str
+    """Which checkpoint this is: `best on val` or `last`."""
+    model: SemiVL
+    definition: Definition
+    config: RunConfig
+    smallest: int
+    """Smallest side that the decoder can reason over, in pixels."""
+    device: torch.device
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names by id."""
+        return self.definition.names
+
+    @property
+    def colors(self) -> tuple[tuple[int, int, int], ...]:
+        """Class colours by id."""
+        return self.definition.colors
+
+    @torch.inference_mode()
+    def predict(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Segment one image: uint8 RGB `[H, W, 3]` -> class ids uint8 `[H, W]`."""
+        size = (image.shape[0], image.shape[1])
+        short_side = self.config.evaluation.short_side
+        seen = image if short_side == "none" else resize_image(image, validation_size(size, short_side))
+        pixels = torch.from_numpy(np.ascontiguousarray(seen)).to(self.device).permute(2, 0, 1)[None]
+        how = inference(self.config, self.smallest)
+        ids: NDArray[np.uint8] = classes_at(class_scores(self.model, pixels, how), size)[0].cpu().numpy()
+        return ids
+
+
+def load(run: str | Path | None = None, device: str = "auto") -> Predictor:
+    """Load the model of a run: its best checkpoint where one was selected, else its last.
+
+    Args:
+        run: the run's directory; `None`: the newest one below `runs/`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`.
+    """
+    folder = find_run(None if run is None else Path(run))
+    steps = checkpoint_steps(folder)
+    if not steps:
+        raise InputError(f"{folder} has no complete checkpoint yet: let semivl train reach its first one")
+    best = read_status(folder).get("best")
+    step = best if best in steps else steps[-1]
+    stored = load_checkpoint(folder, step)
+    where = pick_device(device)
+    return Predictor(
+        run=folder,
+        step=step,
+        selected="best on val" if step == best else "last",
+        model=stored.model.to(where).eval(),
+        definition=parse_definition(stored.definition, str(folder / "definition.toml")),
+        config=resolve(parse_toml(stored.config, str(folder / "run.toml")), source=str(folder / "run.toml")),
+        smallest=stored.spec.smallest,
+        device=where,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What became of one input."""
+
+    image: Path
+    mask: Path | None
+    overlay: Path | None
+    shares: dict[str, float]
+    """Share of the pixels of each class that occurs, 0..1."""
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class _Job:
+    image: Path
+    mask: Path
+    overlay: Path
+
+
+def predict_files(
+    predictor: Predictor, inputs: Sequence[Path], out: Path, *, overlays: bool, reporter: Reporter
+) -> Iterator[Prediction]:
+    """Write one palette PNG per picture, of the picture's shown size; a picture that cannot be read costs none else.
+
+    Args:
+        predictor: the model.
+        inputs: files, or folders that are searched to any depth.
+        out: folder of the masks, `<out>/<path relative to the input folder>/<stem>.png`.
+        overlays: whether `<stem>_overlay.jpg` is written beside each mask.
+        reporter: hears how far it is.
+
+    Raises:
+        InputError: an input does not exist, or there is no image among them.
+        RunError: a mask cannot be written.
+    """
+    jobs = _jobs(inputs, out)
+    reporter.start("predict", len(jobs))
+    began = time.monotonic()
+    with ThreadPoolExecutor(_AHEAD) as pool:  # pictures are decoded ahead, masks are encoded behind
+        reading: deque[tuple[_Job, Future[NDArray[np.uint8] | InputError]]] = deque()
+        writing: deque[Future[Prediction]] = deque()
+        waiting, done = iter(jobs), 0
+        while done < len(jobs):
+            for job in islice(waiting, _AHEAD - len(reading)):
+                reading.append((job, pool.submit(_read, job.image)))
+            if reading:
+                job, future = reading.popleft()
+                image = future.result()
+                ids = None if isinstance(image, InputError) else predictor.predict(image)
+                writing.append(pool.submit(_write, predictor, job, image, ids, overlays))
+            if len(writing) > _AHEAD or not reading:
+                yield writing.popleft().result()
+                done += 1
+                reporter.advance("predict", done, {"images_per_second": done / max(time.monotonic() - began, 1e-9)})
+    reporter.finish("predict")
+
+
+def _read(path: Path) -> NDArray[np.uint8] | InputError:
+    try:
+        return read_image(path)
+    except InputError as error:
+        return error
+
+
+def _write(
+    predictor: Predictor,
+    job: _Job,
+    image: NDArray[np.uint8] | InputError,
+    ids: NDArray[np.uint8] | None,
+    overlays: bool,
+) -> Prediction:
+    if isinstance(image, InputError) or ids is None:
+        return Prediction(image=job.image, mask=None, overlay=None, shares={}, error=str(image))
+    try:
+        job.mask.parent.mkdir(parents=True, exist_ok=True)
+        save_mask(job.mask, ids, predictor.colors)
+        if overlays:
+            save_image(job.overlay, overlay(image, ids, predictor.colors))
+    except OSError as error:
+        raise RunError(f"cannot write {job.mask}: {error.strerror or error}; the masks before it are kept") from error
+    counts = np.bincount(ids.ravel(), minlength=len(predictor.names)) / ids.size
+    shares = {name: float(share) for name, share in zip(predictor.names, counts, strict=True) if share > 0}
+    return Prediction(image=job.image, mask=job.mask, overlay=job.overlay if overlays else None, shares=shares)
+
+
+def _jobs(inputs: Sequence[Path], out: Path) -> list[_Job]:
+    """List what to read and where to write it; inputs that share a stem keep their suffix in the mask's name."""
+    found: list[tuple[Path, Path]] = []  # file, path relative to its input folder
+    for given in inputs:
+        if given.is_dir():
+            inside = sorted(path for path in given.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+            inside = [path for path in inside if out.resolve() not in path.resolve().parents]
+            if not inside:
+                raise InputError(f"{given} holds no image: expected files such as .jpg, .png, .tif at any depth")
+            found += [(path, path.relative_to(given)) for path in inside]
+        elif given.exists():
+            found.append((given, Path(given.name)))
+        else:
+            raise InputError(f"{given} does not exist: expected image files or folders of them")
+    found = list(dict.fromkeys(found))
+    stems = Counter(relative.with_suffix("") for _, relative in found)
+    jobs = []
+    for path, relative in found:
+        name = relative.stem if stems[relative.with_suffix("")] == 1 else relative.name
+        folder = out / relative.parent
+        jobs.append(_Job(path, folder / f"{name}.png", folder / f"{name}_overlay.jpg"))
+    if twice := [mask for mask, count in Counter(job.mask for job in jobs).items() if count > 1]:
+        raise InputError(f"two inputs would both become {twice[0]}: predict them into different folders")
+    return jobs

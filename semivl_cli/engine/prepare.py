@@ -1,0 +1,31 @@
+"""Looks at data and keeps weights before a training needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..concepts.load import parse_definition
+from ..data.index import find_root
+from ..data.registry import open_dataset
+from ..data.survey import Survey, survey
+from ..model.clip import keep_weights
+from .configure import configure
+from .reporter import Reporter
+from .setup import read_definition
+
+
+def prepare_data(flags: Mapping[str, Any], reporter: Reporter) -> Survey:
+    """Read every image and mask of a dataset once and say what is there."""
+    config = configure(flags)
+    dataset = open_dataset(config.dataset)
+    root = find_root(dataset.name, None if config.data.root == "none" else Path(config.data.root))
+    reporter.note(f"looking at {dataset.name} in {root}")
+    definition = parse_definition(*read_definition(config, dataset))
+    return survey(dataset, root, definition.names)
+
+
+def prepare_weights(model: str, source: str) -> Path:
+    """Fetch (a tag) or take (a file) CLIP weights; returns the kept file."""
+    return keep_weights(model, source)

@@ -1,0 +1,125 @@
+"""The run directory: which one, whose it is, and the small files in it that people and tools read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ..errors import InputError
+
+RUNS = Path("runs")
+"""Where new runs go, below the working directory."""
+
+
+def new_run(dataset: str, labeled: int) -> Path:
+    """Name a new run: `runs/<dataset>-<labelled images>-<n>` with the first free n."""
+    n = 1
+    while (RUNS / f"{dataset}-{labeled}-{n}").exists():
+        n += 1
+    return RUNS / f"{dataset}-{labeled}-{n}"
+
+
+def find_run(path: Path | None) -> Path:
+    """Return the given run, or the newest one below `runs/` that has a checkpoint.
+
+    Raises:
+        InputError: there is none.
+    """
+    if path is not None:
+        if not (path / "run.toml").is_file():
+            raise InputError(f"{path} is not a run directory: it has no run.toml; expected what semivl train wrote")
+        return path
+    runs = [
+        found for found in _runs() if (found / "checkpoints").is_dir() and any((found / "checkpoints").glob("[0-9]*"))
+    ]
+    if not runs:
+        raise InputError(f"there is no run with a checkpoint in {RUNS}/: train one with semivl train, or name it")
+    return runs[-1]
+
+
+def find_unfinished() -> Path:
+    """Return the newest run below `runs/` that has not finished; raises `InputError` where there is none."""
+    unfinished = [found for found in _runs() if not read_status(found).get("finished")]
+    if not unfinished:
+        raise InputError(f"there is no unfinished run in {RUNS}/: name one with --out, or start anew without --resume")
+    return unfinished[-1]
+
+
+def _runs() -> list[Path]:
+    """All runs below `runs/`, the last written last."""
+    return sorted((path.parent for path in RUNS.glob("*/run.toml")), key=lambda run: (_touched(run), run.name))
+
+
+def _touched(run: Path) -> float:
+    files = [run / "run.toml", run / "run.json", run / "metrics.jsonl"]
+    return max(file.stat().st_mtime for file in files if file.is_file())
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Hold the run; the lock dies with its process. Raises `InputError` where another process holds it."""
+    run.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(f"{run} is in use by another process: wait for it, or give another --out") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def read_status(run: Path) -> dict[str, Any]:
+    """Read `run.json`; empty where there is none yet."""
+    return read_json(run / "run.json")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; empty where the file does not exist."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+    return content
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(text, encoding="utf-8", newline="\n")
+    temporary.replace(path)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object, whole or not at all."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+class Metrics:
+    """`metrics.jsonl`: one object a line, appended; what lies beyond the step resumed from is dropped."""
+
+    def __init__(self, run: Path, step: int) -> None:
+        self.path = run / "metrics.jsonl"
+        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []
+        write_text(self.path, "".join(f"{line}\n" for line in lines if _step_of(line) <= step))
+
+    def write(self, step: int, kind: str, values: Mapping[str, Any]) -> None:
+        """Append one line."""
+        with self.path.open("a", encoding="utf-8", newline="\n") as file:
+            file.write(json.dumps({"step": step, "kind": kind, **values}) + "\n")
+
+
+def _step_of(line: str) -> float:
+    try:
+        step: float = json.loads(line)["step"]
+    except ValueError:  # the process died while it wrote the line
+        return float("inf")
+    return step

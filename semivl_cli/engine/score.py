@@ -1,0 +1,56 @@
+"""Scores a finished or unfinished run on validation images, its own dataset's or another's."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..data.index import find_root, list_validation
+from ..data.registry import open_dataset
+from .evaluate import Scores, evaluate
+from .predict import load
+from .reporter import Reporter
+from .setup import inference
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """The scores of a run and which of its checkpoints they are."""
+
+    run: Path
+    selected: str
+    scores: Scores
+
+
+def score_run(run: Path | None, *, dataset: str | None, root: Path | None, device: str, reporter: Reporter) -> Scored:
+    """Evaluate the best checkpoint of a run (else its last).
+
+    Args:
+        run: its directory; `None`: the newest.
+        dataset: plugin whose validation images are used; `None`: the run's own. Its classes must be the run's.
+        root: folder of the dataset; `None`: the run's own, or the dataset's usual place.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`.
+        reporter: hears how far it is.
+    """
+    predictor = load(run, device)
+    config = predictor.config
+    reporter.note(f"using {predictor.run}, step {predictor.step} ({predictor.selected})")
+    plugin = open_dataset(dataset or config.dataset)
+    kept = config.data.root if dataset in (None, config.dataset) and config.data.root != "none" else None
+    place = find_root(plugin.name, root or (Path(kept) if kept else None))
+    records = list_validation(plugin, place, missing=config.data.missing)
+    short_side = config.evaluation.short_side
+    scores = evaluate(
+        predictor.model,
+        records,
+        plugin,
+        predictor.names,
+        inference(config, predictor.smallest),
+        short_side=None if short_side == "none" else short_side,
+        workers=config.data.workers,
+        step=predictor.step,
+        reporter=reporter,
+        autocast=nullcontext(),
+    )
+    return Scored(run=predictor.run, selected=predictor.selected, scores=scores)

@@ -1,0 +1,282 @@
+"""RunConfig -> dataset, words, model, guidance, optimizer: the one place that introduces the rooms to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..concepts.load import definition_text, parse_definition
+from ..concepts.schema import Definition
+from ..config import RunConfig
+from ..data.augment import ColorSettings
+from ..data.contract import Dataset
+from ..data.cutmix import CutMixSettings
+from ..data.index import Index, build_index, find_root
+from ..data.loader import ViewSettings
+from ..data.registry import open_dataset, package_file
+from ..errors import InputError
+from ..model.clip import RANDOM, Clip, build_encoder, load_clip
+from ..model.decoder import DecoderSpec
+from ..model.finetune import set_trainable
+from ..model.guidance import DenseClip
+from ..model.semivl import IMAGENET_STATISTICS, SemiVL
+from .checkpoint import ModelSpec
+from .embed import embed_classes, embed_concepts
+from .infer import Inference
+from .optim import Rates, build_optimizer
+from .reporter import Reporter
+from .step import StepSettings
+
+DETAIL_BASE = 64
+"""Width of the first stage of a ResNet-101."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """Dataset and words of a run."""
+
+    dataset: Dataset
+    root: Path
+    definition: Definition
+    definition_text: str
+    index: Index
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trainee:
+    """The model of a run with everything that teaches it."""
+
+    model: SemiVL
+    spec: ModelSpec
+    guide: DenseClip | None
+    optimizer: torch.optim.Optimizer
+    clip_name: str
+    clip_sha256: str
+
+
+def open_material(config: RunConfig) -> Material:
+    """Open the dataset and the definition, and list the records."""
+    dataset = open_dataset(config.dataset)
+    text, source = read_definition(config, dataset)
+    definition = parse_definition(text, source)
+    root = find_root(dataset.name, None if config.data.root == "none" else Path(config.data.root))
+    index = build_index(
+        dataset,
+        root,
+        labels=config.data.labels,
+        seed=config.seed,
+        class_names=definition.names,
+        missing=config.data.missing,
+    )
+    return Material(dataset=dataset, root=root, definition=definition, definition_text=text, index=index)
+
+
+def read_definition(config: RunConfig, dataset: Dataset) -> tuple[str, str]:
+    """Return the text of the class definition and where it comes from."""
+    if config.data.definition != "none":
+        return definition_text(config.data.definition), config.data.definition
+    if not dataset.definition:
+        raise InputError(
+            f"dataset {dataset.name!r} has no class definition of its own: write one (see semivl concepts --help) and "
+            "pass it: --definition FILE"
+        )
+    if dataset.definition.endswith(".toml"):
+        path = package_file(dataset, dataset.definition)
+        return definition_text(path), str(path)
+    return definition_text(dataset.definition), dataset.definition
+
+
+def open_clip_of(config: RunConfig, dataset: Dataset, reporter: Reporter) -> Clip:
+    """Load the CLIP that the settings name; says aloud when its weights are random."""
+    weights = config.model.weights
+    if weights.startswith("plugin:"):
+        weights = str(package_file(dataset, weights.removeprefix("plugin:")))
+    if weights == RANDOM:
+        reporter.note("CLIP has random weights: this run shows the mechanics, its masks will be poor")
+    return load_clip(config.model.clip, weights, seed=config.seed)
+
+
+def build_trainee(config: RunConfig, material: Material, device: torch.device, reporter: Reporter) -> Trainee:
+    """Build model, guidance and optimizer on `device`; every random weight follows from the seed."""
+    clip = open_clip_of(config, material.dataset, reporter)
+    statistics = IMAGENET_STATISTICS if config.model.statistics == "imagenet" else clip.statistics
+    published = config.fidelity == "published"
+    encoder = build_encoder(
+        clip,
+        activation=config.model.activation,
+        norm_eps=config.model.norm_eps,
+        image_size=config.data.crop,
+        skips=tuple(config.model.skips),
+        skip_path=config.model.skip_path,
+    )
+    detail = config.model.detail == "resnet"
+    width = encoder.spec.width
+    decoder = config.decoder
+    spec = ModelSpec(
+        encoder=encoder.spec,
+        decoder=DecoderSpec(
+            embed_dim=encoder.spec.embed_dim,
+            skip_channels=(4 * DETAIL_BASE if detail else width, width),
+            width=decoder.width,
+            text_width=decoder.text_width,
+            up_widths=(decoder.up_widths[0], decoder.up_widths[1]),
+            skip_widths=(decoder.skip_widths[0], decoder.skip_widths[1]),
+            dilations=tuple(decoder.dilations),
+            layers=decoder.layers,
+            heads=decoder.heads,
+            pool=decoder.pool,
+        ),
+        skips=encoder.skips,
+        skip_path=encoder.skip_path,
+        statistics=statistics,
+        output_size=config.data.crop if decoder.resize == "crop" else None,
+        detail_base=DETAIL_BASE if detail else None,
+    )
+    _check_shapes(spec, config)
+    text = embed_classes(clip.text, material.definition, decoder.text, published)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = spec.build(text)
+    model.encoder.load_state_dict(encoder.state_dict())
+    set_trainable(model.encoder, config.finetune.encoder, config.finetune.attention_norm)
+    model.to(device)
+    rates = Rates(
+        lr=config.optimizer.lr,
+        encoder_multiplier=config.optimizer.encoder_multiplier,
+        decoder_multiplier=config.optimizer.decoder_multiplier,
+        detail_multiplier=config.optimizer.detail_multiplier,
+        weight_decay=config.optimizer.weight_decay,
+    )
+    guide = build_guide(config, clip, material.definition).to(device) if config.uses_guidance else None
+    return Trainee(
+        model=model,
+        spec=spec,
+        guide=guide,
+        optimizer=build_optimizer(model, rates),
+        clip_name=clip.name,
+        clip_sha256=clip.sha256,
+    )
+
+
+def build_guide(config: RunConfig, clip: Clip, definition: Definition) -> DenseClip:
+    """Build the frozen CLIP that guides, on the CPU."""
+    guidance, published = config.guidance, config.fidelity == "published"
+    text: Tensor
+    if guidance.text == "max":
+        text, class_of_concept = embed_concepts(clip.text, definition, published)
+    else:
+        text = embed_classes(clip.text, definition, guidance.text, published)
+        class_of_concept = tuple(range(len(text)))
+    encoder = build_encoder(
+        clip,
+        activation=config.model.activation,
+        norm_eps=config.model.norm_eps,
+        image_size=guidance.position_size,
+    )
+    return DenseClip(
+        encoder,
+        text,
+        class_of_concept,
+        clip.logit_scale if guidance.temperature == "checkpoint" else guidance.temperature,
+        IMAGENET_STATISTICS if config.model.statistics == "imagenet" else clip.statistics,
+        guidance.aggregate,
+    )
+
+
+def view_settings(config: RunConfig) -> ViewSettings:
+    """Settings of the views, as the data room takes them."""
+    augment, base = config.augment, config.data.base_scale
+    brightness, contrast, saturation, hue = augment.jitter
+    return ViewSettings(
+        crop=config.data.crop,
+        base_scale=None if base == "none" else (base[0], base[1]),
+        scale_range=_pair(config.data.scale_range),
+        flip=augment.flip,
+        color=ColorSettings(
+            jitter=augment.jitter_probability,
+            brightness=brightness,
+            contrast=contrast,
+            saturation=saturation,
+            hue=hue,
+            gray=augment.grayscale,
+            blur=augment.blur,
+            sigma=_pair(augment.blur_sigma),
+        ),
+        cutmix=CutMixSettings(
+            probability=augment.cutmix, area=_pair(augment.cutmix_area), ratio=_pair(augment.cutmix_ratio)
+        ),
+        partner=augment.partner,
+    )
+
+
+def step_settings(config: RunConfig) -> StepSettings:
+    """Numbers of the method, as the step takes them."""
+    return StepSettings(
+        consistency_weight=config.consistency.weight,
+        mode=config.consistency.mode,
+        tau=config.consistency.tau,
+        consistency_reduction=config.consistency.reduction,
+        zeta=config.guidance.zeta,
+        guidance_reduction=config.guidance.reduction,
+        inside_half=config.guidance.inside_half,
+        group=config.loss.group,
+    )
+
+
+def inference(config: RunConfig, smallest: int) -> Inference:
+    """How evaluation and prediction cut images; `smallest`: shortest side of a window that the model takes."""
+    crop, stride = config.data.crop, config.evaluation.stride
+    return Inference(
+        mode=config.evaluation.mode,
+        crop=crop,
+        stride=int(crop * 2 / 3) if stride == "none" else stride,
+        smallest=smallest,
+    )
+
+
+def pick_device(name: str) -> torch.device:
+    """Turn `auto`, `cpu`, `cuda` or `cuda:1` into a device that is there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"unknown device {name!r}: expected auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"device {name!r} is not here: torch sees {torch.cuda.device_count()} CUDA devices; try --device cpu"
+        )
+    return device
+
+
+def _check_shapes(spec: ModelSpec, config: RunConfig) -> None:
+    patches = -(-config.data.crop // spec.encoder.patch_size)
+    if patches < spec.decoder.pool:
+        raise InputError(
+            f"data.crop = {config.data.crop} gives {patches} x {patches} patches: the decoder pools "
+            f"{spec.decoder.pool} x {spec.decoder.pool} of them, so the crop must be at least "
+            f"{spec.decoder.pool * spec.encoder.patch_size}"
+        )
+    if (spec.decoder.width + spec.decoder.text_width) % spec.decoder.heads:
+        raise InputError(
+            f"decoder.width + decoder.text_width = {spec.decoder.width + spec.decoder.text_width} must be "
+            f"a multiple of decoder.heads = {spec.decoder.heads}"
+        )
+    for name, width in (
+        ("decoder.width", spec.decoder.width),
+        *((f"decoder.up_widths: {w}", w) for w in spec.decoder.up_widths),
+    ):
+        if width > 16 and width % (width // 16):
+            raise InputError(
+                f"{name} must be divisible by its number of norm groups, {width // 16}: take a multiple of 16"
+            )
+    for skip, inputs in zip(spec.decoder.skip_widths, (spec.decoder.width, spec.decoder.up_widths[0]), strict=True):
+        if skip >= inputs:
+            raise InputError(f"decoder.skip_widths: {skip} must be smaller than the {inputs} channels that it joins")
+
+
+def _pair(values: list[float]) -> tuple[float, float]:
+    return values[0], values[1]

@@ -1,0 +1,64 @@
+"""Starts a training or goes on with one: which run, whose settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..config import RunConfig, merge, parse_assignments, resolve
+from ..errors import InputError
+from .configure import configure
+from .evaluate import Scores
+from .reporter import Reporter
+from .run import find_unfinished, read_json
+from .train import Result, is_finished, read_config, train
+
+
+def start_or_resume(
+    flags: Mapping[str, Any], assignments: Iterable[str], out: Path | None, *, resume: bool, reporter: Reporter
+) -> Result:
+    """Train a new run, or with `resume` the one in `out` (else the newest unfinished one), by its own settings.
+
+    Raises:
+        InputError: `out` is taken, there is nothing to resume, or a flag contradicts the run that is resumed.
+    """
+    assignments = list(assignments)
+    if not resume:
+        config = configure(flags, assignments)
+        if out is not None and (out / "run.toml").exists():
+            raise InputError(f"{out} already holds a run: go on with --resume, or give another --out")
+        return train(config, out, reporter)
+    run = out or find_unfinished()
+    if not (run / "run.toml").is_file():
+        raise InputError(f"{run} holds no run to resume: it has no run.toml; start it without --resume")
+    config = read_config(run)
+    _refuse_contradictions(config, merge(flags, parse_assignments(assignments)), run)
+    if is_finished(run):
+        reporter.note(f"{run} is finished: nothing is left to do")
+        return _kept_result(run)
+    return train(config, run, reporter, resume=True)
+
+
+def _refuse_contradictions(config: RunConfig, given: Mapping[str, Any], run: Path) -> None:
+    saved = config.model_dump()
+    wanted = resolve(saved, given).model_dump()
+    for section, values in wanted.items():
+        pairs = values.items() if isinstance(values, dict) else [("", values)]
+        for key, value in pairs:
+            old = saved[section][key] if key else saved[section]
+            if value != old:
+                name = f"{section}.{key}" if key else section
+                raise InputError(
+                    f"{run} was started with {name} = {json.dumps(old)}, not {json.dumps(value)}: "
+                    "a resumed run keeps its settings; leave the flag out, or start a new run"
+                )
+
+
+def _kept_result(run: Path) -> Result:
+    kept = read_json(run / "scores.json")
+    last, best = (
+        Scores(**{key: value for key, value in kept[name].items() if key != "selected_on"}) for name in ("last", "best")
+    )
+    return Result(run=run, last=last, best=best, seconds=0.0)

@@ -1,0 +1,346 @@
+"""The main loop: step, report, evaluate, save."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import __version__
+from ..config import RunConfig, parse_toml, resolve, to_toml
+from ..data.loader import Batch, train_batches
+from ..errors import Interrupted, RunError
+from .checkpoint import checkpoint_steps, load_training, prune_checkpoints, save_checkpoint
+from .evaluate import Scores, evaluate
+from .examples import write_examples
+from .inputs import step_inputs
+from .losses import lambda_DC
+from .optim import rate_factor, set_rates
+from .reporter import Reporter
+from .run import Metrics, locked, new_run, read_json, read_status, write_json, write_text
+from .setup import (
+    Material,
+    Trainee,
+    build_trainee,
+    inference,
+    open_material,
+    pick_device,
+    step_settings,
+    view_settings,
+)
+from .step import train_step
+from .stop import StopWish
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a training leaves behind."""
+
+    run: Path
+    last: Scores
+    best: Scores
+    seconds: float
+
+
+def train(config: RunConfig, run: Path | None, reporter: Reporter, *, resume: bool = False) -> Result:
+    """Train, from the start or from the run's newest checkpoint, until the last step.
+
+    Args:
+        config: all settings; for a run that is resumed, its own.
+        run: directory to write to; `None` names a new one.
+        reporter: hears what happens.
+        resume: whether `run` goes on where its newest complete checkpoint stands.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM, after the state was saved.
+        RunError: the loss is not finite, memory or disk are full; the last checkpoint stands.
+        InputError: data, definition or weights do not fit.
+    """
+    device = pick_device(config.device)
+    material = open_material(config)
+    for note in material.index.notes:
+        reporter.note(note)
+    run = run or new_run(config.dataset, len(material.index.labeled))
+    with locked(run):
+        trainee = build_trainee(config, material, device, reporter)
+        loop = _Loop(config, run, material, trainee, device, reporter)
+        start = loop.restore() if resume else loop.begin()
+        return loop.run_from(start)
+
+
+class _Loop:
+    """The state of one training, and the story of its steps."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        run: Path,
+        material: Material,
+        trainee: Trainee,
+        device: torch.device,
+        reporter: Reporter,
+    ) -> None:
+        self.config, self.run, self.material, self.trainee = config, run, material, trainee
+        self.device, self.reporter = device, reporter
+        self.epoch = steps_per_epoch(config, len(material.index.unlabeled))
+        self.steps = total_steps(config, self.epoch)
+        self.micro_batch = (
+            config.training.batch if config.training.micro_batch == "auto" else config.training.micro_batch
+        )
+        self.best: dict[str, Any] = {}
+        self.last: dict[str, Any] = {}
+        self.seconds = 0.0
+
+    def begin(self) -> int:
+        """Write what explains the run before its first step."""
+        index, trainee = self.material.index, self.trainee
+        facts = (
+            f"# Written by semivl {__version__}, torch {torch.__version__}.\n"
+            f"# Weights: {trainee.clip_name}, sha256 {trainee.clip_sha256}\n"
+            f"# Data: {self.material.root}, split sha256 {index.split()['sha256']}\n"
+            f"# Length: {self.steps} steps, {self.epoch} an epoch\n\n"
+        )
+        write_text(self.run / "definition.toml", self.material.definition_text)
+        write_json(self.run / "split.json", index.split())
+        write_text(self.run / "run.toml", facts + to_toml(self.config))
+        write_json(self.run / "run.json", {"last": None, "best": None, "finished": False, "steps": self.steps})
+        self.metrics = Metrics(self.run, 0)
+        return 0
+
+    def restore(self) -> int:
+        """Go back to the newest complete checkpoint; without one, to the start."""
+        steps = checkpoint_steps(self.run)
+        if not steps:
+            self.reporter.note(f"{self.run} has no complete checkpoint: it starts again from step 0")
+            return self.begin()
+        state = load_training(self.run, steps[-1], self.trainee.model, self.trainee.optimizer)
+        self.best, self.last, self.seconds = state["best"], state["last"], state["seconds"]
+        self.metrics = Metrics(self.run, steps[-1])
+        self.reporter.note(f"resuming {self.run} at step {steps[-1]} of {self.steps}")
+        return steps[-1]
+
+    def run_from(self, start: int) -> Result:
+        """Train from step `start` to the end."""
+        config, model = self.config, self.trainee.model
+        self.began = time.monotonic() - self.seconds
+        model.train()
+        batches = train_batches(
+            self.material.index,
+            self.material.dataset,
+            self.material.definition.names,
+            view_settings(config),
+            batch=config.training.batch,
+            seed=config.seed,
+            start_step=start,
+            stop_step=self.steps,
+            workers=config.data.workers,
+            pin=self.device.type == "cuda",
+            need_unlabeled=config.uses_unlabeled,
+        )
+        self.reporter.start("train", self.steps, start)
+        seen: list[dict[str, Tensor]] = []
+        clock = time.monotonic()
+        with StopWish() as stop:
+            for batch in batches:
+                # One step of Sec. 3.
+                seen.append(self.step(batch))
+                done = batch.step + 1
+
+                # Say how it goes; only here the device is waited for.
+                if done % config.training.log_steps == 0 or done == self.steps:
+                    elapsed, clock = time.monotonic() - clock, time.monotonic()
+                    self.log(done, seen, elapsed)
+                    seen = []
+
+                # Look at the validation images, and keep the state.
+                if self.evaluates_after(done):
+                    self.evaluate(done)
+                    self.save(done)
+                    clock = time.monotonic()
+                elif done % config.training.save_steps == 0:
+                    self.save(done)
+                    clock = time.monotonic()
+                if stop.signal_number is not None and done < self.steps:
+                    self.save(done)
+                    self.reporter.finish("train")
+                    raise Interrupted(
+                        f"stopped at step {done} of {self.steps}; go on with: semivl train --resume --out {self.run}",
+                        stop.signal_number,
+                    )
+        self.reporter.finish("train")
+        if not self.last:  # a finished training, resumed before its last evaluation was written
+            self.evaluate(self.steps)
+        return self.finish()
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """Take one optimizer step; where memory is short, in smaller parts."""
+        config, trainee = self.config, self.trainee
+        spec = trainee.spec
+        x, u = step_inputs(
+            batch,
+            self.device,
+            seed=config.seed,
+            channels=(*spec.decoder.skip_channels, spec.encoder.embed_dim),
+            dropout=config.consistency.feature_dropout,
+        )
+        weight = self.weight_of_guidance(batch.step)
+        set_rates(trainee.optimizer, rate_factor(batch.step, self.steps, config.optimizer.power))
+        while True:
+            trainee.optimizer.zero_grad(set_to_none=True)
+            try:
+                losses = train_step(
+                    trainee.model,
+                    trainee.guide,
+                    x,
+                    u,
+                    step_settings(config),
+                    weight,
+                    self.micro_batch,
+                    self.autocast(),
+                )
+                break
+            except torch.OutOfMemoryError as error:
+                self.shrink(error)
+        trainee.optimizer.step()
+        return losses
+
+    def weight_of_guidance(self, step: int) -> float:
+        """lambda_DC of a step."""
+        start, end = self.config.guidance.lambda_DC
+        return lambda_DC(start, end, step, self.steps)
+
+    def shrink(self, error: torch.OutOfMemoryError) -> None:
+        """Halve the micro-batch, which changes nothing but the memory it takes; give up where it cannot shrink."""
+        unit = self.config.micro_batch_unit
+        half = self.micro_batch // 2
+        if (
+            self.config.training.micro_batch != "auto"
+            or half < unit
+            or half % unit
+            or self.config.training.batch % half
+        ):
+            raise RunError(
+                f"out of memory with {self.micro_batch} images at once: try --set training.micro_batch={unit}, "
+                "training.precision=bf16, or a smaller data.crop"
+            ) from error
+        self.micro_batch = half
+        torch.cuda.empty_cache()
+        self.reporter.note(f"memory is short: {half} images at once from here on; the batch stays the same")
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """bf16 where the settings say so."""
+        wanted = self.config.training.precision
+        if wanted == "bf16" or (wanted == "auto" and self.device.type == "cuda"):
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
+    def log(self, done: int, seen: list[dict[str, Tensor]], elapsed: float) -> None:
+        """Average the last steps' values, write and report them; stop where the loss is not finite."""
+        values = {name: float(torch.stack([step[name] for step in seen]).mean()) for name in seen[0]}
+        if not math.isfinite(values["loss"]):
+            raise RunError(
+                f"the loss is {values['loss']} near step {done}: a smaller optimizer.lr or training.precision=fp32 may "
+                f"help; the run stands at its last checkpoint (step {max(checkpoint_steps(self.run), default=0)})"
+            )
+        kinds = 2 if self.config.uses_unlabeled else 1
+        values["lambda_DC"] = self.weight_of_guidance(done - 1)
+        values["lr"] = self.config.optimizer.lr * rate_factor(done - 1, self.steps, self.config.optimizer.power)
+        values["images_per_second"] = kinds * self.config.training.batch * len(seen) / max(elapsed, 1e-9)
+        values["seconds"] = time.monotonic() - self.began
+        self.metrics.write(done, "train", values)
+        self.reporter.advance("train", done, values)
+
+    def evaluates_after(self, done: int) -> bool:
+        """Whether the validation images are looked at after `done` steps."""
+        training = self.config.training
+        if done == self.steps:
+            return True
+        if training.evaluate_steps != "none":
+            return done % training.evaluate_steps == 0
+        if training.evaluate_every == "none":
+            return False
+        return done % max(round(training.evaluate_every * self.epoch), 1) == 0
+
+    def evaluate(self, done: int) -> None:
+        """Score the model on the validation images and remember the best."""
+        config, material = self.config, self.material
+        short_side = config.evaluation.short_side
+        scores = evaluate(
+            self.trainee.model,
+            material.index.val,
+            material.dataset,
+            material.definition.names,
+            inference(config, self.trainee.spec.smallest),
+            short_side=None if short_side == "none" else short_side,
+            workers=config.data.workers,
+            step=done,
+            reporter=self.reporter,
+            autocast=self.autocast(),
+        )
+        self.last = scores.as_dict()
+        if not self.best or scores.miou > self.best["miou"]:
+            self.best = {**self.last, "selected_on": "val"}
+        self.metrics.write(done, "eval", {"miou": scores.miou, "iou": scores.iou})
+        write_json(self.run / "scores.json", {"last": self.last, "best": self.best})
+        if done < self.steps:
+            self.reporter.note(f"step {done}: mIoU {100 * scores.miou:.2f} %")
+
+    def save(self, done: int) -> None:
+        """Write a checkpoint and say in `run.json` where the run stands."""
+        self.seconds = time.monotonic() - self.began
+        state = {"best": self.best, "last": self.last, "seconds": self.seconds}
+        save_checkpoint(
+            self.run,
+            done,
+            self.trainee.model,
+            self.trainee.spec,
+            self.trainee.optimizer,
+            to_toml(self.config),
+            self.material.definition_text,
+            state,
+        )
+        best = self.best.get("step")
+        status = {"last": done, "best": best, "finished": done == self.steps, "steps": self.steps}
+        write_json(self.run / "run.json", status)
+        prune_checkpoints(self.run, best)
+
+    def finish(self) -> Result:
+        """Show the model on some validation images."""
+        write_examples(self.run, self.trainee, self.material, self.config, self.device)
+        scores = [
+            Scores(**{key: value for key, value in kept.items() if key != "selected_on"})
+            for kept in (self.last, self.best)
+        ]
+        return Result(run=self.run, last=scores[0], best=scores[1], seconds=self.seconds)
+
+
+def steps_per_epoch(config: RunConfig, unlabeled: int) -> int:
+    """Steps of one pass over the unlabelled images, as `batch / group` processes of `group` images count it."""
+    group = config.loss.group or config.training.batch
+    processes = config.training.batch // group
+    return max(math.ceil(unlabeled / processes) // group, 1)
+
+
+def total_steps(config: RunConfig, epoch: int) -> int:
+    """Length of the training in steps."""
+    if config.training.steps != "none":
+        return config.training.steps
+    assert config.training.epochs != "none", "RunConfig allows one of them to be none"
+    return max(round(config.training.epochs * epoch), 1)
+
+
+def read_config(run: Path) -> RunConfig:
+    """Read the settings of a run."""
+    path = run / "run.toml"
+    return resolve(parse_toml(path.read_text(encoding="utf-8"), str(path)), source=str(path))
+
+
+def is_finished(run: Path) -> bool:
+    """Whether the run took its last step."""
+    return bool(read_status(run).get("finished")) and bool(read_json(run / "scores.json"))

@@ -1,0 +1,35 @@
+"""The few errors that end a command; each knows the exit code with which it does."""
+
+from __future__ import annotations
+
+
+class SemiVLError(Exception):
+    """Base of all errors that are shown as one line, without a traceback."""
+
+    exit_code = 2
+
+
+class InputError(SemiVLError):
+    """The user's mistake or an unreadable file: says what was given, what was expected, what to do."""
+
+    exit_code = 2
+
+
+class CheckFailed(SemiVLError):
+    """A check did its work and found something; what it found has been shown."""
+
+    exit_code = 1
+
+
+class RunError(SemiVLError):
+    """The run could not go on (full disk, out of memory, loss not finite); its state is kept."""
+
+    exit_code = 3
+
+
+class Interrupted(SemiVLError):
+    """Stopped by Ctrl-C (130) or SIGTERM (143) after the state was saved."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number

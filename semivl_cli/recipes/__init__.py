@@ -1,0 +1,1 @@
+"""General recipes (TOML); a dataset keeps its own recipe beside its plugin."""

@@ -1,0 +1,201 @@
+"""Reads a run directory into plain values; whatever a young run has not written yet is absent or empty."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from semivl_cli.config import read_toml
+from semivl_cli.errors import InputError
+from semivl_cli.paint import Color
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassEntry:
+    """A class of the definition with the texts that describe it."""
+
+    name: str
+    color: Color
+    concepts: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """IoU of one checkpoint, 0..1; NaN where a class does not occur or a number is missing."""
+
+    step: int
+    miou: float
+    iou: dict[str, float]
+    selected_on: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Example:
+    """The pictures of one validation image; all but `image` are palette PNGs of class ids."""
+
+    id: str
+    image: Path
+    label: Path
+    guidance: Path | None
+    prediction: Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Split:
+    """Which images the run used: the labelled ids, and how many others."""
+
+    labeled: tuple[str, ...]
+    unlabeled: int
+    val: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """Everything that the report shows.
+
+    `settings` maps dotted keys (`"training.steps"`) to values; `train` and `evals` are the lines of `metrics.jsonl`,
+    ordered by step, one a step (a resumed run repeats some: the later line counts).
+    """
+
+    path: Path
+    title: str
+    source: str | None
+    classes: tuple[ClassEntry, ...]
+    settings: dict[str, object]
+    split: Split | None
+    last_step: int | None
+    finished: bool
+    last: Score | None
+    best: Score | None
+    train: tuple[dict[str, Any], ...]
+    evals: tuple[dict[str, Any], ...]
+    examples: tuple[Example, ...]
+
+
+def read_run(path: Path) -> Run:
+    """Read the run directory `path`.
+
+    Raises:
+        InputError: `path` is no run directory, or one of its files cannot be parsed.
+    """
+    for name in ("run.toml", "definition.toml"):
+        if not (path / name).is_file():
+            raise InputError(
+                f"{path} is no run directory: {name} is missing; give a directory that `semivl train` wrote."
+            )
+    settings = read_toml(path / "run.toml")
+    definition = read_toml(path / "definition.toml")
+    split, state, scores = (_json(path / name) for name in ("split.json", "run.json", "scores.json"))
+    lines = _lines(path / "metrics.jsonl")
+    return Run(
+        path=path,
+        title=definition.get("title", path.name),
+        source=definition.get("source"),
+        classes=tuple(_class(entry) for entry in definition.get("class", [])),
+        settings=_flatten(settings),
+        split=_split(split) if split else None,
+        last_step=state.get("last"),
+        finished=state.get("finished", False),
+        last=_score(scores.get("last")),
+        best=_score(scores.get("best")),
+        train=_by_step(lines, "train"),
+        evals=_by_step(lines, "eval"),
+        examples=_examples(path / "examples"),
+    )
+
+
+def number(value: object) -> float:
+    """Return `value` as a float; whatever is no finite number (null, NaN, a missing key's `None`) becomes NaN."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else math.nan
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; a file that is not there yet is an empty one."""
+    if not path.is_file():
+        return {}
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
+        raise InputError(f"{path} is not readable JSON: {error}") from error
+    return content
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    lines = []
+    texts = path.read_text(encoding="utf-8").split("\n")
+    for line_number, text in enumerate(texts, 1):
+        if not text.strip():
+            continue
+        try:
+            lines.append(json.loads(text))
+        except ValueError as error:
+            if line_number == len(texts):
+                break  # no newline after it: this line is still being written, or its writer was killed
+            raise InputError(f"{path}, line {line_number}, is not readable JSON: {error}") from error
+    return lines
+
+
+def _by_step(lines: list[dict[str, Any]], kind: str) -> tuple[dict[str, Any], ...]:
+    latest = {line["step"]: line for line in lines if line["kind"] == kind}
+    return tuple(latest[step] for step in sorted(latest))
+
+
+def _flatten(table: dict[str, Any], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in table.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _class(entry: dict[str, Any]) -> ClassEntry:
+    """Read a class as a definition file may write it: `"#rrggbb"` or `[r, g, b]`; without concepts its name is one."""
+    color = entry["color"]
+    red, green, blue = bytes.fromhex(color[1:]) if isinstance(color, str) else color
+    name = entry["name"]
+    return ClassEntry(name=name, color=(red, green, blue), concepts=tuple(entry.get("concepts", [name])))
+
+
+def _split(content: dict[str, Any]) -> Split:
+    return Split(
+        labeled=tuple(content["labeled"]),
+        unlabeled=content["unlabeled"]["count"],
+        val=len(content["val"]),
+        sha256=content["sha256"],
+    )
+
+
+def _score(content: dict[str, Any] | None) -> Score | None:
+    if not content:
+        return None
+    return Score(
+        step=content["step"],
+        miou=number(content["miou"]),
+        iou={name: number(value) for name, value in content["iou"].items()},
+        selected_on=content.get("selected_on"),
+    )
+
+
+def _examples(folder: Path) -> tuple[Example, ...]:
+    """List the folders `<k>-<id>` by `k`."""
+    if not folder.is_dir():
+        return ()
+    found = [
+        (int(match[1]), match[2], path) for path in folder.iterdir() if (match := re.match(r"(\d+)-(.*)", path.name))
+    ]
+    return tuple(
+        Example(
+            id=image_id,
+            image=path / "image.png",
+            label=path / "label.png",
+            guidance=path / "guidance.png" if (path / "guidance.png").is_file() else None,
+            prediction=path / "prediction.png",
+        )
+        for _, image_id, path in sorted(found)
+    )

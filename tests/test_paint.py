@@ -1,0 +1,123 @@
+"""Pictures of class ids keep the ids, show the colours and never leave half a file."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from PIL import Image
+
+from semivl_cli.paint import NEUTRAL, colorize, fit_text, legend, overlay, save_image, save_mask, write_whole
+
+COLORS = [(10, 20, 30), (200, 100, 0), (255, 255, 255)]
+masks = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=9))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("masks")
+
+
+@settings(deadline=None)
+@given(ids=masks, classes=st.integers(0, 255))
+def test_a_saved_mask_reads_back_as_the_ids_and_shows_as_colorize(folder, ids, classes):
+    colors = [(k, 255 - k, k // 2) for k in range(classes)]
+    save_mask(folder / "mask.png", ids, colors)
+    with Image.open(folder / "mask.png") as picture:
+        assert picture.mode == "P"
+        np.testing.assert_array_equal(np.asarray(picture), ids)
+        np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), colorize(ids, colors))
+
+
+def test_ids_beyond_the_classes_are_neutral():
+    painted = colorize(np.array([[0, 2, 3, 255]], np.uint8), COLORS)
+    assert [tuple(pixel) for pixel in painted[0].tolist()] == [COLORS[0], COLORS[2], NEUTRAL, NEUTRAL]
+
+
+@pytest.mark.parametrize("ids", [np.zeros((2, 2), np.int64), np.zeros((2, 2, 3), np.uint8)])
+def test_a_mask_of_another_type_or_shape_is_a_programming_mistake(tmp_path, ids):
+    with pytest.raises(AssertionError):
+        save_mask(tmp_path / "mask.png", ids, COLORS)
+
+
+def test_an_overlay_mixes_inside_a_class_and_leaves_ignored_pixels_alone():
+    image = np.full((5, 6, 3), 100, np.uint8)
+    ids = np.full((5, 6), 255, np.uint8)
+    ids[:, :3] = 1
+    painted = overlay(image, ids, COLORS, alpha=0.5)
+    np.testing.assert_array_equal(painted[:, 3:], image[:, 3:])
+    np.testing.assert_allclose(painted[2, 0], [150, 100, 50], atol=1)
+
+
+def test_an_overlay_draws_borders_stronger():
+    image = np.zeros((6, 6, 3), np.uint8)
+    ids = np.full((6, 6), 1, np.uint8)
+    ids[3:] = 2
+    red = overlay(image, ids, COLORS, alpha=0.5)[:, 0, 0].astype(int)
+    assert red[1] == 100 and red[2] == 150  # class 1: red 200, at opacity 1/2 inside and 3/4 at the border
+    assert red[3] > red[4]
+
+
+@settings(deadline=None)
+@given(ids=masks, alpha=st.floats(0, 1))
+def test_an_overlay_of_nothing_but_unknown_ids_is_the_image(ids, alpha):
+    image = np.repeat(ids[..., None], 3, axis=2)
+    np.testing.assert_array_equal(overlay(image, ids, [], alpha), image)
+
+
+def test_full_opacity_shows_the_colours_alone():
+    ids = np.array([[0, 1], [2, 1]], np.uint8)
+    np.testing.assert_array_equal(overlay(np.zeros((2, 2, 3), np.uint8), ids, COLORS, 1.0), colorize(ids, COLORS))
+
+
+def test_a_png_keeps_pixels_and_a_jpeg_is_a_jpeg(tmp_path):
+    pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    save_image(tmp_path / "a.png", pixels)
+    save_image(tmp_path / "a.JPG", pixels)
+    with Image.open(tmp_path / "a.png") as picture:
+        np.testing.assert_array_equal(np.asarray(picture), pixels)
+    with Image.open(tmp_path / "a.JPG") as picture:
+        assert picture.format == "JPEG"
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    path = tmp_path / "mask.png"
+    path.write_bytes(b"old")
+
+    def full_disk(self, data):
+        with self.open("wb") as file:
+            file.write(data[:1])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        write_whole(path, b"new")
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("mask.png", b"old")]
+
+
+def test_a_legend_shows_each_colour_and_breaks_lines():
+    one = legend(["a", "b", "c"], COLORS, width=400)
+    many = legend(["a class with a name"] * 30, [COLORS[1]] * 30, width=400)
+    assert one.shape[1] == many.shape[1] == 400 and many.shape[0] > 10 * one.shape[0]
+    for color in COLORS:
+        assert (one == color).all(axis=2).sum() > 200
+
+
+def test_a_legend_cuts_a_name_that_is_too_wide_and_takes_odd_ones():
+    picture = legend(["x" * 500, "two\nlines", ""], COLORS, width=120)
+    np.testing.assert_array_equal(picture, legend(["x" * 400, "two lines", ""], COLORS, width=120))
+
+
+@settings(deadline=None)
+@given(text=st.text(max_size=30), width=st.integers(0, 200))
+def test_fitted_text_is_one_line_and_no_wider_than_asked(text, width):
+    class Font:
+        def getlength(self, line: str) -> float:
+            assert "\n" not in line
+            return 10.0 * len(line)
+
+    fitted = fit_text(text, Font(), width)
+    assert len(fitted) * 10 <= max(width, 10)
+    assert fitted == " ".join(text.split()) or fitted.endswith("…")
