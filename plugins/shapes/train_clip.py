@@ -1,8 +1,9 @@
-"""Train the demo's tiny CLIP from captions alone: `python -m semivl_plugins.shapes.train_clip --minutes 30`.
+"""Train the demo's tiny CLIP from captions alone: `python -m semivl_plugins.shapes.train_clip --out clip.safetensors`.
 
-Captioned close-ups of 32 px are shown in mosaics of 2 x 2 or 3 x 3. Each tile is pooled by itself and compared with all
-captions (contrastive loss with near misses), so that a patch learns to speak of its own surroundings. In half of the
-steps the last block passes values on without mixing them, because that is how patches are read afterwards.
+Batches are whole scenes, or 32 px close-ups side by side in mosaics, where each is compared with captions by itself. No
+mask is used. Half of the mosaics are compared as in CLIP: the mean over their patches has to find its caption among
+others and near misses. In all other batches the last block passes values on without mixing them, because that is how
+patches are read afterwards, and a soft maximum over patches is compared: it is enough that one patch shows a star.
 
 The checkpoint that is kept is the one with the best dense zero-shot mIoU on development scenes. Their seed belongs to
 neither split of the dataset.
@@ -258,7 +259,7 @@ def train(minutes: float, out: Path, seed: int, peak: float) -> None:
             group["lr"] = rate
         loss, hit = loss_of(model, tokenizer, step, seed, scene_share=0.5 * min(1, progress / 0.15))
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         with torch.no_grad():
@@ -284,7 +285,7 @@ def train(minutes: float, out: Path, seed: int, peak: float) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Train the demo's tiny CLIP.")
-    parser.add_argument("--minutes", type=float, default=30, help="wall-clock time")
+    parser.add_argument("--minutes", type=float, default=14, help="wall-clock time")
     parser.add_argument("--out", type=Path, required=True, help="weights to write (safetensors)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--peak", type=float, default=2e-3, help="highest learning rate")

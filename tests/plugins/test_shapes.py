@@ -123,6 +123,13 @@ def test_captions_are_true_near_misses_are_not_and_both_keep_to_the_vocabulary(s
     assert all(set(captions.split(one.text)) <= known for one in (said, *wrong))
 
 
+@pytest.mark.parametrize("name", scenes.CLASSES)
+def test_near_misses_are_found_even_where_every_rule_holds(name):
+    rule = captions.Caption(lead=captions.LEADS[0], noun=name, guideline=True)
+    facts = frozenset(f"is {other} by the guideline" for other in scenes.CLASSES)
+    assert len(captions.near_misses(rule, facts, 3, np.random.default_rng(0))) == 3
+
+
 def test_careless_words_are_common_but_not_the_rule():
     rng = np.random.default_rng(0)
     pictures = [scenes.closeup(rng, empty=0) for _ in range(400)]
@@ -163,8 +170,10 @@ def test_the_shipped_vocabulary_holds_every_word_of_the_definition(shipped):
     for item in definition.classes:
         for text in (item.name, item.guideline, *item.concepts, *item.excludes):
             for template in definition.templates:
-                ids = tokenizer.encode(template.format(text))
+                sentence = template.format(text)
+                ids = tokenizer.encode(sentence)
                 assert set(ids) <= set(metadata["token_ids"])
+                assert ids == [metadata["token_ids"][row] for row in train_clip.Tokenizer()(sentence)[1:-1]]
                 assert len(ids) + 2 <= metadata["open_clip_config"]["text_cfg"]["context_length"]
 
 
