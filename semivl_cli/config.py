@@ -371,9 +371,8 @@ def _explain(detail: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
         path.pop()  # the member of a union or the index of a list
     name = ".".join(path)
     if detail["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5) or [
-            full for full in known if full.endswith("." + path[-1])
-        ]
+        same_key = [full for full in known if full.endswith("." + path[-1])]
+        near = same_key or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         return f"unknown setting {name}" + (f" (did you mean {near[0]}?)" if near else "")
     message = detail["msg"].removeprefix("Value error, ")
     return f"{name} = {detail['input']!r}: {message}" if name else message

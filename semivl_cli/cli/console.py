@@ -79,7 +79,8 @@ def print_json(value: Any) -> None:  # noqa: ANN401 - anything that JSON holds
 
 def print_table(title: str, columns: list[str], rows: list[list[str]], footer: list[str] | None = None) -> None:
     """Print a table to stdout; numbers stand right, `footer` is the last row."""
-    table = Table(title=title, title_justify="left", show_footer=footer is not None)
+    print_line(title)
+    table = Table(show_footer=footer is not None)
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i == 0 else "right", footer=footer[i] if footer else "")
     for row in rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -47,7 +48,34 @@ def data(
     if found.problems:
         from ..errors import CheckFailed  # noqa: PLC0415
 
-        raise CheckFailed(f"{len(found.problems)} kinds of problems: training would refuse this dataset as it is")
+        kinds = "1 kind" if len(found.problems) == 1 else f"{len(found.problems)} kinds"
+        raise CheckFailed(f"{kinds} of problem: training would refuse this dataset as it is")
+
+
+@app.command()
+def checkpoint(
+    file: Annotated[Path, typer.Argument(help="A checkpoint of the published code, such as best.pth.")],
+    dataset: Annotated[str, typer.Option(help="Dataset plugin whose recipe fits it.")],
+    out: Annotated[Path, typer.Option(help="Run directory to write.")],
+    text: Annotated[
+        Path | None,
+        typer.Option(help="Class vectors, .npy or .safetensors. [default: embedded with CLIP]", show_default=False),
+    ] = None,
+    definition: DefinitionOption = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="Any setting, such as data.crop=801.", metavar="A.B=VALUE")
+    ] = None,
+) -> None:
+    """Turn a checkpoint of the published code into a run that eval, predict and train --resume take.
+
+    Example: semivl prepare checkpoint best.pth --dataset voc --out runs/voc-92
+    """
+    with ConsoleReporter() as reporter:
+        from ..engine.published import import_published  # noqa: PLC0415
+
+        flags = settings_of({"dataset": dataset, "data.definition": definition})
+        run = import_published(file, flags, assignments or (), out, text, reporter)
+    print_line(f"{run}: score it with semivl eval {run}, use it with semivl predict IMAGES --out masks/ --run {run}")
 
 
 @app.command()

@@ -9,8 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from semivl_cli.errors import InputError
+
 Box = tuple[int, int, int, int]
 """Top, left, height, width in pixels; all zero: no box."""
+
+
+_LONGEST = 0.95
+"""Share of a side that a box may fill at the most: larger ones would be redrawn without end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,6 +29,15 @@ class CutMixSettings:
     """Share of the view, drawn uniformly."""
     ratio: tuple[float, float] = (0.3, 1 / 0.3)
     """Height over width, drawn uniformly; in a view that is not square, relative to the form of the view."""
+
+    def __post_init__(self) -> None:
+        form = min(max(1.0, self.ratio[0]), self.ratio[1])  # of the drawn ones the nearest to the view's own
+        longest = math.sqrt(self.area[1] * max(form, 1 / form))
+        if longest > _LONGEST:
+            raise InputError(
+                f"CutMix boxes of area {self.area[1]} and ratio {self.ratio[0]:g} to {self.ratio[1]:g} hardly ever "
+                f"fit: expected a smaller area, or ratios nearer to 1"
+            )
 
 
 def draw_box(rng: np.random.Generator, height: int, width: int, settings: CutMixSettings) -> Box:

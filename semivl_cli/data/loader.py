@@ -174,6 +174,8 @@ def val_samples(
         InputError: if a file cannot be read.
         RunError: if a worker process died.
     """
+    if not records:  # the share of a process may be empty
+        return iter(())
     samples = _Samples(tuple(records), dataset, tuple(class_names), short_side)
     return _read(samples, range(len(records)), _worker_count(workers, records[0], 1), pin=False)
 
@@ -356,6 +358,7 @@ def _read(items: _Items[Item], places: range, workers: int, pin: bool) -> Iterat
                 f"`--set data.workers=0` reads without such processes ({str(error).splitlines()[0]})"
             ) from error
         if isinstance(item, SemiVLError):
+            del iterator, loader  # ends the workers now; else the error's traceback would keep them
             raise item
         yield item
 
@@ -365,7 +368,7 @@ def _context() -> BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", __name__])  # torch is imported once, not once a worker
+    context.set_forkserver_preload(["__main__", "semivl_cli.data.server"])
     return context
 
 

@@ -46,11 +46,11 @@ class Survey:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Finding:
-    """What reading one record gave: pixels per class id, or nothing, and the problem if there is one."""
+    """What reading one record gave: pixels per class id, or nothing, and the problems."""
 
     pixels: NDArray[np.int64] | None = None  # [256]
     kind: str = ""
-    problem: str = ""
+    problems: tuple[str, ...] = ()
 
 
 def survey(dataset: Dataset, root: Path, class_names: Sequence[str]) -> Survey:
@@ -73,8 +73,8 @@ def survey(dataset: Dataset, root: Path, class_names: Sequence[str]) -> Survey:
         for start in range(0, len(jobs), _AT_ONCE):
             some = jobs[start : start + _AT_ONCE]
             for finding in pool.map(lambda job: _look(job[0], job[1], dataset, class_names), some):
-                if finding.problem:
-                    problems.setdefault(finding.kind, []).append(finding.problem)
+                if finding.problems:
+                    problems.setdefault(finding.kind, []).extend(finding.problems)
                 if finding.pixels is not None:
                     pixels += finding.pixels
                     images += finding.pixels > 0
@@ -109,21 +109,21 @@ def _look(record: Record, split: Split, dataset: Dataset, class_names: Sequence[
     """Read one record; a mask that is absent matters only for validation."""
     gone = missing_files(record, label=split == "val")
     if gone:
-        return _Finding(kind="files missing", problem=gone[0])
+        return _Finding(kind="files missing", problems=gone)
     try:
         size = check_image(record.image)
     except InputError as error:
-        return _Finding(kind="images that cannot be read", problem=str(error))
+        return _Finding(kind="images that cannot be read", problems=(str(error),))
     if not _has_mask(record):
         return _Finding()
     try:
         label = read_label(record, dataset, class_names)
     except InputError as error:
-        return _Finding(kind="masks that cannot be used", problem=str(error))
+        return _Finding(kind="masks that cannot be used", problems=(str(error),))
     try:
         check_sizes(record, size, label.shape)
     except InputError as error:
-        return _Finding(kind="masks of another size than their image", problem=str(error))
+        return _Finding(kind="masks of another size than their image", problems=(str(error),))
     return _Finding(pixels=np.bincount(label.ravel(), minlength=256))
 
 

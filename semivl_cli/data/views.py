@@ -87,7 +87,7 @@ def view_image(image: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
     rows, columns = view.shown
     if view.opencv:
         return _padded(_part(cv2.resize(image, view.size[::-1], interpolation=cv2.INTER_LINEAR), view), view, 0)
-    # Pillow computes no more than the part that is shown, to the values that the whole would have.
+    # Pillow computes no more than the part that is shown, to what the whole would show within one level.
     down, across = image.shape[0] / view.size[0], image.shape[1] / view.size[1]
     bottom, right = (view.top + rows) * down, (view.left + columns) * across
     box = (view.left * across, view.top * down, min(right, image.shape[1]), min(bottom, image.shape[0]))

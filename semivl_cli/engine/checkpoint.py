@@ -37,8 +37,8 @@ class ModelSpec:
 
     @property
     def smallest(self) -> int:
-        """Smallest side of an image that the decoder can reason over, in pixels."""
-        return self.decoder.pool * self.encoder.patch_size
+        """Smallest side of an image that the decoder can reason over, in pixels: one pixel makes the last patch."""
+        return (self.decoder.pool - 1) * self.encoder.patch_size + 1
 
     def build(self, text: Tensor) -> SemiVL:
         """Build the model with fresh weights; `text` holds the class vectors `[N, D]`."""
@@ -136,12 +136,9 @@ def load_training(run: Path, step: int, model: SemiVL, optimizer: torch.optim.Op
         state: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:
         raise InputError(f"cannot resume from {folder}: {error}") from error
-    for name, parameter in _trained(model, optimizer):
+    for name, parameter in _trained(model, optimizer) if moments else ():  # none before the first step
         values = {key: moments[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
-        device = parameter.device
-        optimizer.state[parameter] = {
-            key: value.clone() if key == "step" else value.to(device).clone() for key, value in values.items()
-        }
+        optimizer.state[parameter] = {key: value.to(parameter.device).clone() for key, value in values.items()}
     return state
 
 

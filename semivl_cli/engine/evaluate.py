@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..data.contract import Dataset, Record
 from ..data.loader import Workers, val_samples
@@ -49,14 +51,32 @@ def evaluate(
     matrix = torch.zeros(len(names), len(names), dtype=torch.int64, device=device)
     reporter.start("evaluate", len(records))
     samples = val_samples(records, dataset, names, short_side=short_side, workers=workers)
-    for done, (_, image, label) in enumerate(samples, start=1):
-        pixels = torch.from_numpy(image).to(device).permute(2, 0, 1)[None]
+    done = 0
+    for together in _batches(samples, how.windows):
+        pixels = torch.from_numpy(np.stack([image for _, image, _ in together])).to(device).permute(0, 3, 1, 2)
         with autocast:
-            scores = class_scores(model, pixels, how)
-        prediction = classes_at(scores.float(), (label.shape[0], label.shape[1]))
-        matrix += confusion(prediction[0], torch.from_numpy(label).to(device), len(names))
+            scores = class_scores(model, pixels, how).float()
+        for (_, _, label), score in zip(together, scores.split(1), strict=True):
+            prediction = classes_at(score, (label.shape[0], label.shape[1]))
+            matrix += confusion(prediction[0], torch.from_numpy(label).to(device), len(names))
+        done += len(together)
         reporter.advance("evaluate", done, {})
     reporter.finish("evaluate")
     model.train()
     iou = class_iou(matrix.cpu()).tolist()
     return Scores(miou=sum(iou) / len(iou), iou=dict(zip(names, iou, strict=True)), step=step, images=len(records))
+
+
+Sample = tuple[Record, NDArray[np.uint8], NDArray[np.uint8]]
+
+
+def _batches(samples: Iterator[Sample], most: int) -> Iterator[list[Sample]]:
+    """Collect neighbours of one size, at most `most`: small images keep the device busy only together."""
+    together: list[Sample] = []
+    for sample in samples:
+        if together and (len(together) == most or together[0][1].shape != sample[1].shape):
+            yield together
+            together = []
+        together.append(sample)
+    if together:
+        yield together

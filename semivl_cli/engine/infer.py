@@ -35,7 +35,7 @@ class Inference:
 
 @torch.inference_mode()
 def class_scores(model: Model, image: Tensor, how: Inference) -> Tensor:
-    """Score every pixel: uint8 RGB `[1, 3, H, W]` on the model's device -> `[1, N, H, W]`.
+    """Score every pixel: uint8 RGB `[B, 3, H, W]` on the model's device -> `[B, N, H, W]`.
 
     The scores are mean logits, sums of probabilities, or logits, by `how.mode`; their argmax is the class.
     """
@@ -48,11 +48,16 @@ def class_scores(model: Model, image: Tensor, how: Inference) -> Tensor:
     return _summed_probabilities(model, image, how)
 
 
+def scores_at(scores: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize scores `[B, N, H, W]` to `size`, corner to corner."""
+    if scores.shape[2:] == size:
+        return scores
+    return F.interpolate(scores, size=size, mode="bilinear", align_corners=True)
+
+
 def classes_at(scores: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize scores `[1, N, H, W]` to `size` and take the best class: uint8 `[1, *size]`."""
-    if scores.shape[2:] != size:
-        scores = F.interpolate(scores, size=size, mode="bilinear", align_corners=True)
-    return scores.argmax(dim=1).to(torch.uint8)
+    """Resize scores `[B, N, H, W]` to `size` and take the best class: uint8 `[B, *size]`."""
+    return scores_at(scores, size).argmax(dim=1).to(torch.uint8)
 
 
 def _averaged_logits(model: Model, image: Tensor, how: Inference) -> Tensor:
@@ -65,7 +70,7 @@ def _averaged_logits(model: Model, image: Tensor, how: Inference) -> Tensor:
     count = image.new_zeros((1, 1, height, width), dtype=torch.float32)
     for (y, x, h, w), logits in _windows(model, image, places, how):
         if total is None:
-            total = logits.new_zeros((1, logits.shape[1], height, width))
+            total = logits.new_zeros((*logits.shape[:2], height, width))
         total[:, :, y : y + h, x : x + w] += logits
         count[:, :, y : y + h, x : x + w] += 1
     assert total is not None
@@ -83,7 +88,7 @@ def _summed_probabilities(model: Model, image: Tensor, how: Inference) -> Tensor
     total: Tensor | None = None
     for (y, x, h, w), logits in _windows(model, image, places, how):
         if total is None:
-            total = logits.new_zeros((1, logits.shape[1], height, width))
+            total = logits.new_zeros((*logits.shape[:2], height, width))
         total[:, :, y : y + h, x : x + w] += logits.softmax(dim=1)
     assert total is not None
     return total
@@ -95,12 +100,13 @@ def _moved_starts(size: int, crop: int, stride: int) -> list[int]:
 
 
 def _windows(model: Model, image: Tensor, places: list[Place], how: Inference) -> Iterator[tuple[Place, Tensor]]:
-    """Run the model on the windows, as many of one size at once as allowed; `(place, logits [1, N, h, w])` each."""
+    """Run the model on the windows, as many of one size at once as allowed; `(place, logits [B, N, h, w])` each."""
     ordered = sorted(places, key=lambda place: (place[2], place[3]))
     for (h, w), group in groupby(ordered, key=lambda place: (place[2], place[3])):
         same = list(group)
-        for start in range(0, len(same), how.windows):
-            chunk = same[start : start + how.windows]
+        at_once = max(how.windows // len(image), 1)
+        for start in range(0, len(same), at_once):
+            chunk = same[start : start + at_once]
             cut = torch.cat([image[:, :, y : y + h, x : x + w] for y, x, _, _ in chunk])
             cut = F.pad(cut, (0, max(how.smallest - w, 0), 0, max(how.smallest - h, 0)))
-            yield from zip(chunk, model(cut)[:, :, :h, :w].split(1), strict=True)
+            yield from zip(chunk, model(cut)[:, :, :h, :w].split(len(image)), strict=True)

@@ -32,7 +32,8 @@ def build_optimizer(model: SemiVL, rates: Rates) -> torch.optim.AdamW:
         parameters = [p for p in module.parameters() if p.requires_grad] if module is not None else []
         if parameters:
             groups.append({"params": parameters, "lr": rates.lr * multiplier, "initial_lr": rates.lr * multiplier})
-    return torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8, weight_decay=rates.weight_decay)
+    # Fused: besides being fast, it rounds as the published run did, where an update nearly cancels its parameter too.
+    return torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8, weight_decay=rates.weight_decay, fused=True)
 
 
 def rate_factor(step: int, steps: int, power: float) -> float:

@@ -26,7 +26,7 @@ from .checkpoint import checkpoint_steps, load_checkpoint
 from .infer import class_scores, classes_at
 from .reporter import Reporter
 from .run import find_run, read_status
-from .setup import inference, pick_device
+from .setup import inference, pick_device, place
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".jp2", ".avif"}
@@ -67,7 +67,7 @@ class Predictor:
         size = (image.shape[0], image.shape[1])
         short_side = self.config.evaluation.short_side
         seen = image if short_side == "none" else resize_image(image, validation_size(size, short_side))
-        pixels = torch.from_numpy(np.ascontiguousarray(seen)).to(self.device).permute(2, 0, 1)[None]
+        pixels = torch.tensor(seen).to(self.device).permute(2, 0, 1)[None]
         how = inference(self.config, self.smallest)
         ids: NDArray[np.uint8] = classes_at(class_scores(self.model, pixels, how), size)[0].cpu().numpy()
         return ids
@@ -92,7 +92,7 @@ def load(run: str | Path | None = None, device: str = "auto") -> Predictor:
         run=folder,
         step=step,
         selected="best on val" if step == best else "last",
-        model=stored.model.to(where).eval(),
+        model=place(stored.model, where).eval(),
         definition=parse_definition(stored.definition, str(folder / "definition.toml")),
         config=resolve(parse_toml(stored.config, str(folder / "run.toml")), source=str(folder / "run.toml")),
         smallest=stored.spec.smallest,

@@ -18,8 +18,9 @@ from ..data.index import Index, build_index, find_root
 from ..data.loader import ViewSettings
 from ..data.registry import open_dataset, package_file
 from ..errors import InputError
-from ..model.clip import RANDOM, Clip, build_encoder, load_clip
+from ..model.clip import RANDOM, Clip, build_encoder, encoder_spec, encoder_weights, load_clip
 from ..model.decoder import DecoderSpec
+from ..model.encoder import EncoderSpec
 from ..model.finetune import set_trainable
 from ..model.guidance import DenseClip
 from ..model.semivl import IMAGENET_STATISTICS, SemiVL
@@ -102,24 +103,44 @@ def open_clip_of(config: RunConfig, dataset: Dataset, reporter: Reporter) -> Cli
 def build_trainee(config: RunConfig, material: Material, device: torch.device, reporter: Reporter) -> Trainee:
     """Build model, guidance and optimizer on `device`; every random weight follows from the seed."""
     clip = open_clip_of(config, material.dataset, reporter)
-    statistics = IMAGENET_STATISTICS if config.model.statistics == "imagenet" else clip.statistics
     published = config.fidelity == "published"
-    encoder = build_encoder(
-        clip,
-        activation=config.model.activation,
-        norm_eps=config.model.norm_eps,
-        image_size=config.data.crop,
-        skips=tuple(config.model.skips),
-        skip_path=config.model.skip_path,
+    spec = model_spec(config, clip.spec, statistics_of(config, clip))
+    text = embed_classes(clip.text, material.definition, config.decoder.text, published)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = spec.build(text)
+    model.encoder.load_state_dict(encoder_weights(clip, spec.encoder))
+    set_trainable(model.encoder, config.finetune.encoder, config.finetune.attention_norm)
+    place(model, device)
+    guide = build_guide(config, clip, material.definition).to(device) if config.uses_guidance else None
+    return Trainee(
+        model=model,
+        spec=spec,
+        guide=guide,
+        optimizer=build_optimizer(model, rates(config)),
+        clip_name=clip.name,
+        clip_sha256=clip.sha256,
     )
+
+
+def model_spec(
+    config: RunConfig, clip: EncoderSpec, statistics: tuple[tuple[float, ...], tuple[float, ...]]
+) -> ModelSpec:
+    """Shape of the model for a CLIP of a given shape, with its position embedding stored for the crop.
+
+    Raises:
+        InputError: widths or sizes that do not go together.
+    """
+    encoder = encoder_spec(clip, config.model.activation, config.model.norm_eps, config.data.crop)
+    if max(config.model.skips) >= encoder.layers:
+        raise InputError(f"model.skips = {config.model.skips}: this CLIP has blocks 0 to {encoder.layers - 1}")
     detail = config.model.detail == "resnet"
-    width = encoder.spec.width
     decoder = config.decoder
     spec = ModelSpec(
-        encoder=encoder.spec,
+        encoder=encoder,
         decoder=DecoderSpec(
-            embed_dim=encoder.spec.embed_dim,
-            skip_channels=(4 * DETAIL_BASE if detail else width, width),
+            embed_dim=encoder.embed_dim,
+            skip_channels=(4 * DETAIL_BASE if detail else encoder.width, encoder.width),
             width=decoder.width,
             text_width=decoder.text_width,
             up_widths=(decoder.up_widths[0], decoder.up_widths[1]),
@@ -129,36 +150,30 @@ def build_trainee(config: RunConfig, material: Material, device: torch.device, r
             heads=decoder.heads,
             pool=decoder.pool,
         ),
-        skips=encoder.skips,
-        skip_path=encoder.skip_path,
+        skips=tuple(config.model.skips),
+        skip_path=config.model.skip_path,
         statistics=statistics,
         output_size=config.data.crop if decoder.resize == "crop" else None,
         detail_base=DETAIL_BASE if detail else None,
     )
     _check_shapes(spec, config)
-    text = embed_classes(clip.text, material.definition, decoder.text, published)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        model = spec.build(text)
-    model.encoder.load_state_dict(encoder.state_dict())
-    set_trainable(model.encoder, config.finetune.encoder, config.finetune.attention_norm)
-    model.to(device)
-    rates = Rates(
+    return spec
+
+
+def rates(config: RunConfig) -> Rates:
+    """Learning rates and decay, as the optimizer takes them."""
+    return Rates(
         lr=config.optimizer.lr,
         encoder_multiplier=config.optimizer.encoder_multiplier,
         decoder_multiplier=config.optimizer.decoder_multiplier,
         detail_multiplier=config.optimizer.detail_multiplier,
         weight_decay=config.optimizer.weight_decay,
     )
-    guide = build_guide(config, clip, material.definition).to(device) if config.uses_guidance else None
-    return Trainee(
-        model=model,
-        spec=spec,
-        guide=guide,
-        optimizer=build_optimizer(model, rates),
-        clip_name=clip.name,
-        clip_sha256=clip.sha256,
-    )
+
+
+def statistics_of(config: RunConfig, clip: Clip) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of the images of both ViTs."""
+    return IMAGENET_STATISTICS if config.model.statistics == "imagenet" else clip.statistics
 
 
 def build_guide(config: RunConfig, clip: Clip, definition: Definition) -> DenseClip:
@@ -181,9 +196,14 @@ def build_guide(config: RunConfig, clip: Clip, definition: Definition) -> DenseC
         text,
         class_of_concept,
         clip.logit_scale if guidance.temperature == "checkpoint" else guidance.temperature,
-        IMAGENET_STATISTICS if config.model.statistics == "imagenet" else clip.statistics,
+        statistics_of(config, clip),
         guidance.aggregate,
     )
+
+
+def place(model: SemiVL, device: torch.device) -> SemiVL:
+    """Move the model to `device`, its convolutions in the memory order that they are fastest in (channels last)."""
+    return model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def view_settings(config: RunConfig) -> ViewSettings:

@@ -122,6 +122,7 @@ class _Loop:
         state = load_training(self.run, steps[-1], self.trainee.model, self.trainee.optimizer)
         self.best, self.last, self.seconds = state["best"], state["last"], state["seconds"]
         self.metrics = Metrics(self.run, steps[-1])
+        write_json(self.run / "split.json", self.material.index.split())
         self.reporter.note(f"resuming {self.run} at step {steps[-1]} of {self.steps}")
         return steps[-1]
 

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import struct
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -35,6 +36,8 @@ from .encoder import DenseEncoder, EncoderSpec, SkipPath, resize_positions
 FROM_WEIGHTS = "from-weights"
 RANDOM = "random"
 _SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
+_DAMAGE = (SafetensorError, OSError, RuntimeError, EOFError, ValueError, LookupError, struct.error, UnpicklingError)
+"""What the readers raise for a file that is damaged, cut off or something else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +103,6 @@ def load_clip(model: str | dict[str, Any], weights: str, seed: int = 0) -> Clip:
     Raises:
         InputError: unknown name or tag, absent weights, a damaged or unfitting file, a tower that is no plain ViT.
     """
-    if isinstance(model, str) and model != FROM_WEIGHTS and model not in open_clip.list_models():
-        near = difflib.get_close_matches(model, open_clip.list_models(), n=3) or ["ViT-B-16"]
-        raise InputError(f"unknown CLIP {model!r}: open_clip knows {', '.join(near)}, and others")
     path, tag = _find(model, weights)
     content = _read_file(path) if path else _Content({}, {}, False)
     config = _configuration(model, content.metadata)
@@ -128,6 +128,36 @@ def load_clip(model: str | dict[str, Any], weights: str, seed: int = 0) -> Clip:
     )
 
 
+def encoder_spec(
+    clip: EncoderSpec,
+    activation: Literal["checkpoint", "gelu"],
+    norm_eps: float | Literal["checkpoint"],
+    image_size: int | Literal["checkpoint"],
+) -> EncoderSpec:
+    """Change how a CLIP of a given shape is read.
+
+    Args:
+        clip: its own shape.
+        activation: its own, or the exact GELU.
+        norm_eps: its own, or a number.
+        image_size: size in pixels for whose grid of patches the position embedding is stored; or its own.
+    """
+    spec = clip
+    if activation != "checkpoint":
+        spec = replace(spec, activation=activation)
+    if norm_eps != "checkpoint":
+        spec = replace(spec, norm_eps=norm_eps)
+    if image_size != "checkpoint":
+        spec = replace(spec, grid=(image_size // spec.patch_size,) * 2)
+    return spec
+
+
+def encoder_weights(clip: Clip, spec: EncoderSpec) -> dict[str, Tensor]:
+    """Weights of a `DenseEncoder` of shape `spec`: CLIP's own, its position embedding resized to the stored grid."""
+    positions = resize_positions(clip.state["position_embedding"], clip.spec.grid, spec.grid)
+    return {**clip.state, "position_embedding": positions}
+
+
 def build_encoder(
     clip: Clip,
     *,
@@ -137,28 +167,9 @@ def build_encoder(
     skips: tuple[int, ...] = (),
     skip_path: SkipPath = "value",
 ) -> DenseEncoder:
-    """Build the dense encoder with CLIP's weights.
-
-    Args:
-        clip: where the weights come from.
-        activation: CLIP's own, or the exact GELU.
-        norm_eps: CLIP's own, or a number.
-        image_size: size in pixels for whose grid of patches the position embedding is stored.
-        skips: blocks whose features go to the decoder.
-        skip_path: value path or ordinary output of those blocks.
-    """
-    spec = clip.spec
-    if activation != "checkpoint":
-        spec = replace(spec, activation=activation)
-    if norm_eps != "checkpoint":
-        spec = replace(spec, norm_eps=norm_eps)
-    if image_size != "checkpoint":
-        spec = replace(spec, grid=(image_size // spec.patch_size,) * 2)
-    if skips and max(skips) >= spec.layers:
-        raise InputError(f"model.skips = {list(skips)}: this CLIP has blocks 0 to {spec.layers - 1}")
-    encoder = DenseEncoder(spec, skips, skip_path)
-    positions = resize_positions(clip.state["position_embedding"], clip.spec.grid, spec.grid)
-    encoder.load_state_dict({**clip.state, "position_embedding": positions})
+    """Build the dense encoder with CLIP's weights; the arguments are those of `encoder_spec` and `DenseEncoder`."""
+    encoder = DenseEncoder(encoder_spec(clip.spec, activation, norm_eps, image_size), skips, skip_path)
+    encoder.load_state_dict(encoder_weights(clip, encoder.spec))
     return encoder
 
 
@@ -228,6 +239,9 @@ def _is_file(weights: str) -> bool:
 
 def _find(model: str | dict[str, Any], weights: str) -> tuple[Path | None, dict[str, Any]]:
     """The file of the weights (`None`: random) and what open_clip says of the tag."""
+    if isinstance(model, str) and model != FROM_WEIGHTS and model not in open_clip.list_models():
+        near = difflib.get_close_matches(model, open_clip.list_models(), n=3) or ["ViT-B-16"]
+        raise InputError(f"unknown CLIP {model!r}: open_clip knows {', '.join(near)}, and others")
     if weights == RANDOM:
         return None, {}
     if _is_file(weights):
@@ -289,7 +303,7 @@ def _read_file(path: Path) -> _Content:
         if path.suffix == ".pt" and _file_hash(path) in _openai_hashes():
             return _Content({}, torch.jit.load(path, map_location="cpu").state_dict(), by_openai=True)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError, UnpicklingError) as error:
+    except _DAMAGE as error:
         raise InputError(
             f"cannot read weights {path}: neither plain tensors (.safetensors, .bin) nor, by its SHA-256, one of the "
             f"files that OpenAI published ({_first_line(error)})"

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semivl_cli.data.cutmix import CutMixSettings, box_mask, draw_box, paste
+from semivl_cli.errors import InputError
 
 ALWAYS = CutMixSettings(probability=1.0)
 
@@ -30,6 +31,18 @@ def test_half_of_the_views_have_a_box_and_their_area_is_uniform():
     share = drawn[:, 2] * drawn[:, 3] / 512**2
     assert share.mean() == pytest.approx(0.21, abs=0.01)
     assert np.quantile(share, 0.25) == pytest.approx(0.115, abs=0.015)
+
+
+@pytest.mark.parametrize(("area", "ratio"), [((0.5, 1.0), (0.3, 3.0)), ((0.02, 0.4), (10.0, 20.0))])
+def test_boxes_that_could_never_fit_are_refused(area, ratio):
+    with pytest.raises(InputError, match="hardly ever fit"):
+        CutMixSettings(area=area, ratio=ratio)
+
+
+@pytest.mark.parametrize("area", [0.4, 0.9])
+def test_the_largest_boxes_are_found(area):
+    box = draw_box(np.random.default_rng(0), 96, 96, CutMixSettings(probability=1, area=(area, area)))
+    assert box[2] * box[3] / 96**2 == pytest.approx(area, abs=0.03)
 
 
 @pytest.mark.parametrize("shape", [(3, 9, 11), (3, 2, 9, 11), (3, 2, 4, 9, 11)])
