@@ -45,7 +45,8 @@ class Cityscapes:
 
     def class_ids(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
         """Translate raw values of the kind that `records` found last."""
-        return self._class_of_value[np.clip(raw, 0, IGNORE)]
+        ids: NDArray[np.uint8] = self._class_of_value[np.clip(raw, 0, IGNORE)]
+        return ids
 
 
 def _table(values: Any) -> NDArray[np.uint8]:  # noqa: ANN401 - any iterable of ints

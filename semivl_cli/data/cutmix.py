@@ -63,7 +63,6 @@ def box_mask(boxes: Tensor, height: int, width: int) -> Tensor:
     return inside_rows[:, :, None] & inside_columns[:, None, :]
 
 
-def paste(base: Tensor, patch: Tensor, boxes: Tensor) -> Tensor:
-    """Return `base` with `patch` inside the boxes; both `[B, ..., H, W]` of any dtype, boxes int `[B, 4]`."""
-    mask = box_mask(boxes, *base.shape[-2:])
+def paste(base: Tensor, patch: Tensor, mask: Tensor) -> Tensor:
+    """Return `base` with `patch` where `mask` is true; both `[B, ..., H, W]` of any dtype, mask bool `[B, H, W]`."""
     return torch.where(mask.view(len(mask), *[1] * (base.ndim - 3), *base.shape[-2:]), patch, base)

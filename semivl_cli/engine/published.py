@@ -20,7 +20,7 @@ from ..data.registry import open_dataset
 from ..errors import InputError
 from ..model.clip import RANDOM, load_clip
 from ..model.finetune import set_trainable
-from ..model.published import our_state
+from ..model.published import our_state, published_name
 from .checkpoint import save_checkpoint
 from .configure import configure
 from .embed import embed_classes
@@ -107,14 +107,16 @@ def _translated(file: Path) -> dict[str, Tensor]:
 def _fit(file: Path, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
     """Refuse a state dict that is not exactly the model's."""
     expected = own.keys() - {"text"}
-    for what, names in (("lacks", expected - state.keys()), ("has an unexpected", state.keys() - expected)):
+    for what, names in (("lacks the", expected - state.keys()), ("has an unexpected", state.keys() - expected)):
         if names:
-            raise InputError(f"{file} {what} {min(names)} ({len(names)} such): the settings of --dataset do not fit it")
+            raise InputError(
+                f"{file} {what} tensor {published_name(min(names))} ({len(names)} such): the settings do not fit it"
+            )
     for name in sorted(expected):
         if own[name].shape != state[name].shape:
             raise InputError(
-                f"{file}: {name} has shape {tuple(state[name].shape)}, expected {tuple(own[name].shape)}: "
-                "the settings of --dataset do not fit it"
+                f"{file}: tensor {published_name(name)} has shape {tuple(state[name].shape)}, "
+                f"expected {tuple(own[name].shape)}: the settings do not fit it"
             )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from ..data.cutmix import paste
 from ..model.encoder import Features
 from ..model.guidance import DenseClip
 from ..model.semivl import SemiVL, perturb
@@ -177,7 +178,10 @@ def step_losses(
     perturbed = perturb(_take(features, slice(b, None)), u.dropout)
     logits_x, logits_u, logits_fp = model.decode(_join(features, perturbed), size).split([b, b, b])
     # Predictions under strong augmentation A and CutMix.
-    mixed = [_paste(u.strong1, u.other_strong1, u.box1), _paste(u.strong2, u.other_strong2, u.box2)]
+    mixed = [
+        paste(u.strong1, _partner(u.strong1, u.other_strong1), u.box1),
+        paste(u.strong2, _partner(u.strong2, u.other_strong2), u.box2),
+    ]
     logits_s1, logits_s2 = model(torch.cat(mixed)).chunk(2)
 
     # Pseudo-labels p^u, without gradient, mixed as the images were.
@@ -232,14 +236,16 @@ def _guidance_label(guide: DenseClip, image: Tensor, valid: Tensor, zeta: float,
 
 def _mix(u: Unlabeled, plain: Tensor, other: Tensor | None) -> PerView:
     """Mix maps `[B, H, W]` of the images and of their partners as CutMix mixed the images."""
-    return plain, _paste(plain, other, u.box1), _paste(plain, other, u.box2)
+    pasted = _partner(plain, other)
+    return plain, paste(plain, pasted, u.box1), paste(plain, pasted, u.box2)
 
 
-def _paste(base: Tensor, other: Tensor | None, box: Tensor) -> Tensor:
-    """Put the partner inside the box: `[B, ..., H, W]`, box bool `[B, H, W]`."""
-    if other is None:
-        other = base.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
-    return torch.where(box if base.ndim == box.ndim else box[:, None], other, base)
+def _partner(of: Tensor, other: Tensor | None) -> Tensor:
+    """What CutMix pastes into `of [B, ...]`: `other`, or without one the neighbour in each pair 2k, 2k + 1."""
+    if other is not None:
+        return other
+    swapped: Tensor = of.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
+    return swapped
 
 
 def _take(features: Features, part: slice) -> Features:

@@ -1,11 +1,11 @@
 """The whole story on a CPU: train a few steps, be interrupted, go on, evaluate, predict; as a user types it."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,7 +67,7 @@ def test_shapes_trains_evaluates_and_predicts(semivl, tmp_path):
     assert trained.exit_code == 0, trained.output
     scores = json.loads(trained.stdout)
     run = tmp_path / scores["run"]
-    assert scores["run"] == os.path.join("runs", "shapes-12-1")
+    assert scores["run"] == str(Path("runs", "shapes-12-1"))
     assert set(scores["last"]["iou"]) == {"background", "round", "polygon", "cross", "arrow", "heart"}
     assert scores["last"]["miou"] == pytest.approx(np.mean(list(scores["last"]["iou"].values())))
 
@@ -144,7 +144,18 @@ def test_a_resumed_run_ends_in_the_same_weights(semivl, street):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send")
 def test_ctrl_c_keeps_the_state_and_resume_goes_on(street):
-    command = [sys.executable, "-m", "semivl_cli", "train", *FOLDER, *STEPS, "--set", "training.steps=100000", "--out", "run"]
+    command = [
+        sys.executable,
+        "-m",
+        "semivl_cli",
+        "train",
+        *FOLDER,
+        *STEPS,
+        "--set",
+        "training.steps=100000",
+        "--out",
+        "run",
+    ]
     process = subprocess.Popen(command, cwd=street, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     metrics = street / "run" / "metrics.jsonl"
     deadline = time.monotonic() + 120
@@ -203,7 +214,7 @@ def test_a_picture_that_cannot_be_read_costs_no_other(semivl, street):
     result = semivl("predict", "street/images", "--out", "masks", "--run", "run", "--json")
     assert result.exit_code == 1
     found = json.loads(result.stdout)
-    assert [item["image"] for item in found if item["error"]] == [os.path.join("street", "images", "broken.jpg")]
+    assert [item["image"] for item in found if item["error"]] == [str(Path("street", "images", "broken.jpg"))]
     assert len(list((street / "masks").glob("*.png"))) == 10
 
 
@@ -214,4 +225,4 @@ def test_masks_of_the_same_stem_keep_their_suffix(semivl, street):
         Image.new("RGB", (20, 10)).save(street / "in" / name)
     assert semivl("predict", "in", "--out", "masks", "--run", "run").exit_code == 0
     masks = {str(path.relative_to(street / "masks")) for path in (street / "masks").rglob("*.png")}
-    assert masks == {"a.png.png", "a.jpg.png", os.path.join("deep", "b.png")}
+    assert masks == {"a.png.png", "a.jpg.png", str(Path("deep", "b.png"))}
