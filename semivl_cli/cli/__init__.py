@@ -82,4 +82,7 @@ app.add_typer(concepts_app, name="concepts")
 
 def main() -> None:
     """Run the program."""
+    # A thread that waits for another must sleep, not spin: beside any other busy program, spinning threads take the
+    # cores from the very threads they wait for, and a step takes tens of times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app()

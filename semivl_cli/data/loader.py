@@ -28,7 +28,7 @@ from semivl_cli.data.contract import Dataset, Record
 from semivl_cli.data.cutmix import CutMixSettings, draw_box
 from semivl_cli.data.images import read_image, read_pair
 from semivl_cli.data.index import Index
-from semivl_cli.data.views import View, draw_view, resize_image, validation_size, view_ignore, view_image, view_label
+from semivl_cli.data.views import View, at_short_side, draw_view, view_ignore, view_image, view_label
 from semivl_cli.errors import InputError, RunError, SemiVLError
 
 Workers = int | Literal["auto"]
@@ -307,9 +307,7 @@ class _Samples:
     def __getitem__(self, place: int) -> tuple[Record, NDArray[np.uint8], NDArray[np.uint8]]:
         record = self.records[place]
         image, label = read_pair(record, self.dataset, self.class_names)
-        if self.short_side is not None:
-            image = resize_image(image, validation_size(label.shape, self.short_side))
-        return record, image, label
+        return record, at_short_side(image, self.short_side), label
 
 
 class _Items(Protocol[Item_co]):

@@ -109,6 +109,13 @@ def view_ignore(view: View) -> NDArray[np.uint8]:
     return _padded(np.zeros(view.shown, np.uint8), view, IGNORE)
 
 
+def at_short_side(image: NDArray[np.uint8], short_side: int | None) -> NDArray[np.uint8]:
+    """Scale an image `[H, W, 3]` as evaluation and prediction see it: short side of that many pixels, or as it is."""
+    if short_side is None:
+        return image
+    return resize_image(image, validation_size((image.shape[0], image.shape[1]), short_side))
+
+
 def resize_image(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     """Scale a whole image `[H, W, 3]` bilinearly to `size`, as validation does."""
     if image.shape[:2] == size:

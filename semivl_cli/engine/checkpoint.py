@@ -138,7 +138,11 @@ def load_training(run: Path, step: int, model: SemiVL, optimizer: torch.optim.Op
         raise InputError(f"cannot resume from {folder}: {error}") from error
     for name, parameter in _trained(model, optimizer) if moments else ():  # none before the first step
         values = {key: moments[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
-        optimizer.state[parameter] = {key: value.to(parameter.device).clone() for key, value in values.items()}
+        optimizer.state[parameter] = {
+            # Fused AdamW walks through memory: the moments must lie in the order of the parameter.
+            key: value.to(parameter.device) if key == "step" else torch.empty_like(parameter).copy_(value)
+            for key, value in values.items()
+        }
     return state
 
 

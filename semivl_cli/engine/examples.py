@@ -12,10 +12,11 @@ import torch
 
 from ..config import RunConfig
 from ..data.loader import val_samples
+from ..data.views import at_short_side
 from ..paint import save_image, save_mask
-from .infer import class_scores, classes_at
+from .infer import class_scores, classes_at, scores_at
 from .losses import IGNORE
-from .setup import Material, Trainee, inference
+from .setup import Material, Trainee, inference, short_side
 
 NUMBER = 6
 """How many images are shown, spread over the validation split."""
@@ -28,12 +29,11 @@ def write_examples(run: Path, trainee: Trainee, material: Material, config: RunC
     shutil.rmtree(folder, ignore_errors=True)
     val, colors = material.index.val, material.definition.colors
     chosen = [val[round(k)] for k in np.linspace(0, len(val) - 1, min(NUMBER, len(val)))]
-    short_side = config.evaluation.short_side
     samples = val_samples(
         chosen,
         material.dataset,
         material.definition.names,
-        short_side=None if short_side == "none" else short_side,
+        short_side=None,
         workers=0,
     )
     how = inference(config, trainee.spec.smallest)
@@ -41,14 +41,16 @@ def write_examples(run: Path, trainee: Trainee, material: Material, config: RunC
     for k, (record, image, label) in enumerate(samples):
         place = folder / f"{k}-{re.sub(r'[^A-Za-z0-9._-]+', '_', record.id)}"
         place.mkdir(parents=True)
-        pixels = torch.from_numpy(image).to(device).permute(2, 0, 1)[None]
-        prediction = classes_at(class_scores(trainee.model, pixels, how), (label.shape[0], label.shape[1]))
+        size = (label.shape[0], label.shape[1])
+        seen = at_short_side(image, short_side(config))
+        pixels = torch.from_numpy(seen).to(device).permute(2, 0, 1)[None]
+        prediction = classes_at(class_scores(trainee.model, pixels, how), size)
         save_image(place / "image.png", image)
         save_mask(place / "label.png", label, colors)
         save_mask(place / "prediction.png", prediction[0].cpu().numpy(), colors)
         if trainee.guide is not None:
             probabilities = class_scores(trainee.guide.probabilities, pixels, replace(how, mode="averaged_logits"))
-            confidence, guessed = probabilities.max(dim=1)
+            confidence, guessed = scores_at(probabilities, size).max(dim=1)
             sure = torch.where(confidence >= config.guidance.zeta, guessed, IGNORE).to(torch.uint8)
             save_mask(place / "guidance.png", sure[0].cpu().numpy(), colors)
     trainee.model.train()

@@ -18,7 +18,7 @@ from ..concepts.load import parse_definition
 from ..concepts.schema import Definition
 from ..config import RunConfig, parse_toml, resolve
 from ..data.images import read_image
-from ..data.views import resize_image, validation_size
+from ..data.views import at_short_side
 from ..errors import InputError, RunError
 from ..model.semivl import SemiVL
 from ..paint import overlay, save_image, save_mask
@@ -26,7 +26,7 @@ from .checkpoint import checkpoint_steps, load_checkpoint
 from .infer import class_scores, classes_at
 from .reporter import Reporter
 from .run import find_run, read_status
-from .setup import inference, pick_device, place
+from .setup import inference, pick_device, place, short_side
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".jp2", ".avif"}
@@ -65,9 +65,7 @@ class Predictor:
     def predict(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Segment one image: uint8 RGB `[H, W, 3]` -> class ids uint8 `[H, W]`."""
         size = (image.shape[0], image.shape[1])
-        short_side = self.config.evaluation.short_side
-        seen = image if short_side == "none" else resize_image(image, validation_size(size, short_side))
-        pixels = torch.tensor(seen).to(self.device).permute(2, 0, 1)[None]
+        pixels = torch.tensor(at_short_side(image, short_side(self.config))).to(self.device).permute(2, 0, 1)[None]
         how = inference(self.config, self.smallest)
         ids: NDArray[np.uint8] = classes_at(class_scores(self.model, pixels, how), size)[0].cpu().numpy()
         return ids

@@ -11,7 +11,7 @@ from ..data.registry import open_dataset
 from .evaluate import Scores, evaluate
 from .predict import load
 from .reporter import Reporter
-from .setup import inference
+from .setup import inference, short_side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +40,13 @@ def score_run(run: Path | None, *, dataset: str | None, root: Path | None, devic
     kept = config.data.root if dataset in (None, config.dataset) and config.data.root != "none" else None
     place = find_root(plugin.name, root or (Path(kept) if kept else None))
     records = list_validation(plugin, place, missing=config.data.missing)
-    short_side = config.evaluation.short_side
     scores = evaluate(
         predictor.model,
         records,
         plugin,
         predictor.names,
         inference(config, predictor.smallest),
-        short_side=None if short_side == "none" else short_side,
+        short_side=short_side(config),
         workers=config.data.workers,
         step=predictor.step,
         reporter=reporter,

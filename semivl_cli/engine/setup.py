@@ -257,6 +257,11 @@ def inference(config: RunConfig, smallest: int) -> Inference:
     )
 
 
+def short_side(config: RunConfig) -> int | None:
+    """Length to which evaluation and prediction scale the short side; `None`: as it is."""
+    return None if config.evaluation.short_side == "none" else config.evaluation.short_side
+
+
 def pick_device(name: str) -> torch.device:
     """Turn `auto`, `cpu`, `cuda` or `cuda:1` into a device that is there."""
     if name == "auto":

@@ -31,6 +31,7 @@ from .setup import (
     inference,
     open_material,
     pick_device,
+    short_side,
     step_settings,
     view_settings,
 )
@@ -271,14 +272,13 @@ class _Loop:
     def evaluate(self, done: int) -> None:
         """Score the model on the validation images and remember the best."""
         config, material = self.config, self.material
-        short_side = config.evaluation.short_side
         scores = evaluate(
             self.trainee.model,
             material.index.val,
             material.dataset,
             material.definition.names,
             inference(config, self.trainee.spec.smallest),
-            short_side=None if short_side == "none" else short_side,
+            short_side=short_side(config),
             workers=config.data.workers,
             step=done,
             reporter=self.reporter,

@@ -57,7 +57,7 @@ def street(tmp_path):
 
 SMALL = [
     *("--recipe", "tiny", "--set", "data.crop=32", "--set", "data.scale_range=[0.8,1.2]"),
-    *("--set", "evaluation.short_side=none", "--set", "evaluation.stride=24"),
+    *("--set", "evaluation.short_side=36", "--set", "evaluation.stride=24"),
 ]
 FOLDER = ["--dataset", "folder", "--root", "street", "--definition", "street.toml", "--labels", "3", *SMALL]
 
