@@ -13,7 +13,7 @@ import re
 import shutil
 import struct
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
@@ -32,9 +32,11 @@ from torch import Tensor, nn
 from ..errors import InputError
 from .blocks import Activation
 from .encoder import DenseEncoder, EncoderSpec, SkipPath, resize_positions
+from .published import our_state
 
 FROM_WEIGHTS = "from-weights"
 RANDOM = "random"
+_OPENAI_SCALE = 100.0  # the learned temperature of OpenAI's models, which a converted image tower does not hold
 _SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 _DAMAGE = (SafetensorError, OSError, RuntimeError, EOFError, ValueError, LookupError, struct.error, UnpicklingError)
 """What the readers raise for a file that is damaged, cut off or something else."""
@@ -61,8 +63,8 @@ class Clip:
 class TextTower:
     """CLIP's text encoder with its tokenizer."""
 
-    def __init__(self, model: nn.Module, tokenizer: Any, token_ids: Sequence[int] | None) -> None:  # noqa: ANN401
-        self._model, self._tokenizer = model.eval(), tokenizer
+    def __init__(self, model: nn.Module | None, tokenizer: Any, token_ids: Sequence[int] | None) -> None:  # noqa: ANN401
+        self._model, self._tokenizer = model, tokenizer
         self._rows = None if token_ids is None else {token: row for row, token in enumerate(token_ids)}
 
     @torch.no_grad()
@@ -70,8 +72,13 @@ class TextTower:
         """Embed prompts: float32 `[K, D]`, not normalised.
 
         Raises:
-            InputError: a word is not in the vocabulary of this CLIP (a small one may know few words).
+            InputError: a word is not in the vocabulary of this CLIP (a small one may know few words), or the weights
+                are those of an image tower alone.
         """
+        if self._model is None:
+            raise InputError(
+                "these weights hold an image tower alone and no text encoder: give OpenAI's or open_clip's"
+            )
         vectors = []
         for start in range(0, len(prompts), 256):
             tokens = self._tokenize(list(prompts[start : start + 256]))
@@ -108,24 +115,42 @@ def load_clip(model: str | dict[str, Any], weights: str, seed: int = 0) -> Clip:
     config = _configuration(model, content.metadata)
     name = model if isinstance(model, str) and model != FROM_WEIGHTS else "CLIP"
     module = _build(config, name, seed, quick_gelu=content.by_openai or bool(tag.get("quick_gelu")))
-    if path:
-        _load(module, content.state, str(path))
-    token_ids = json.loads(content.metadata["token_ids"]) if "token_ids" in content.metadata else None
     spec = _spec(module.visual, name)
+    converted = _converted_encoder(content.state)
+    if converted is not None:
+        _check_fit(str(path), _encoder_state(module.visual), converted)
+        text = TextTower(None, None, None)
+    else:
+        if path:
+            _load(module, content.state, str(path))
+        token_ids = json.loads(content.metadata["token_ids"]) if "token_ids" in content.metadata else None
+        text = TextTower(module, _tokenizer(model, config), token_ids)
     mean = json.loads(content.metadata.get("image_mean", "null")) or tag.get("mean") or open_clip.OPENAI_DATASET_MEAN
     std = json.loads(content.metadata.get("image_std", "null")) or tag.get("std") or open_clip.OPENAI_DATASET_STD
-    sha256 = _hash(module)
-    state = _encoder_state(module.visual)
+    sha256 = _hash(converted or module.state_dict())
+    state = converted or _encoder_state(module.visual)
     del module.visual  # the text tower stays
     return Clip(
         name=f"{name}, {weights if not path or tag else path.name} weights",
         sha256=sha256,
         spec=spec,
         state=state,
-        text=TextTower(module, _tokenizer(model, config), token_ids),
-        logit_scale=float(module.logit_scale.detach().exp()),
+        text=text,
+        logit_scale=_OPENAI_SCALE if converted else float(module.logit_scale.detach().exp()),
         statistics=(tuple(mean), tuple(std)),
     )
+
+
+def _converted_encoder(state: dict[str, Tensor]) -> dict[str, Tensor] | None:
+    """Weights of an image tower as the published code converted them (`clip2mmseg`), under our names; else `None`."""
+    bare = {key.removeprefix("backbone."): value for key, value in state.items()}
+    if "patch_embed.projection.weight" not in bare:
+        return None
+    try:
+        ours = our_state({f"backbone.{key}": value for key, value in bare.items()})
+    except KeyError as error:
+        raise InputError(f"the converted CLIP weights hold an unknown tensor {error.args[0]}") from error
+    return {key.removeprefix("encoder."): value.float() for key, value in ours.items()}
 
 
 def encoder_spec(
@@ -322,6 +347,12 @@ def _load(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
     for key, value in own.items():
         if key not in state and key.endswith("attn_mask"):
             state[key] = value
+    _check_fit(source, own, state)
+    module.load_state_dict(state)
+
+
+def _check_fit(source: str, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+    """Refuse weights whose names or shapes are not exactly the model's."""
     missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     unfit = [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
     for what, names in (("lacks", missing), ("has an unknown", unexpected), ("has a misshapen", sorted(unfit))):
@@ -335,7 +366,6 @@ def _load(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
                 f"weights {source} do not fit model.clip: the file {what} {names[0]}{detail}, "
                 f"{len(names)} such in all; name the open_clip model that they belong to (--set model.clip=NAME)"
             )
-    module.load_state_dict(state)
 
 
 def _spec(visual: Any, name: str) -> EncoderSpec:  # noqa: ANN401
@@ -411,9 +441,9 @@ def _tokenizer(model: str | dict[str, Any], config: dict[str, Any]) -> Any:  # n
         raise InputError(f"the tokenizer of {model} is not available: {_first_line(error)}") from error
 
 
-def _hash(module: nn.Module) -> str:
+def _hash(state: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
+    for name, tensor in sorted(state.items()):
         digest.update(name.encode())
         digest.update(tensor.detach().float().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -11,7 +11,8 @@ from safetensors.torch import save as save_bytes
 from safetensors.torch import save_file
 
 from semivl_cli.errors import InputError
-from semivl_cli.model.clip import FROM_WEIGHTS, load_clip
+from semivl_cli.model.clip import FROM_WEIGHTS, build_encoder, keep_weights, load_clip
+from semivl_cli.model.published import published_name
 
 CONFIG = {
     "embed_dim": 8,
@@ -181,3 +182,49 @@ def test_a_configuration_that_open_clip_does_not_take_is_refused(config):
 @pytest.mark.parametrize("model", ["RN50", "coca_ViT-B-32", "convnext_base"])
 def test_towers_that_cannot_be_read_patch_by_patch_are_refused(model):
     assert "ViT-B-16" in mistake(model, "random")
+
+
+@pytest.mark.parametrize("prefix", ["", "backbone."])
+def test_weights_that_the_published_code_converted_give_the_same_dense_features(tmp_path, state, prefix):
+    clip = load_clip(CONFIG, save(tmp_path / "clip.bin", state))
+    converted = {}
+    for name, tensor in clip.state.items():
+        theirs = published_name(f"encoder.{name}").removeprefix("backbone.")
+        shaped = {"cls_token": tensor[None, None], "pos_embed": tensor[None], "proj.weight": tensor[..., None, None]}
+        converted[prefix + theirs] = shaped.get(theirs, tensor)
+    ours = load_clip(CONFIG, save(tmp_path / "clip2mmseg.pth", {"state_dict": converted}))
+    image = torch.randn(1, 3, 12, 8)
+    encoders = (build_encoder(c, activation="gelu", norm_eps=1e-6, image_size=8, skips=(0,)) for c in (clip, ours))
+    expected, got = (encoder(image) for encoder in encoders)
+    assert torch.equal(got.dense, expected.dense) and torch.equal(got.skips[0], expected.skips[0])
+    with pytest.raises(InputError, match="no text encoder"):
+        ours.text.embed(["a cat"])
+    del converted[f"{prefix}ln0.bias"]
+    with pytest.raises(InputError, match=r"lacks pre_norm\.bias"):
+        load_clip(CONFIG, save(tmp_path / "short.pth", converted))
+
+
+def test_kept_weights_are_found_by_their_tag(tmp_path):
+    torch.manual_seed(1)
+    state = open_clip.CLIP(**open_clip.get_model_config("ViT-S-32-alt")).state_dict()
+    given = save(tmp_path / "mine.safetensors", {name: tensor.contiguous() for name, tensor in state.items()})
+    kept = keep_weights("ViT-S-32-alt", given)
+    assert kept == tmp_path / "kept" / "ViT-S-32-alt" / "mine.safetensors"
+    assert load_clip("ViT-S-32-alt", "mine").sha256 == load_clip("ViT-S-32-alt", given).sha256
+    with pytest.raises(InputError, match=r"another\.bin"):
+        keep_weights("ViT-S-32-alt", str(tmp_path / "another.bin"))
+    with pytest.raises(InputError, match="do not fit"):
+        keep_weights("ViT-M-32-alt", given)
+
+
+def test_offline_and_absent_says_what_to_download_and_where_to_put_it(tmp_path, monkeypatch):
+    def unreachable(*_, **__):
+        raise OSError("no route to the hub")
+
+    monkeypatch.setattr("urllib.request.urlopen", unreachable)
+    with pytest.raises(InputError) as error:
+        load_clip("ViT-B-16", "openai")
+    said = str(error.value)
+    assert "no route to the hub" in said and "vit_base_patch16_clip_224.openai" in said
+    assert str(tmp_path / "kept" / "ViT-B-16" / "openai.safetensors") in said
+    assert "\n" not in said
