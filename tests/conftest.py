@@ -1,8 +1,13 @@
-"""The one option of the test suite: which directory of recorded numbers the parity runner reads."""
+"""Hermetic by default: no network, no home directory; and where real images and recorded numbers are read from."""
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("shared-machine", deadline=None)
+settings.load_profile("shared-machine")
 
 OWN_CASES = Path(__file__).parent / "parity" / "data"
 
@@ -14,3 +19,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=str(OWN_CASES),
         help="directory with manifest.json and <case>.<part>.safetensors (default: tests/parity/data)",
     )
+
+
+@pytest.fixture(autouse=True)
+def away_from_home(tmp_path_factory, monkeypatch):
+    """Give each test a home of its own, so that no cache and no weights of the user are seen or written."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("HF_HOME", str(home / "hub"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for name in ("SEMIVL_DATA", "SEMIVL_WEIGHTS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def test_data() -> Path:
+    """Folder of real street scenes and VOC masks; tests that need it skip without it."""
+    folder = os.environ.get("SEMIVL_TEST_DATA")
+    if not folder:
+        pytest.skip("needs real images: set SEMIVL_TEST_DATA to a folder with camvid/ and voc_masks/")
+    return Path(folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semivl_cli.data.contract import Record, Split
+from semivl_cli.data.contract import Classes, Record, Split
 
 SEEDS: dict[Split, int] = {"train": 1, "val": 2}
 """The worlds of the two splits; the tiny CLIP has seen neither."""
@@ -35,6 +35,28 @@ class Shapes:
     def class_ids(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
         """Return `raw` `[H, W]`: labels are drawn as class ids."""
         return np.asarray(raw, np.uint8)
+
+    def prepare(
+        self, root: Path, sources: Sequence[Path], classes: Classes, download: bool, report: Callable[[str], None]
+    ) -> None:
+        """Write all scenes as a folder dataset: `images/`, `masks/` in the classes' colours and the two lists."""
+        from PIL import Image  # noqa: PLC0415 - a list of datasets must not wait for Pillow
+
+        for folder in ("images", "masks"):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        palette = [channel for _, color in classes for channel in color]
+        splits: tuple[Split, ...] = ("train", "val")
+        for split in splits:
+            names = []
+            for index in range(SIZES[split]):
+                name = f"{split}-{index:04d}"
+                Image.fromarray(render_image(SEEDS[split], index)).save(root / "images" / f"{name}.png")
+                mask = Image.fromarray(render_label(SEEDS[split], index))
+                mask.putpalette(palette)
+                mask.save(root / "masks" / f"{name}.png")
+                names.append(name)
+            (root / f"{split}.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+        report(f"{sum(SIZES.values())} scenes written to {root}: train on them with --dataset folder --root {root}")
 
 
 def render_image(seed: int, index: int) -> NDArray[np.uint8]:

@@ -21,7 +21,7 @@ def data(
     definition: DefinitionOption = None,
     as_json: Json = False,
 ) -> None:
-    """Look at a dataset: what is there, what is missing, how much of each class.
+    """Look at a dataset: what is there, what is missing, how much of each class (shapes: write its scenes first).
 
     Exit code 1 where training would refuse something.
 

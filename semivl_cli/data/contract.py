@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -27,6 +27,28 @@ class Record:
     id: str
     image: Source
     label: Source | None = None
+
+
+Classes = Sequence[tuple[str, tuple[int, int, int]]]
+"""Name and RGB colour of each class, by id."""
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """What a dataset plugin may also offer: it fetches, converts or writes files before a training reads them."""
+
+    def prepare(
+        self, root: Path, sources: Sequence[Path], classes: Classes, download: bool, report: Callable[[str], None]
+    ) -> None:
+        """Make `root` hold the dataset.
+
+        Args:
+            root: where the dataset shall lie.
+            sources: files or folders to convert; none where the user named none.
+            classes: of the definition.
+            download: whether files may be fetched from their publisher.
+            report: takes a line that the user should know.
+        """
 
 
 @runtime_checkable

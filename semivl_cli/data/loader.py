@@ -87,16 +87,6 @@ class Batch:
         """Return the batch in page-locked memory."""
         return self._each_tensor(lambda tensor: tensor.pin_memory())
 
-    def slice(self, start: int, stop: int) -> Batch:
-        """Return the images `start..stop` as a micro-batch; tensors are views of this batch's."""
-        part = self._each_tensor(lambda tensor: tensor[start:stop])
-        return replace(
-            part,
-            colors=_cut(self.colors, start, stop),
-            partner_colors=_cut(self.partner_colors, start, stop),
-            boxes=None if self.boxes is None else self.boxes[:, start:stop],
-        )
-
     def _each_tensor(self, change: Callable[[Tensor], Tensor]) -> Batch:
         def changed(tensor: Tensor | None) -> Tensor | None:
             return None if tensor is None else change(tensor)
@@ -391,12 +381,6 @@ def _worker_count(workers: Workers, first: Record, processes: int) -> int:
 
 def _images(images: Sequence[NDArray[np.uint8]]) -> Tensor:  # B x [H, W, 3] -> [B, 3, H, W]
     return torch.from_numpy(np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2)))
-
-
-def _cut(
-    draws: tuple[tuple[ColorDraw, ...], ...] | None, start: int, stop: int
-) -> tuple[tuple[ColorDraw, ...], ...] | None:
-    return None if draws is None else tuple(view[start:stop] for view in draws)
 
 
 def _unchanged(item: Item) -> Item:

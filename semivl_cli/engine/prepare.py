@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..concepts.load import parse_definition
+from ..data.contract import Prepares
 from ..data.index import find_root
 from ..data.registry import open_dataset
 from ..data.survey import Survey, survey
@@ -17,12 +18,15 @@ from .setup import read_definition
 
 
 def prepare_data(flags: Mapping[str, Any], reporter: Reporter) -> Survey:
-    """Read every image and mask of a dataset once and say what is there."""
+    """Let the plugin prepare its files where it does so, then read every image and mask once and say what is there."""
     config = configure(flags)
     dataset = open_dataset(config.dataset)
     root = find_root(dataset.name, None if config.data.root == "none" else Path(config.data.root))
     reporter.note(f"looking at {dataset.name} in {root}")
     definition = parse_definition(*read_definition(config, dataset))
+    if isinstance(dataset, Prepares):
+        classes = tuple(zip(definition.names, definition.colors, strict=True))
+        dataset.prepare(root, (), classes, False, reporter.note)
     return survey(dataset, root, definition.names)
 
 

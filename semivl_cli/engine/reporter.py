@@ -1,4 +1,4 @@
-"""Reporter: the Protocol through which the engine speaks; the console, a test or nobody listens."""
+"""Reporter: the Protocol through which the engine speaks; the console or a test listens."""
 
 from __future__ import annotations
 
@@ -20,19 +20,3 @@ class Reporter(Protocol):
 
     def finish(self, task: str) -> None:
         """End a task."""
-
-
-class Silence:
-    """A reporter that says nothing."""
-
-    def note(self, message: str) -> None:
-        """Say nothing."""
-
-    def start(self, task: str, total: int, done: int = 0) -> None:
-        """Say nothing."""
-
-    def advance(self, task: str, done: int, values: Mapping[str, float]) -> None:
-        """Say nothing."""
-
-    def finish(self, task: str) -> None:
-        """Say nothing."""

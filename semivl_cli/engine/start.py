@@ -61,4 +61,4 @@ def _kept_result(run: Path) -> Result:
     last, best = (
         Scores(**{key: value for key, value in kept[name].items() if key != "selected_on"}) for name in ("last", "best")
     )
-    return Result(run=run, last=last, best=best, seconds=0.0)
+    return Result(run=run, last=last, best=best)

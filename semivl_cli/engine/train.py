@@ -15,7 +15,7 @@ from torch import Tensor
 from .. import __version__
 from ..config import RunConfig, parse_toml, resolve, to_toml
 from ..data.loader import Batch, train_batches
-from ..errors import Interrupted, RunError
+from ..errors import InputError, Interrupted, RunError
 from .checkpoint import checkpoint_steps, load_training, prune_checkpoints, save_checkpoint
 from .evaluate import Scores, evaluate
 from .examples import write_examples
@@ -46,7 +46,6 @@ class Result:
     run: Path
     last: Scores
     best: Scores
-    seconds: float
 
 
 def train(config: RunConfig, run: Path | None, reporter: Reporter, *, resume: bool = False) -> Result:
@@ -121,6 +120,11 @@ class _Loop:
             self.reporter.note(f"{self.run} has no complete checkpoint: it starts again from step 0")
             return self.begin()
         state = load_training(self.run, steps[-1], self.trainee.model, self.trainee.optimizer)
+        if state.get("clip_sha256") not in (None, self.trainee.clip_sha256):
+            raise InputError(
+                f"{self.run} was trained with other CLIP weights (sha256 {state['clip_sha256'][:12]}..., now "
+                f"{self.trainee.clip_sha256[:12]}...): put the weights back that run.toml names, or start a new run"
+            )
         self.best, self.last, self.seconds = state["best"], state["last"], state["seconds"]
         self.metrics = Metrics(self.run, steps[-1])
         write_json(self.run / "split.json", self.material.index.split())
@@ -295,7 +299,12 @@ class _Loop:
     def save(self, done: int) -> None:
         """Write a checkpoint and say in `run.json` where the run stands."""
         self.seconds = time.monotonic() - self.began
-        state = {"best": self.best, "last": self.last, "seconds": self.seconds}
+        state = {
+            "best": self.best,
+            "last": self.last,
+            "seconds": self.seconds,
+            "clip_sha256": self.trainee.clip_sha256,
+        }
         save_checkpoint(
             self.run,
             done,
@@ -318,7 +327,7 @@ class _Loop:
             Scores(**{key: value for key, value in kept.items() if key != "selected_on"})
             for kept in (self.last, self.best)
         ]
-        return Result(run=self.run, last=scores[0], best=scores[1], seconds=self.seconds)
+        return Result(run=self.run, last=scores[0], best=scores[1])
 
 
 def steps_per_epoch(config: RunConfig, unlabeled: int) -> int:

@@ -226,3 +226,28 @@ def test_masks_of_the_same_stem_keep_their_suffix(semivl, street):
     assert semivl("predict", "in", "--out", "masks", "--run", "run").exit_code == 0
     masks = {str(path.relative_to(street / "masks")) for path in (street / "masks").rglob("*.png")}
     assert masks == {"a.png.png", "a.jpg.png", str(Path("deep", "b.png"))}
+
+
+def test_the_demo_can_be_written_as_a_folder_dataset(semivl, tmp_path):
+    written = semivl("prepare", "data", "shapes", "--root", "scenes", "--json")
+    assert written.exit_code == 0, written.output
+    assert json.loads(written.stdout)["problems"] == []
+    folder = ["--dataset", "folder", "--root", "scenes", "--definition", "shapes", "--labels", "12"]
+    trained = semivl("train", *folder, *SMALL, *STEPS, "--out", "run", "--json")
+    assert trained.exit_code == 0, trained.output
+    split = json.loads((tmp_path / "run" / "split.json").read_text())
+    assert (len(split["labeled"]), split["unlabeled"]["count"], len(split["val"])) == (12, 188, 120)
+    with Image.open(tmp_path / "scenes" / "masks" / "val-0000.png") as mask:
+        assert mask.mode == "P"
+        np.testing.assert_array_equal(np.unique(mask), [0, 2, 3])
+
+
+def test_real_street_scenes_train_evaluate_and_predict(semivl, test_data, tmp_path):
+    street = ["--dataset", "folder", "--root", str(test_data / "camvid"), "--definition", "camvid", "--labels", "24"]
+    trained = semivl("train", *street, "--recipe", "tiny", "--set", "training.steps=2", "--out", "run", "--json")
+    assert trained.exit_code == 0, trained.output
+    assert len(json.loads(trained.stdout)["last"]["iou"]) == 11
+    picture = next((test_data / "camvid" / "images").glob("*.jpg"))
+    assert semivl("predict", str(picture), "--out", "masks", "--run", "run").exit_code == 0
+    with Image.open(tmp_path / "masks" / f"{picture.stem}.png") as mask:
+        assert mask.size == (480, 360)
