@@ -16,7 +16,7 @@ from ..data.views import at_short_side
 from ..paint import save_image, save_mask
 from .infer import class_scores, classes_at, scores_at
 from .losses import IGNORE
-from .setup import Material, Trainee, inference, short_side
+from .setup import Material, Trainee, autocast, inference, short_side
 
 NUMBER = 6
 """How many images are shown, spread over the validation split."""
@@ -44,7 +44,9 @@ def write_examples(run: Path, trainee: Trainee, material: Material, config: RunC
         size = (label.shape[0], label.shape[1])
         seen = at_short_side(image, short_side(config))
         pixels = torch.from_numpy(seen).to(device).permute(2, 0, 1)[None]
-        prediction = classes_at(class_scores(trainee.model, pixels, how), size)
+        with autocast(config, device):
+            scores = class_scores(trainee.model, pixels, how).float()
+        prediction = classes_at(scores, size)
         save_image(place / "image.png", image)
         save_mask(place / "label.png", label, colors)
         save_mask(place / "prediction.png", prediction[0].cpu().numpy(), colors)

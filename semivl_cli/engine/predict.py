@@ -26,7 +26,7 @@ from .checkpoint import checkpoint_steps, load_checkpoint
 from .infer import class_scores, classes_at
 from .reporter import Reporter
 from .run import find_run, read_status
-from .setup import inference, pick_device, place, short_side
+from .setup import autocast, inference, pick_device, place, short_side
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".jp2", ".avif"}
@@ -67,7 +67,9 @@ class Predictor:
         size = (image.shape[0], image.shape[1])
         pixels = torch.tensor(at_short_side(image, short_side(self.config))).to(self.device).permute(2, 0, 1)[None]
         how = inference(self.config, self.smallest)
-        ids: NDArray[np.uint8] = classes_at(class_scores(self.model, pixels, how), size)[0].cpu().numpy()
+        with autocast(self.config, self.device):
+            scores = class_scores(self.model, pixels, how).float()
+        ids: NDArray[np.uint8] = classes_at(scores, size)[0].cpu().numpy()
         return ids
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from ..data.registry import open_dataset
 from .evaluate import Scores, evaluate
 from .predict import load
 from .reporter import Reporter
-from .setup import inference, short_side
+from .setup import autocast, inference, short_side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +49,6 @@ def score_run(run: Path | None, *, dataset: str | None, root: Path | None, devic
         workers=config.data.workers,
         step=predictor.step,
         reporter=reporter,
-        autocast=nullcontext(),
+        autocast=autocast(config, predictor.device),
     )
     return Scored(run=predictor.run, selected=predictor.selected, scores=scores)

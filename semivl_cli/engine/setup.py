@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -255,6 +257,14 @@ def inference(config: RunConfig, smallest: int) -> Inference:
         stride=int(crop * 2 / 3) if stride == "none" else stride,
         smallest=smallest,
     )
+
+
+def autocast(config: RunConfig, device: torch.device) -> AbstractContextManager[Any]:
+    """bf16 where the settings say so, in training, evaluation and prediction alike."""
+    wanted = config.training.precision
+    if wanted == "bf16" or (wanted == "auto" and device.type == "cuda"):
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()
 
 
 def short_side(config: RunConfig) -> int | None:

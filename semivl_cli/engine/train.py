@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from .run import Metrics, locked, new_run, read_json, read_status, write_json, w
 from .setup import (
     Material,
     Trainee,
+    autocast,
     build_trainee,
     inference,
     open_material,
@@ -208,7 +208,7 @@ class _Loop:
                     step_settings(config),
                     weight,
                     self.micro_batch,
-                    self.autocast(),
+                    autocast(config, self.device),
                 )
                 break
             except torch.OutOfMemoryError as error:
@@ -238,13 +238,6 @@ class _Loop:
         self.micro_batch = half
         torch.cuda.empty_cache()
         self.reporter.note(f"memory is short: {half} images at once from here on; the batch stays the same")
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """bf16 where the settings say so."""
-        wanted = self.config.training.precision
-        if wanted == "bf16" or (wanted == "auto" and self.device.type == "cuda"):
-            return torch.autocast(self.device.type, dtype=torch.bfloat16)
-        return nullcontext()
 
     def log(self, done: int, seen: list[dict[str, Tensor]], elapsed: float) -> None:
         """Average the last steps' values, write and report them; stop where the loss is not finite."""
@@ -286,7 +279,7 @@ class _Loop:
             workers=config.data.workers,
             step=done,
             reporter=self.reporter,
-            autocast=self.autocast(),
+            autocast=autocast(config, self.device),
         )
         self.last = scores.as_dict()
         if not self.best or scores.miou > self.best["miou"]:
