@@ -343,8 +343,12 @@ def resolve(*layers: Mapping[str, Any], source: str = "settings") -> RunConfig:
     try:
         return RunConfig.model_validate(merge(*layers))
     except ValidationError as error:
-        problems = [_explain(detail) for detail in error.errors()]
-        raise InputError(f"{source}: " + "; ".join(dict.fromkeys(problems))) from error
+        problems: dict[str, list[str]] = {}  # what was given -> what was expected; a union has a line for each member
+        for detail in error.errors():
+            given, expected = _explain(detail)
+            problems.setdefault(given, []).append(expected)
+        lines = (given + " or ".join(dict.fromkeys(expected)) for given, expected in problems.items())
+        raise InputError(f"{source}: " + "; ".join(lines)) from error
 
 
 def to_toml(config: RunConfig) -> str:
@@ -364,7 +368,8 @@ def known_settings() -> list[str]:
     return names
 
 
-def _explain(detail: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+def _explain(detail: Any) -> tuple[str, str]:  # noqa: ANN401 - pydantic's ErrorDetails
+    """Say what was given and what was expected."""
     path = [str(part) for part in detail["loc"]]
     known = known_settings()
     while len(path) > 1 and ".".join(path) not in known and ".".join(path[:-1]) in known:
@@ -373,6 +378,12 @@ def _explain(detail: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
     if detail["type"] == "extra_forbidden":
         same_key = [full for full in known if full.endswith("." + path[-1])]
         near = same_key or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        return f"unknown setting {name}" + (f" (did you mean {near[0]}?)" if near else "")
-    message = detail["msg"].removeprefix("Value error, ")
-    return f"{name} = {detail['input']!r}: {message}" if name else message
+        return f"unknown setting {name}", f" (did you mean {near[0]}?)" if near else ""
+    if detail["type"] == "value_error":
+        message = detail["msg"].removeprefix("Value error, ")
+        return (f"{name} = {detail['input']!r}: " if name else ""), message
+    if detail["type"] == "model_type":
+        inner = next(full for full in known if full.startswith(f"{name}."))
+        return f"{name} = {detail['input']!r}: ", f"expected a table of settings, such as {inner}"
+    wanted = detail["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+    return f"{name} = {detail['input']!r}: expected ", wanted

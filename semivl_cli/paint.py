@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 Color = tuple[int, int, int]
 """Red, green and blue, each 0..255."""
@@ -18,6 +19,9 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 NEUTRAL: Color = (224, 224, 224)
 """What ids beyond the classes are painted with: nearly white, so that no class is mistaken for it."""
+
+AUTHOR = "semivl"
+"""What the PNG files written here name as their `Software`."""
 
 INK: Color = (27, 31, 39)
 PAPER: Color = (255, 255, 255)
@@ -44,6 +48,15 @@ def save_mask(path: Path, ids: NDArray[np.uint8], colors: Sequence[Color]) -> No
     picture = Image.fromarray(ids)
     picture.putpalette(_palette(colors).tobytes())
     write_whole(path, _encode(picture, "PNG"))
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a picture was written here: what was not may be somebody's labels."""
+    try:
+        with Image.open(path) as picture:
+            return picture.info.get("Software") == AUTHOR
+    except (OSError, ValueError):
+        return False
 
 
 def save_image(path: Path, pixels: NDArray[np.uint8]) -> None:
@@ -133,5 +146,10 @@ def _edge(color: Color) -> Color:
 
 def _encode(picture: Image.Image, kind: str) -> bytes:
     data = io.BytesIO()
-    picture.save(data, kind, **({"quality": 92} if kind == "JPEG" else {}))
+    if kind == "JPEG":
+        picture.save(data, kind, quality=92)
+    else:
+        author = PngInfo()
+        author.add_text("Software", AUTHOR)
+        picture.save(data, kind, pnginfo=author)
     return data.getvalue()

@@ -50,6 +50,8 @@ class Folder:
                 )
         self._values = read_values(root / "dataset.toml")
         images, masks = _files(root / "images", _IMAGES), _files(root / "masks", _MASKS)
+        if not images:
+            raise InputError(f"{root / 'images'} holds no image: expected files such as .jpg, .png, .tif at any depth")
         train, val, notes = _split(root, images, masks)
         self.notes = notes
         if split == "train":

@@ -64,7 +64,7 @@ def read_values(path: Path) -> ValueMap:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(f"{path} is not valid TOML: {error}") from error
     for key in content:
         if key not in _KEYS:
             near = difflib.get_close_matches(key, _KEYS, n=1)

@@ -21,7 +21,11 @@ from semivl_cli.concepts.validate import UNPARSABLE, Problem
 from semivl_cli.concepts.validate import validate as problems_of
 from semivl_cli.errors import CheckFailed, InputError
 
-app = typer.Typer(no_args_is_help=True, help="Check, show and compare class definitions (the words of a guideline).")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Check, show and compare class definitions (the words of a guideline).",
+    epilog="Example: semivl concepts validate my.toml",
+)
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="A .toml file, or the name of a shipped definition.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

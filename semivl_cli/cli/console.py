@@ -77,6 +77,12 @@ def print_json(value: Any) -> None:  # noqa: ANN401 - anything that JSON holds
     sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
+def print_json_line(value: Any) -> None:  # noqa: ANN401 - anything that JSON holds
+    """Print one JSON value as a line of its own to stdout, at once."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
 def print_table(title: str, columns: list[str], rows: list[list[str]], footer: list[str] | None = None) -> None:
     """Print a table to stdout; numbers stand right, `footer` is the last row."""
     print_line(title)

@@ -14,10 +14,10 @@ from .train import show_scores
 
 def evaluate(
     runs: Annotated[
-        list[Path] | None, typer.Argument(metavar="[RUN]...", help="Run directories. [default: the newest]")
+        list[Path] | None, typer.Argument(metavar="[RUN]...", help="Run directories. (default: the newest)")
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="Dataset plugin. [default: the run's own]", show_default=False)
+        str | None, typer.Option(help="Dataset plugin. (default: the run's own)", show_default=False)
     ] = None,
     root: Root = None,
     device: Device = None,

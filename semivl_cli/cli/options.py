@@ -10,13 +10,13 @@ import typer
 Root = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of the dataset. [default: $SEMIVL_DATA/<dataset>, else data/<dataset>]", show_default=False
+        help="Folder of the dataset. (default: $SEMIVL_DATA/<dataset>, else data/<dataset>)", show_default=False
     ),
 ]
 DefinitionOption = Annotated[
     str | None, typer.Option(help="Class definition: a shipped name or a TOML file.", metavar="NAME|FILE")
 ]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N. [default: auto]", show_default=False)]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N. (default: auto)", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .console import ConsoleReporter, print_json
+from .console import ConsoleReporter, print_json_line
 from .options import Device
 
 
@@ -15,11 +15,11 @@ def predict(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files, or folders of them.")],
     out: Annotated[Path, typer.Option(help="Folder for the masks.")],
     run: Annotated[
-        Path | None, typer.Option(help="Run directory. [default: the newest run]", show_default=False)
+        Path | None, typer.Option(help="Run directory. (default: the newest run)", show_default=False)
     ] = None,
     overlays: Annotated[bool, typer.Option("--overlay", help="Also paint the classes over each picture.")] = False,
     device: Device = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a picture.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line and picture.")] = False,
 ) -> None:
     """Segment your own images: one palette PNG a picture, in its size, with the definition's colours.
 
@@ -29,30 +29,22 @@ def predict(
     """
     failed = 0
     with ConsoleReporter() as reporter:
-        from ..engine.predict import load, predict_files  # noqa: PLC0415 - torch is imported only when it is needed
+        # torch is imported only when it is needed
+        from ..engine.predict import load, plan_predictions, predict_files  # noqa: PLC0415
 
+        jobs = plan_predictions(images, out)
         predictor = load(run, device or "auto")
         reporter.note(f"using {predictor.run}, step {predictor.step} ({predictor.selected})")
-        found = []
-        for prediction in predict_files(predictor, images, out, overlays=overlays, reporter=reporter):
-            found.append(prediction)
+        for prediction in predict_files(predictor, jobs, overlays=overlays, reporter=reporter):
+            if as_json:
+                mask = None if prediction.mask is None else str(prediction.mask)
+                result = {"image": str(prediction.image), "mask": mask, "classes": prediction.shares}
+                print_json_line({**result, "error": prediction.error})
             if prediction.error:
                 failed += 1
                 reporter.note(f"semivl: {prediction.error}")
-    if as_json:
-        print_json(
-            [
-                {
-                    "image": str(item.image),
-                    "mask": None if item.mask is None else str(item.mask),
-                    "classes": item.shares,
-                    "error": item.error,
-                }
-                for item in found
-            ]
-        )
     if failed:
         from ..errors import CheckFailed  # noqa: PLC0415
 
-        raise CheckFailed(f"{failed} of {len(found)} pictures could not be read; the others are in {out}")
-    reporter.note(f"{len(found)} {'mask' if len(found) == 1 else 'masks'} in {out}")
+        raise CheckFailed(f"{failed} of {len(jobs)} pictures could not be read; the others are in {out}")
+    reporter.note(f"{len(jobs)} {'mask' if len(jobs) == 1 else 'masks'} in {out}")

@@ -11,7 +11,11 @@ import typer
 from .console import ConsoleReporter, percent, print_json, print_line, print_table
 from .options import DefinitionOption, Json, Root, settings_of
 
-app = typer.Typer(no_args_is_help=True, help="Look at data, fetch weights: whatever a training will need.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Look at data, fetch weights, import checkpoints: whatever a training will need.",
+    epilog="Example: semivl prepare data folder --root my/ --definition my.toml",
+)
 
 
 @app.command()
@@ -59,7 +63,7 @@ def checkpoint(
     out: Annotated[Path, typer.Option(help="Run directory to write.")],
     text: Annotated[
         Path | None,
-        typer.Option(help="Class vectors, .npy or .safetensors. [default: embedded with CLIP]", show_default=False),
+        typer.Option(help="Class vectors, .npy or .safetensors. (default: embedded with CLIP)", show_default=False),
     ] = None,
     definition: DefinitionOption = None,
     assignments: Annotated[

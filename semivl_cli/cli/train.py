@@ -12,20 +12,21 @@ from .options import DefinitionOption, Device, Json, Root, settings_of
 
 
 def train(
-    dataset: Annotated[str | None, typer.Option(help="Dataset plugin. [default: shapes]", show_default=False)] = None,
+    dataset: Annotated[str | None, typer.Option(help="Dataset plugin. (default: shapes)", show_default=False)] = None,
     labels: Annotated[
-        str | None, typer.Option(help="Labelled images: a count, a fraction, a file of ids, all.", metavar="N")
+        str | None,
+        typer.Option(help="Labelled images: a count, a fraction, a file, all. (default: the recipe's)", metavar="N"),
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help="semivl or supervised. [default: semivl]", show_default=False)
+        str | None, typer.Option(help="semivl or supervised. (default: semivl)", show_default=False)
     ] = None,
     root: Root = None,
     definition: DefinitionOption = None,
     recipe: Annotated[str | None, typer.Option(help="Settings: tiny, or a TOML file.", metavar="NAME|FILE")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Run directory. [default: runs/<dataset>-<labels>-<n>]", show_default=False)
+        Path | None, typer.Option(help="Run directory. (default: runs/<dataset>-<labels>-<n>)", show_default=False)
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of every draw. [default: 0]", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="Of every draw. (default: 0)", show_default=False)] = None,
     device: Device = None,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", help="Any setting, such as training.steps=100.", metavar="A.B=VALUE")

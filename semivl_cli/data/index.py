@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from semivl_cli.data.contract import IGNORE, Dataset, Record
+from semivl_cli.data.images import check_sizes, image_size, read_label
 from semivl_cli.data.splits import choose_labeled
 from semivl_cli.errors import InputError
 
@@ -109,6 +111,28 @@ def list_validation(dataset: Dataset, root: Path, *, missing: Literal["refuse", 
     if not present:
         raise InputError(f"{root}: dataset {dataset.name!r} has no validation image there")
     return present
+
+
+def check_labels(index: Index, dataset: Dataset, class_names: Sequence[str]) -> None:
+    """Read every mask file that a training needs, before anything long begins.
+
+    Raises:
+        InputError: if some cannot be used; names the first and their number.
+    """
+
+    def problem(record: Record) -> str | None:
+        try:
+            check_sizes(record, image_size(record.image), read_label(record, dataset, class_names).shape)
+        except InputError as error:
+            return str(error)
+        return None
+
+    files = [record for record in (*index.labeled, *index.val) if isinstance(record.label, Path)]
+    with ThreadPoolExecutor() as pool:
+        problems = [found for found in pool.map(problem, files) if found]
+    if problems:
+        more = f" ({len(problems)} masks in all; semivl prepare data {dataset.name} lists them)" if problems[1:] else ""
+        raise InputError(problems[0] + more)
 
 
 def list_records(dataset: Dataset, root: Path) -> tuple[tuple[Record, ...], tuple[Record, ...]]:

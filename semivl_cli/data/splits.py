@@ -65,7 +65,7 @@ def choose_labeled(
         return Choice(labeled=_named(train, listed), note=f"{count} labels: the protocol's own list")
     if not Path(labels).is_file():
         raise InputError(
-            f"labels {labels!r} are neither 'all', a count (92), a fraction (1/8 or 0.1), nor a file of ids"
+            f"labels {labels!r}: expected all, a count of at least 1 (92), a fraction (1/8 or 0.1), or a file of ids"
         )
     chosen = _named(train, Path(labels))
     return Choice(labeled=chosen, note=f"{len(chosen)} labels: listed in {labels}")

@@ -15,6 +15,9 @@ from PIL import Image
 
 from semivl_cli.data.contract import IGNORE
 
+_LONGEST = 8
+"""Long side over short side up to which the short side decides the scale."""
+
 Size = tuple[int, int]
 """Height and width in pixels."""
 
@@ -110,9 +113,15 @@ def view_ignore(view: View) -> NDArray[np.uint8]:
 
 
 def at_short_side(image: NDArray[np.uint8], short_side: int | None) -> NDArray[np.uint8]:
-    """Scale an image `[H, W, 3]` as evaluation and prediction see it: short side of that many pixels, or as it is."""
+    """Scale an image `[H, W, 3]` as evaluation and prediction see it: short side of that many pixels, or as it is.
+
+    The long side is bounded by eight times as many: a ribbon of a picture must not become millions of pixels.
+    """
     if short_side is None:
         return image
+    short, long = sorted(image.shape[:2])
+    if long > _LONGEST * short:
+        return resize_image(image, _scaled((image.shape[0], image.shape[1]), _LONGEST * short_side / long))
     return resize_image(image, validation_size((image.shape[0], image.shape[1]), short_side))
 
 

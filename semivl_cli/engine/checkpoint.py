@@ -118,7 +118,9 @@ def load_checkpoint(run: Path, step: int) -> Stored:
             header = json.loads((file.metadata() or {})["semivl"])
         tensors = load_file(path)
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise InputError(f"cannot read checkpoint {path}: {error}") from error
+        raise InputError(
+            f"checkpoint {path} is damaged ({error}): delete the folder {path.parent} to take the checkpoint before it"
+        ) from error
     if header.get("format") != FORMAT:
         raise InputError(f"checkpoint {path} has format {header.get('format')!r}: this version reads {FORMAT}")
     spec = _model_spec(header["spec"])
@@ -135,7 +137,9 @@ def load_training(run: Path, step: int, model: SemiVL, optimizer: torch.optim.Op
         moments = load_file(folder / "training.safetensors")
         state: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:
-        raise InputError(f"cannot resume from {folder}: {error}") from error
+        raise InputError(
+            f"checkpoint {folder} is damaged ({error}): delete that folder to resume from the checkpoint before it"
+        ) from error
     for name, parameter in _trained(model, optimizer) if moments else ():  # none before the first step
         values = {key: moments[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
         optimizer.state[parameter] = {

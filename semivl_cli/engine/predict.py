@@ -21,7 +21,7 @@ from ..data.images import read_image
 from ..data.views import at_short_side
 from ..errors import InputError, RunError
 from ..model.semivl import SemiVL
-from ..paint import overlay, save_image, save_mask
+from ..paint import is_ours, overlay, save_image, save_mask
 from .checkpoint import checkpoint_steps, load_checkpoint
 from .infer import class_scores, classes_at
 from .reporter import Reporter
@@ -113,33 +113,32 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
+    """One picture to segment."""
+
     image: Path
     mask: Path
     overlay: Path
 
 
 def predict_files(
-    predictor: Predictor, inputs: Sequence[Path], out: Path, *, overlays: bool, reporter: Reporter
+    predictor: Predictor, jobs: Sequence[Job], *, overlays: bool, reporter: Reporter
 ) -> Iterator[Prediction]:
     """Write one palette PNG per picture, of the picture's shown size; a picture that cannot be read costs none else.
 
     Args:
         predictor: the model.
-        inputs: files, or folders that are searched to any depth.
-        out: folder of the masks, `<out>/<path relative to the input folder>/<stem>.png`.
+        jobs: what to read and where to write it, of `plan_predictions`.
         overlays: whether `<stem>_overlay.jpg` is written beside each mask.
         reporter: hears how far it is.
 
     Raises:
-        InputError: an input does not exist, or there is no image among them.
         RunError: a mask cannot be written.
     """
-    jobs = _jobs(inputs, out)
     reporter.start("predict", len(jobs))
     began = time.monotonic()
     with ThreadPoolExecutor(_AHEAD) as pool:  # pictures are decoded ahead, masks are encoded behind
-        reading: deque[tuple[_Job, Future[NDArray[np.uint8] | InputError]]] = deque()
+        reading: deque[tuple[Job, Future[NDArray[np.uint8] | InputError]]] = deque()
         writing: deque[Future[Prediction]] = deque()
         waiting, done = iter(jobs), 0
         while done < len(jobs):
@@ -166,7 +165,7 @@ def _read(path: Path) -> NDArray[np.uint8] | InputError:
 
 def _write(
     predictor: Predictor,
-    job: _Job,
+    job: Job,
     image: NDArray[np.uint8] | InputError,
     ids: NDArray[np.uint8] | None,
     overlays: bool,
@@ -185,10 +184,23 @@ def _write(
     return Prediction(image=job.image, mask=job.mask, overlay=job.overlay if overlays else None, shares=shares)
 
 
-def _jobs(inputs: Sequence[Path], out: Path) -> list[_Job]:
-    """List what to read and where to write it; inputs that share a stem keep their suffix in the mask's name."""
+def plan_predictions(inputs: Sequence[Path], out: Path) -> list[Job]:
+    """List what to read and where to write it, before any model is loaded.
+
+    Args:
+        inputs: files, or folders that are searched to any depth.
+        out: folder of the masks, `<out>/<path relative to the input folder>/<stem>.png`; where inputs share a stem,
+            the mask's name keeps the suffix.
+
+    Raises:
+        InputError: an input does not exist or holds no image, or a mask would overwrite what semivl did not write.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is a file: expected a folder for the masks")
     found: list[tuple[Path, Path]] = []  # file, path relative to its input folder
     for given in inputs:
+        if given.is_dir() and given.resolve() == out.resolve():
+            raise InputError(f"--out {out} is the input folder itself: give the masks a folder of their own")
         if given.is_dir():
             inside = sorted(path for path in given.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
             inside = [path for path in inside if out.resolve() not in path.resolve().parents]
@@ -205,7 +217,10 @@ def _jobs(inputs: Sequence[Path], out: Path) -> list[_Job]:
     for path, relative in found:
         name = relative.stem if stems[relative.with_suffix("")] == 1 else relative.name
         folder = out / relative.parent
-        jobs.append(_Job(path, folder / f"{name}.png", folder / f"{name}_overlay.jpg"))
+        jobs.append(Job(path, folder / f"{name}.png", folder / f"{name}_overlay.jpg"))
     if twice := [mask for mask, count in Counter(job.mask for job in jobs).items() if count > 1]:
         raise InputError(f"two inputs would both become {twice[0]}: predict them into different folders")
+    for job in jobs:
+        if job.mask.exists() and not is_ours(job.mask):
+            raise InputError(f"{job.mask} exists and was not written by semivl: it may be a label; give another --out")
     return jobs

@@ -63,7 +63,10 @@ def _touched(run: Path) -> float:
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
     """Hold the run; the lock dies with its process. Raises `InputError` where another process holds it."""
-    run.mkdir(parents=True, exist_ok=True)
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the run directory {run} ({error.strerror}): give another --out") from error
     lock = FileLock(run / ".lock")
     try:
         lock.acquire(timeout=0)
@@ -87,7 +90,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
+        raise InputError(
+            f"{path} is damaged ({error}): delete it, the checkpoints beside it are not touched"
+        ) from error
     return content
 
 

@@ -65,6 +65,8 @@ def open_material(config: RunConfig) -> Material:
     dataset = open_dataset(config.dataset)
     text, source = read_definition(config, dataset)
     definition = parse_definition(text, source)
+    if len(definition.classes) < 2:
+        raise InputError(f"{source} has {len(definition.classes)} class: segmentation tells at least two apart")
     root = find_root(dataset.name, None if config.data.root == "none" else Path(config.data.root))
     index = build_index(
         dataset,

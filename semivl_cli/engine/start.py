@@ -29,6 +29,8 @@ def start_or_resume(
         config = configure(flags, assignments)
         if out is not None and (out / "run.toml").exists():
             raise InputError(f"{out} already holds a run: go on with --resume, or give another --out")
+        if out is not None and out.is_dir() and any(path.name != ".lock" for path in out.iterdir()):
+            raise InputError(f"{out} holds other files: a run wants a directory of its own, give another --out")
         return train(config, out, reporter)
     run = out or find_unfinished()
     if not (run / "run.toml").is_file():

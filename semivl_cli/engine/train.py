@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from .. import __version__
 from ..config import RunConfig, parse_toml, resolve, to_toml
+from ..data.index import check_labels
 from ..data.loader import Batch, train_batches
 from ..errors import InputError, Interrupted, RunError
 from .checkpoint import checkpoint_steps, load_training, prune_checkpoints, save_checkpoint
@@ -66,12 +68,19 @@ def train(config: RunConfig, run: Path | None, reporter: Reporter, *, resume: bo
     material = open_material(config)
     for note in material.index.notes:
         reporter.note(note)
+    check_labels(material.index, material.dataset, material.definition.names)
     run = run or new_run(config.dataset, len(material.index.labeled))
-    with locked(run):
-        trainee = build_trainee(config, material, device, reporter)
-        loop = _Loop(config, run, material, trainee, device, reporter)
-        start = loop.restore() if resume else loop.begin()
-        return loop.run_from(start)
+    new = not run.exists()
+    try:
+        with locked(run):
+            trainee = build_trainee(config, material, device, reporter)
+            loop = _Loop(config, run, material, trainee, device, reporter)
+            start = loop.restore() if resume else loop.begin()
+            return loop.run_from(start)
+    except InputError:
+        if new and not checkpoint_steps(run):  # a start that failed leaves no run behind
+            shutil.rmtree(run, ignore_errors=True)
+        raise
 
 
 class _Loop:

@@ -64,9 +64,9 @@ def test_a_list_of_ids_is_taken_as_it_is(world, tmp_path):
         ("0.0", "above 0 and at most 1"),
         ("3/2", "above 0 and at most 1"),
         ("1/0", "above 0 and at most 1"),
-        ("-3", "neither 'all', a count"),
-        ("some", "neither 'all', a count"),
-        ("", "neither 'all', a count"),
+        ("-3", "expected all, a count of at least 1"),
+        ("some", "expected all, a count of at least 1"),
+        ("", "expected all, a count of at least 1"),
     ],
 )
 def test_what_cannot_be_is_said(world, labels, message):

@@ -195,7 +195,7 @@ def test_resume_refuses_what_contradicts_the_run(semivl, street):
         (["train", "--resume"], "no unfinished run"),
         (["eval"], "semivl train"),
         (["eval", "nowhere"], "run.toml"),
-        (["predict", "nowhere.png", "--out", "masks"], "semivl train"),
+        (["predict", "nowhere.png", "--out", "masks"], "does not exist"),
         (["prepare", "weights", "ViT-B-61"], "ViT-B-16"),
     ],
 )
@@ -213,7 +213,7 @@ def test_a_picture_that_cannot_be_read_costs_no_other(semivl, street):
     (street / "street" / "images" / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
     result = semivl("predict", "street/images", "--out", "masks", "--run", "run", "--json")
     assert result.exit_code == 1
-    found = json.loads(result.stdout)
+    found = [json.loads(line) for line in result.stdout.splitlines()]
     assert [item["image"] for item in found if item["error"]] == [str(Path("street", "images", "broken.jpg"))]
     assert len(list((street / "masks").glob("*.png"))) == 10
 
@@ -251,3 +251,40 @@ def test_real_street_scenes_train_evaluate_and_predict(semivl, test_data, tmp_pa
     assert semivl("predict", str(picture), "--out", "masks", "--run", "run").exit_code == 0
     with Image.open(tmp_path / "masks" / f"{picture.stem}.png") as mask:
         assert mask.size == (480, 360)
+
+
+def test_a_start_that_fails_leaves_no_run_behind(semivl, street):
+    Image.fromarray(np.full((40, 60), 7, np.uint8)).save(street / "street" / "masks" / "3.png")
+    failed = semivl("train", *FOLDER, *STEPS, "--labels", "all", "--out", "run")
+    assert failed.exit_code == 2
+    assert "3.png" in failed.stderr and "7" in failed.stderr
+    assert not (street / "run").exists()
+
+
+def test_a_run_wants_a_directory_of_its_own(semivl, street):
+    for out in ("street.toml", "street"):
+        refused = semivl("train", *FOLDER, *STEPS, "--out", out)
+        assert refused.exit_code == 2, refused.output
+        assert "--out" in refused.stderr.splitlines()[-1]
+    assert {path.name for path in (street / "street").iterdir()} == {"images", "masks", "val.txt"}
+
+
+def test_labels_are_never_overwritten_by_predictions(semivl, street):
+    assert semivl("train", *FOLDER, *STEPS, "--out", "run").exit_code == 0
+    before = (street / "street" / "masks" / "0.png").read_bytes()
+    refused = semivl("predict", "street/images", "--out", "street/masks", "--run", "run")
+    assert refused.exit_code == 2
+    assert "may be a label" in refused.stderr
+    assert (street / "street" / "masks" / "0.png").read_bytes() == before
+    for _ in range(2):  # but predictions may be made again
+        assert semivl("predict", "street/images", "--out", "masks", "--run", "run").exit_code == 0
+    assert semivl("predict", "street/images", "--out", "street/images", "--run", "run").exit_code == 2
+    assert semivl("predict", "street/images", "--out", "street.toml", "--run", "run").exit_code == 2
+
+
+def test_a_ribbon_of_a_picture_is_segmented_in_no_time(semivl, street):
+    assert semivl("train", *FOLDER, *STEPS, "--out", "run").exit_code == 0
+    Image.new("RGB", (4000, 2)).save(street / "ribbon.png")
+    assert semivl("predict", "ribbon.png", "--out", "masks", "--run", "run").exit_code == 0
+    with Image.open(street / "masks" / "ribbon.png") as mask:
+        assert mask.size == (4000, 2)

@@ -115,6 +115,7 @@ def test_another_place_is_told_what_was_expected(root):
 
 def mapped(root, content, values, dtype=np.uint8):
     (root / "dataset.toml").write_text(content)
+    Image.new("L", (4, 4)).save(root / "images" / "one-at-least.png")
     folder = Folder()
     list(folder.records(root, "train"))
     return folder.class_ids(np.array([values], dtype))[0].tolist()
