@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..concepts.load import parse_definition
 from ..concepts.schema import Definition
-from ..config import RunConfig, to_toml
+from ..config import RunConfig, merge, to_toml
 from ..data.registry import open_dataset
 from ..errors import InputError
 from ..model.clip import RANDOM, load_clip
@@ -51,7 +51,7 @@ def import_published(
     Raises:
         InputError: the file cannot be read, or a tensor of it is missing, unknown or misshapen; there is no text.
     """
-    config = configure(flags, assignments)
+    config = configure(merge({"fidelity": "published"}, flags), assignments)
     if (run / "run.toml").exists():
         raise InputError(f"{run} already holds a run: give another --out")
     dataset = open_dataset(config.dataset)

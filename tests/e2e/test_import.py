@@ -16,7 +16,6 @@ from semivl_cli.cli import app
 PARITY = Path(__file__).parent.parent / "parity" / "data"
 CLASSES = "".join(f'[[class]]\nname = "thing {n}"\ncolor = "#0000{n}0"\n' for n in range(5))
 SHAPE = [
-    "fidelity=published",
     "data.crop=72",
     "evaluation.mode=whole",
     "evaluation.short_side=none",

@@ -288,3 +288,29 @@ def test_a_ribbon_of_a_picture_is_segmented_in_no_time(semivl, street):
     assert semivl("predict", "ribbon.png", "--out", "masks", "--run", "run").exit_code == 0
     with Image.open(street / "masks" / "ribbon.png") as mask:
         assert mask.size == (4000, 2)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["fidelity=published", "model.skips=[0,1]"],
+        ["model.detail=resnet", "model.skips=[1]", "consistency.mode=pixelavg", "loss.group=1", "decoder.text=mean"],
+        [
+            "consistency.mode=pixelratio",
+            "guidance.lambda_DC=[0.1,0.0]",
+            "guidance.reduction=mean",
+            "guidance.text=mean",
+        ],
+        ["finetune.encoder=spatial", "training.micro_batch=2", "training.batch=4", "training.precision=bf16"],
+        ["evaluation.mode=summed_probabilities", "data.base_scale=[128,48]", "decoder.resize=crop", "data.workers=1"],
+        ["evaluation.mode=whole", "finetune.encoder=frozen", "guidance.lambda_DC=[1.0,1.0]", "consistency.weight=0.0"],
+    ],
+)
+def test_every_part_of_the_method_trains(semivl, street, settings):
+    assignments = [word for setting in settings for word in ("--set", setting)]
+    trained = semivl("train", *FOLDER, *STEPS, *assignments, "--out", "run", "--json")
+    assert trained.exit_code == 0, trained.output
+    values = [json.loads(line) for line in (street / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [value["step"] for value in values if value["kind"] == "train"] == [1, 2, 3, 4]
+    assert all(np.isfinite(value["loss"]) for value in values if value["kind"] == "train")
+    assert semivl("eval", "run").exit_code == 0

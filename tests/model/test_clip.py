@@ -1,5 +1,6 @@
 """Loading a CLIP: every kind of file, every mistake in one line."""
 
+import hashlib
 import json
 import pickle
 import random
@@ -11,7 +12,7 @@ from safetensors.torch import save as save_bytes
 from safetensors.torch import save_file
 
 from semivl_cli.errors import InputError
-from semivl_cli.model.clip import FROM_WEIGHTS, build_encoder, keep_weights, load_clip
+from semivl_cli.model.clip import FROM_WEIGHTS, _openai_hashes, build_encoder, keep_weights, load_clip
 from semivl_cli.model.published import published_name
 
 CONFIG = {
@@ -228,3 +229,27 @@ def test_offline_and_absent_says_what_to_download_and_where_to_put_it(tmp_path, 
     assert "no route to the hub" in said and "vit_base_patch16_clip_224.openai" in said
     assert str(tmp_path / "kept" / "ViT-B-16" / "openai.safetensors") in said
     assert "\n" not in said
+
+
+@pytest.mark.filterwarnings("ignore")  # torch remarks on TorchScript, which OpenAI's files are
+def test_openais_own_file_is_taken_by_its_hash_alone(tmp_path, monkeypatch):
+    config = {**CONFIG, "quick_gelu": True}
+    torch.manual_seed(0)
+    model = open_clip.CLIP(**config).eval()
+    inputs = (torch.zeros(1, 3, 8, 8), torch.zeros(1, 8, dtype=torch.int64))
+    file = tmp_path / "ViT.pt"
+    torch.jit.trace(model, inputs, check_trace=False).save(str(file))
+    with pytest.raises(InputError, match="SHA-256"):
+        load_clip(CONFIG, str(file))
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    monkeypatch.setattr("semivl_cli.model.clip._openai_hashes", lambda: {sha256})
+    clip = load_clip(CONFIG, str(file))
+    assert clip.spec.activation == "quick_gelu"  # what OpenAI trained with, though the configuration does not say it
+    encoder = build_encoder(clip, activation="checkpoint", norm_eps="checkpoint", image_size="checkpoint")
+    image = torch.randn(2, 3, 8, 8)
+    expected = model.encode_image(image, normalize=True)
+    torch.testing.assert_close(encoder.embed_image(image), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_published_hashes_are_known():
+    assert "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f" in _openai_hashes()  # ViT-B-16.pt
