@@ -340,13 +340,12 @@ def _read_file(path: Path) -> _Content:
 
 
 def _load(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    for extra in ("input_resolution", "context_length", "vocab_size"):  # attributes of OpenAI's TorchScript files
-        state.pop(extra, None)
-    state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    # TorchScript files also hold attributes, and constants that the model makes itself.
+    extra = ("input_resolution", "context_length", "vocab_size", "attn_mask")
+    state = {
+        key: value.float() if value.is_floating_point() else value for key, value in state.items() if key not in extra
+    }
     own = module.state_dict()
-    for key, value in own.items():
-        if key not in state and key.endswith("attn_mask"):
-            state[key] = value
     _check_fit(source, own, state)
     module.load_state_dict(state)
 
