@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ class Cityscapes:
         return ids
 
 
-def _table(values: Any) -> NDArray[np.uint8]:  # noqa: ANN401 - any iterable of ints
+def _table(values: Iterable[int]) -> NDArray[np.uint8]:
     table = np.full(IGNORE + 1, IGNORE, np.uint8)
     for class_id, value in enumerate(values):
         table[value] = class_id

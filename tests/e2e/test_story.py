@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 from semivl_cli import load
 from semivl_cli.cli import app
+from semivl_cli.engine.step import train_step
 
 STEPS = ["--set", "training.steps=4", "--set", "training.log_steps=1", "--set", "training.batch=2"]
 
@@ -314,3 +316,24 @@ def test_every_part_of_the_method_trains(semivl, street, settings):
     assert [value["step"] for value in values if value["kind"] == "train"] == [1, 2, 3, 4]
     assert all(np.isfinite(value["loss"]) for value in values if value["kind"] == "train")
     assert semivl("eval", "run").exit_code == 0
+
+
+def test_short_memory_makes_the_parts_smaller_and_changes_nothing_else(semivl, street, monkeypatch):
+    batch = ["--set", "training.batch=4"]
+    assert semivl("train", *FOLDER, *STEPS, *batch, "--set", "training.micro_batch=2", "--out", "parts").exit_code == 0
+
+    def short_of_memory(*arguments):
+        if arguments[6] > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return train_step(*arguments)
+
+    monkeypatch.setattr("semivl_cli.engine.train.train_step", short_of_memory)
+    shrunk = semivl("train", *FOLDER, *STEPS, *batch, "--out", "shrunk")
+    assert shrunk.exit_code == 0, shrunk.output
+    assert "2 images at once from here on; the batch stays the same" in shrunk.stderr
+    a, b = (load_file(street / run / "checkpoints" / "4" / "model.safetensors") for run in ("parts", "shrunk"))
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    fixed = semivl("train", *FOLDER, *STEPS, *batch, "--set", "training.micro_batch=4", "--out", "fixed")
+    assert fixed.exit_code == 3
+    assert "training.micro_batch=2" in fixed.stderr.splitlines()[-1]
