@@ -60,10 +60,13 @@ class Trainee:
     clip_sha256: str
 
 
-def open_material(config: RunConfig) -> Material:
-    """Open the dataset and the definition, and list the records."""
+def open_material(config: RunConfig, kept_definition: Path | None = None) -> Material:
+    """Open the dataset and the definition (the one that a run kept, if given), and list the records."""
     dataset = open_dataset(config.dataset)
-    text, source = read_definition(config, dataset)
+    if kept_definition is None:
+        text, source = read_definition(config, dataset)
+    else:
+        text, source = definition_text(kept_definition), str(kept_definition)
     definition = parse_definition(text, source)
     if len(definition.classes) < 2:
         raise InputError(f"{source} has {len(definition.classes)} class: segmentation tells at least two apart")

@@ -65,7 +65,7 @@ def train(config: RunConfig, run: Path | None, reporter: Reporter, *, resume: bo
         InputError: data, definition or weights do not fit.
     """
     device = pick_device(config.device)
-    material = open_material(config)
+    material = open_material(config, run / "definition.toml" if run is not None and resume else None)
     for note in material.index.notes:
         reporter.note(note)
     check_labels(material.index, material.dataset, material.definition.names)
@@ -134,9 +134,15 @@ class _Loop:
                 f"{self.run} was trained with other CLIP weights (sha256 {state['clip_sha256'][:12]}..., now "
                 f"{self.trainee.clip_sha256[:12]}...): put the weights back that run.toml names, or start a new run"
             )
+        split, before = self.material.index.split(), read_json(self.run / "split.json")
+        if before.get("sha256", split["sha256"]) != split["sha256"]:
+            raise InputError(
+                f"the images of {self.material.root} are not those that {self.run} was started with (split.json): "
+                "put them back, or start a new run"
+            )
+        write_json(self.run / "split.json", split)
         self.best, self.last, self.seconds = state["best"], state["last"], state["seconds"]
         self.metrics = Metrics(self.run, steps[-1])
-        write_json(self.run / "split.json", self.material.index.split())
         self.reporter.note(f"resuming {self.run} at step {steps[-1]} of {self.steps}")
         return steps[-1]
 

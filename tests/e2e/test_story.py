@@ -337,3 +337,17 @@ def test_short_memory_makes_the_parts_smaller_and_changes_nothing_else(semivl, s
     fixed = semivl("train", *FOLDER, *STEPS, *batch, "--set", "training.micro_batch=4", "--out", "fixed")
     assert fixed.exit_code == 3
     assert "training.micro_batch=2" in fixed.stderr.splitlines()[-1]
+
+
+def test_a_resumed_run_keeps_its_own_words_and_refuses_other_images(semivl, street):
+    assert semivl("train", *FOLDER, *STEPS, "--set", "training.save_steps=2", "--out", "run").exit_code == 0
+    (street / "run" / "checkpoints" / "4").rename(street / "away")
+    (street / "run" / "run.json").write_text('{"last": 2, "best": null, "finished": false}')
+    (street / "street.toml").write_text("the guideline is being edited")
+    (street / "street" / "images" / "8.png").rename(street / "8.png")
+    refused = semivl("train", "--resume", "--out", "run")
+    assert refused.exit_code == 2
+    assert "split.json" in refused.stderr
+    (street / "8.png").rename(street / "street" / "images" / "8.png")
+    resumed = semivl("train", "--resume", "--out", "run")
+    assert resumed.exit_code == 0, resumed.output
