@@ -5,11 +5,12 @@ No global generator is touched, so neither the number of workers or processes no
 
 from __future__ import annotations
 
+import atexit
 import functools
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from multiprocessing.context import BaseContext
@@ -117,8 +118,8 @@ def train_batches(
     pin: bool,
     positions: slice | None = None,
     need_unlabeled: bool = True,
-) -> Iterator[Batch]:
-    """Yield the batches of the steps `start_step..stop_step`.
+) -> Generator[Batch, None, None]:
+    """Yield the batches of the steps `start_step..stop_step`; closing the generator ends its workers.
 
     Labelled and unlabelled images are each an endless stream of seeded permutations, so that a set smaller than a
     batch repeats within it.
@@ -155,7 +156,7 @@ def train_batches(
 
 def val_samples(
     records: Sequence[Record], dataset: Dataset, class_names: Sequence[str], *, short_side: int | None, workers: Workers
-) -> Iterator[tuple[Record, NDArray[np.uint8], NDArray[np.uint8]]]:
+) -> Generator[tuple[Record, NDArray[np.uint8], NDArray[np.uint8]], None, None]:
     """Yield record, image uint8 `[H, W, 3]` and label uint8 `[H0, W0]` of validation images, in order.
 
     With `short_side` the image is scaled so that its short side has that many pixels; the label keeps its size.
@@ -164,10 +165,9 @@ def val_samples(
         InputError: if a file cannot be read.
         RunError: if a worker process died.
     """
-    if not records:  # the share of a process may be empty
-        return iter(())
     samples = _Samples(tuple(records), dataset, tuple(class_names), short_side)
-    return _read(samples, range(len(records)), _worker_count(workers, records[0], 1), pin=False)
+    count = _worker_count(workers, records[0], 1) if records else 0  # the share of a process may be empty
+    return _read(samples, range(len(records)), count, pin=False)
 
 
 class _Draw(IntEnum):
@@ -319,7 +319,7 @@ class _Caught(Generic[Item]):
             return error
 
 
-def _read(items: _Items[Item], places: range, workers: int, pin: bool) -> Iterator[Item]:
+def _read(items: _Items[Item], places: range, workers: int, pin: bool) -> Generator[Item, None, None]:
     """Yield `items[place]` in order, made ahead of time by worker processes if there are any."""
     loader: DataLoader[Item | SemiVLError] = DataLoader(
         _Caught(items),  # type: ignore[arg-type]  # a Dataset by shape: it has __getitem__
@@ -351,13 +351,22 @@ def _read(items: _Items[Item], places: range, workers: int, pin: bool) -> Iterat
         yield item
 
 
+@functools.cache
 def _context() -> BaseContext:
     """Return how workers are started: from a clean server, since a fork copies locks and threads in any state."""
+    atexit.register(_end_workers)
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", "semivl_cli.data.server"])
     return context
+
+
+def _end_workers() -> None:
+    """End, at exit, the workers of an iterator that nobody closed: they ignore the signal that Python sends them."""
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
 
 
 def _start_worker(folder: Path, _: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,15 +53,16 @@ def evaluate(
     reporter.start("evaluate", len(records))
     samples = val_samples(records, dataset, names, short_side=short_side, workers=workers)
     done = 0
-    for together in _batches(samples, how.windows):
-        pixels = torch.from_numpy(np.stack([image for _, image, _ in together])).to(device).permute(0, 3, 1, 2)
-        with autocast:
-            scores = class_scores(model, pixels, how).float()
-        for (_, _, label), score in zip(together, scores.split(1), strict=True):
-            prediction = classes_at(score, (label.shape[0], label.shape[1]))
-            matrix += confusion(prediction[0], torch.from_numpy(label).to(device), len(names))
-        done += len(together)
-        reporter.advance("evaluate", done, {})
+    with closing(samples):
+        for together in _batches(samples, how.windows):
+            pixels = torch.from_numpy(np.stack([image for _, image, _ in together])).to(device).permute(0, 3, 1, 2)
+            with autocast:
+                scores = class_scores(model, pixels, how).float()
+            for (_, _, label), score in zip(together, scores.split(1), strict=True):
+                prediction = classes_at(score, (label.shape[0], label.shape[1]))
+                matrix += confusion(prediction[0], torch.from_numpy(label).to(device), len(names))
+            done += len(together)
+            reporter.advance("evaluate", done, {})
     reporter.finish("evaluate")
     model.train()
     iou = class_iou(matrix.cpu()).tolist()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,7 +168,7 @@ class _Loop:
         self.reporter.start("train", self.steps, start)
         seen: list[dict[str, Tensor]] = []
         clock = time.monotonic()
-        with StopWish() as stop:
+        with StopWish() as stop, closing(batches):
             for batch in batches:
                 # One step of Sec. 3.
                 seen.append(self.step(batch))

@@ -236,3 +236,30 @@ def test_workers_leave_stopping_to_the_parent(world, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"went on to 40 {[2, 15]}\n"
     assert done.stderr == ""
+
+
+FORGOTTEN = """
+import sys
+from pathlib import Path
+from semivl_plugins.folder import Folder
+from semivl_cli.data.index import build_index
+from semivl_cli.data.loader import ViewSettings, train_batches
+
+if __name__ == "__main__":
+    names = ("ground", "tree", "car")
+    index = build_index(Folder(), Path(sys.argv[1]), labels="4", seed=0, class_names=names, missing="refuse")
+    batches = train_batches(index, Folder(), names, ViewSettings(crop=24), batch=4, seed=0, start_step=0,
+                            stop_step=10**6, workers=1, pin=False)
+    next(batches)
+    raise RuntimeError("a mistake while batches are being made")
+"""
+
+
+def test_a_program_that_fails_ends_although_its_workers_ignore_signals(world, tmp_path):
+    script = tmp_path / "run.py"
+    script.write_text(FORGOTTEN)
+    done = subprocess.run(
+        [sys.executable, script, world.root], check=False, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 1
+    assert "a mistake while batches are being made" in done.stderr
