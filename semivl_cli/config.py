@@ -80,6 +80,9 @@ class ModelSettings(_Section):
     """Name of an open_clip model, or its configuration as a table; `from-weights`: as the weights file says."""
     weights: str = "openai"
     """open_clip tag, a file (also `plugin:<file>`, inside the dataset's package), or `random`."""
+    initial: Literal["clip", "random"] = "clip"
+    """What the encoder starts from: that CLIP, or fresh weights of its shape, which want a higher
+    `optimizer.encoder_multiplier`; texts and guidance are CLIP's either way."""
     activation: Literal["checkpoint", "gelu"] = "checkpoint"
     """Activation of the image tower; `gelu`: exact GELU whatever CLIP was trained with."""
     norm_eps: Positive | Literal["checkpoint"] = "checkpoint"
@@ -102,8 +105,11 @@ class FinetuneSettings(_Section):
 
 
 class DecoderSettings(_Section):
-    """The language-guided decoder (Sec. 3.4)."""
+    """The language-guided decoder (Sec. 3.4), or the baseline's."""
 
+    kind: Literal["language", "convolutional"] = "language"
+    """`convolutional`: a DeepLabv3+-style head that reads no text; same dilations and widths, but an upsampling four
+    times as wide, since one map serves all classes."""
     width: Count = 128
     text_width: Count = 128
     up_widths: list[Count] = [64, 32]
@@ -250,6 +256,11 @@ class RunConfig(_Section):
         if self.augment.partner == "pair" and self.uses_unlabeled and batch % 2:
             raise ValueError(
                 f'augment.partner = "pair" pairs the images of a batch: training.batch = {batch} must be even'
+            )
+        if self.model.initial == "random" and self.finetune.encoder != "full":
+            raise ValueError(
+                f'model.initial = "random" starts an encoder that finetune.encoder = "{self.finetune.encoder}" would '
+                'keep from learning: set finetune.encoder = "full"'
             )
         if (skips := 2 - (self.model.detail != "none")) != len(self.model.skips):
             raise ValueError(f"model.skips must name {skips} block(s), it names {len(self.model.skips)}")

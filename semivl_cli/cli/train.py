@@ -18,7 +18,7 @@ def train(
         typer.Option(help="Labelled images: a count, a fraction, a file, all. (default: the recipe's)", metavar="N"),
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help="semivl or supervised. (default: semivl)", show_default=False)
+        str | None, typer.Option(help="semivl, supervised or unimatch. (default: semivl)", show_default=False)
     ] = None,
     root: Root = None,
     definition: DefinitionOption = None,

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..errors import InputError, RunError
+from ..model.baselines.convolutional import ConvolutionalDecoder
 from ..model.decoder import DecoderSpec, LanguageGuidedDecoder
 from ..model.detail import DetailEncoder
 from ..model.encoder import DenseEncoder, EncoderSpec, SkipPath
@@ -34,17 +35,26 @@ class ModelSpec:
     statistics: tuple[tuple[float, ...], tuple[float, ...]]
     output_size: int | None
     detail_base: int | None
+    decoder_kind: Literal["language", "convolutional"] = "language"
+    """A convolutional decoder tells the classes it was trained on, and no others."""
 
     @property
     def smallest(self) -> int:
         """Smallest side of an image that the decoder can reason over, in pixels: one pixel makes the last patch."""
+        if self.decoder_kind == "convolutional":
+            return 1
         return (self.decoder.pool - 1) * self.encoder.patch_size + 1
 
     def build(self, text: Tensor) -> SemiVL:
         """Build the model with fresh weights; `text` holds the class vectors `[N, D]`."""
         encoder = DenseEncoder(self.encoder, self.skips, self.skip_path)
         detail = None if self.detail_base is None else DetailEncoder(self.detail_base)
-        return SemiVL(encoder, LanguageGuidedDecoder(self.decoder), text, self.statistics, self.output_size, detail)
+        decoder = (
+            LanguageGuidedDecoder(self.decoder)
+            if self.decoder_kind == "language"
+            else ConvolutionalDecoder(self.decoder, len(text))
+        )
+        return SemiVL(encoder, decoder, text, self.statistics, self.output_size, detail)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from ..data.index import Index, build_index, find_root
 from ..data.loader import ViewSettings
 from ..data.registry import open_dataset, package_file
 from ..errors import InputError
+from ..model.baselines.convolutional import SHARED
 from ..model.clip import RANDOM, Clip, build_encoder, encoder_spec, encoder_weights, load_clip
 from ..model.decoder import DecoderSpec
 from ..model.encoder import EncoderSpec
@@ -99,12 +100,17 @@ def read_definition(config: RunConfig, dataset: Dataset) -> tuple[str, str]:
 
 def open_clip_of(config: RunConfig, dataset: Dataset, reporter: Reporter) -> Clip:
     """Load the CLIP that the settings name; says aloud when its weights are random."""
+    if config.model.weights == RANDOM:
+        reporter.note("CLIP has random weights: this shows the mechanics, the masks will be poor")
+    return load_clip(config.model.clip, weights_of(config, dataset), seed=config.seed)
+
+
+def weights_of(config: RunConfig, dataset: Dataset) -> str:
+    """What the settings call the weights, with a file of the dataset's plugin as its path."""
     weights = config.model.weights
     if weights.startswith("plugin:"):
-        weights = str(package_file(dataset, weights.removeprefix("plugin:")))
-    if weights == RANDOM:
-        reporter.note("CLIP has random weights: this run shows the mechanics, its masks will be poor")
-    return load_clip(config.model.clip, weights, seed=config.seed)
+        return str(package_file(dataset, weights.removeprefix("plugin:")))
+    return weights
 
 
 def build_trainee(config: RunConfig, material: Material, device: torch.device, reporter: Reporter) -> Trainee:
@@ -116,7 +122,8 @@ def build_trainee(config: RunConfig, material: Material, device: torch.device, r
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = spec.build(text)
-    model.encoder.load_state_dict(encoder_weights(clip, spec.encoder))
+    if config.model.initial == "clip":
+        model.encoder.load_state_dict(encoder_weights(clip, spec.encoder))
     set_trainable(model.encoder, config.finetune.encoder, config.finetune.attention_norm)
     place(model, device)
     guide = build_guide(config, clip, material.definition).to(device) if config.uses_guidance else None
@@ -157,6 +164,7 @@ def model_spec(
             heads=decoder.heads,
             pool=decoder.pool,
         ),
+        decoder_kind=decoder.kind,
         skips=tuple(config.model.skips),
         skip_path=config.model.skip_path,
         statistics=statistics,
@@ -293,21 +301,22 @@ def pick_device(name: str) -> torch.device:
 
 
 def _check_shapes(spec: ModelSpec, config: RunConfig) -> None:
+    reasons = spec.decoder_kind == "language"
     patches = -(-config.data.crop // spec.encoder.patch_size)
-    if patches < spec.decoder.pool:
+    if reasons and patches < spec.decoder.pool:
         raise InputError(
             f"data.crop = {config.data.crop} gives {patches} x {patches} patches: the decoder pools "
             f"{spec.decoder.pool} x {spec.decoder.pool} of them, so the crop must be at least "
             f"{spec.decoder.pool * spec.encoder.patch_size}"
         )
-    if (spec.decoder.width + spec.decoder.text_width) % spec.decoder.heads:
+    if reasons and (spec.decoder.width + spec.decoder.text_width) % spec.decoder.heads:
         raise InputError(
             f"decoder.width + decoder.text_width = {spec.decoder.width + spec.decoder.text_width} must be "
             f"a multiple of decoder.heads = {spec.decoder.heads}"
         )
     for name, width in (
         ("decoder.width", spec.decoder.width),
-        *((f"decoder.up_widths: {w}", w) for w in spec.decoder.up_widths),
+        *((f"decoder.up_widths: {w}", w if reasons else SHARED * w) for w in spec.decoder.up_widths),
     ):
         if width > 16 and width % (width // 16):
             raise InputError(

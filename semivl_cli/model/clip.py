@@ -141,6 +141,26 @@ def load_clip(model: str | dict[str, Any], weights: str, seed: int = 0) -> Clip:
     )
 
 
+def weights_id(model: str | dict[str, Any], weights: str, seed: int = 0) -> str:
+    """Name a CLIP without building it: the model and the SHA-256 of its weights file, or the seed of random ones.
+
+    The arguments are those of `load_clip`, and so are the errors where there is no such model or file.
+    """
+    path, _ = _find(model, weights)
+    return f"{json.dumps(model)} {f'random {seed}' if path is None else _file_hash(_present(path))}"
+
+
+def describes_itself(path: Path) -> bool:
+    """Whether a weights file says in its metadata which model it holds, so that `from-weights` can build it."""
+    if path.suffix != ".safetensors" or not path.is_file():
+        return False
+    try:
+        with safe_open(path, framework="pt") as file:
+            return "open_clip_config" in (file.metadata() or {})
+    except _DAMAGE as error:
+        raise InputError(f"cannot read weights {path}: {_first_line(error)}") from error
+
+
 def _converted_encoder(state: dict[str, Tensor]) -> dict[str, Tensor] | None:
     """Weights of an image tower as the published code converted them (`clip2mmseg`), under our names; else `None`."""
     bare = {key.removeprefix("backbone."): value for key, value in state.items()}
@@ -308,6 +328,14 @@ def _fetch(model: str, weights: str, tag: dict[str, Any]) -> Path:
         ) from error
 
 
+def _present(path: Path) -> Path:
+    if not path.is_file():
+        raise InputError(
+            f"weights file {path} does not exist: expected a file, an open_clip tag such as openai, or random"
+        )
+    return path
+
+
 class _Content(NamedTuple):
     metadata: dict[str, str]
     state: dict[str, Tensor]
@@ -316,10 +344,7 @@ class _Content(NamedTuple):
 
 def _read_file(path: Path) -> _Content:
     """Read a weights file; nothing in it is executed unless its SHA-256 is one that OpenAI published."""
-    if not path.is_file():
-        raise InputError(
-            f"weights file {path} does not exist: expected a file, an open_clip tag such as openai, or random"
-        )
+    _present(path)
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
@@ -363,7 +388,8 @@ def _check_fit(source: str, own: Mapping[str, Tensor], state: Mapping[str, Tenso
             )
             raise InputError(
                 f"weights {source} do not fit model.clip: the file {what} {names[0]}{detail}, "
-                f"{len(names)} such in all; name the open_clip model that they belong to (--set model.clip=NAME)"
+                f"{len(names)} such in all; name the open_clip model that they belong to (--set model.clip=NAME, where "
+                "there is --weights: NAME:FILE)"
             )
 
 

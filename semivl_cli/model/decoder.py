@@ -44,26 +44,37 @@ def _norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(max(channels // 16, 1), channels)
 
 
-class SpatialReasoning(nn.Module):
-    """Residual ASPP: context at several dilations and over the whole map; `[M, F, h, w] -> [M, F, h, w]`."""
+class Aspp(nn.Module):
+    """Context at several dilations and over the whole map; `[M, C, h, w] -> [M, F, h, w]`."""
 
-    def __init__(self, width: int, dilations: tuple[int, ...]) -> None:
+    def __init__(self, inputs: int, width: int, dilations: tuple[int, ...]) -> None:
         super().__init__()
         self.branches = nn.ModuleList(
-            [_conv_norm(width, width, 1), *(_conv_norm(width, width, 3, dilation) for dilation in dilations)]
+            [_conv_norm(inputs, width, 1), *(_conv_norm(inputs, width, 3, dilation) for dilation in dilations)]
         )
-        self.pooled = _conv_norm(width, width, 1)
+        self.pooled = _conv_norm(inputs, width, 1)
         self.project = nn.Conv2d((2 + len(dilations)) * width, width, 1, bias=False)
         self.project_norm = _norm(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Add the context to the map."""
+        """Gather the context."""
         branches = torch.cat([branch(x) for branch in self.branches], dim=1)
         pooled = self.pooled(x.mean(dim=(2, 3), keepdim=True))  # [M, F, 1, 1]
         # The projection of a constant map is a constant: project the pooled vector once instead of at every pixel.
         local, whole = self.project.weight.split([branches.shape[1], pooled.shape[1]], dim=1)
         context = F.conv2d(branches, local) + F.conv2d(pooled, whole)
-        return x + F.relu(self.project_norm(context))
+        return F.relu(self.project_norm(context))
+
+
+class SpatialReasoning(Aspp):
+    """Residual ASPP; `[M, F, h, w] -> [M, F, h, w]`."""
+
+    def __init__(self, width: int, dilations: tuple[int, ...]) -> None:
+        super().__init__(width, width, dilations)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add the context to the map."""
+        return x + super().forward(x)
 
 
 class SemanticReasoning(nn.Module):

@@ -64,9 +64,12 @@ class DenseClip(nn.Module):
     @torch.no_grad()
     def probabilities(self, image: Tensor) -> Tensor:
         """uint8 RGB `[B, 3, H, W]` -> p_DC `[B, N, H, W]`, 0..1; with `probability` they need not add up to 1."""
-        size = (image.shape[2], image.shape[3])
-        concepts = self.similarities(image)
-        concepts = concepts.float() if concepts.dtype in (torch.float16, torch.bfloat16) else concepts
+        return self.of_classes(self.similarities(image), (image.shape[2], image.shape[3]))
+
+    def of_classes(self, similarities: Tensor, size: tuple[int, int]) -> Tensor:
+        """Similarities of `similarities()`, `[B, K, h, w]` -> p_DC `[B, N, *size]` (Eq. 5)."""
+        reduced = similarities.dtype in (torch.float16, torch.bfloat16)
+        concepts = similarities.float() if reduced else similarities
         if self.aggregate == "probability":
             return resize(self._max_of_class((concepts * self.temperature).softmax(dim=1)), size)
         return (resize(self._max_of_class(concepts), size) * self.temperature).softmax(dim=1)

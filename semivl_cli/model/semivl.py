@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from .baselines.convolutional import ConvolutionalDecoder
 from .decoder import LanguageGuidedDecoder
 from .detail import DetailEncoder
 from .encoder import DenseEncoder, Features
@@ -37,7 +38,7 @@ class SemiVL(nn.Module):
 
     Args:
         encoder: dense CLIP encoder with two skips, or with one (the later) when there is a detail encoder.
-        decoder: language-guided decoder.
+        decoder: language-guided decoder, or the baseline's.
         text: one vector a class, `[N, D]`; unit length or not.
         statistics: mean and std of the images that the encoder expects.
         output_size: side of the square to which logits are resized before the image's size (the published code
@@ -50,7 +51,7 @@ class SemiVL(nn.Module):
     def __init__(
         self,
         encoder: DenseEncoder,
-        decoder: LanguageGuidedDecoder,
+        decoder: LanguageGuidedDecoder | ConvolutionalDecoder,
         text: Tensor,
         statistics: tuple[Sequence[float], Sequence[float]],
         output_size: int | None = None,

@@ -114,6 +114,23 @@ def test_supervised_reads_no_unlabelled_image():
     assert configure({}).uses_unlabeled
 
 
+def test_unimatch_is_consistency_without_words():
+    config = configure({"method": "unimatch"})
+    assert config.uses_unlabeled
+    assert not config.uses_guidance
+    assert (config.decoder.kind, config.finetune.encoder, config.model.initial) == ("convolutional", "full", "clip")
+    assert configure({"method": "unimatch"}, ["model.initial=random"]).model.initial == "random"
+
+
+@pytest.mark.parametrize("encoder", ["spatial", "frozen"])
+def test_a_random_encoder_must_learn_as_a_whole(encoder):
+    with pytest.raises(InputError) as error:
+        configure({}, ["model.initial=random", f"finetune.encoder={encoder}"])
+    assert f'finetune.encoder = "{encoder}"' in str(error.value)
+    assert 'set finetune.encoder = "full"' in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 def test_a_recipe_file_may_set_anything(tmp_path):
     file = tmp_path / "mine.toml"
     file.write_text('fidelity = "published"\n[training]\nsteps = 11\n[published]\nloss.group = 1\n')

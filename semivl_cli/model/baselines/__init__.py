@@ -1,0 +1,1 @@
+"""Decoders without language, against which the paper measures its own."""
