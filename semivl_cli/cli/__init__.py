@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import SemiVLError
-from .concepts import app as concepts_app
+from .concepts_clip import app as concepts_app
 from .evaluate import evaluate
 from .predict import predict
 from .prepare import app as prepare_app

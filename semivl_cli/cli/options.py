@@ -16,6 +16,23 @@ Root = Annotated[
 DefinitionOption = Annotated[
     str | None, typer.Option(help="Class definition: a shipped name or a TOML file.", metavar="NAME|FILE")
 ]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        metavar="MODEL[:TAG]|FILE",
+        help="CLIP: an open_clip model or a file. (default: that of the dataset's recipe, else ViT-B-16:openai)",
+        show_default=False,
+    ),
+]
+RecipeOfOption = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        help="Dataset whose recipe rules. (default: the one that the definition belongs to, if any)",
+        show_default=False,
+    ),
+]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N. (default: auto)", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from ..errors import InputError
 from .console import ConsoleReporter, print_json_line
-from .options import Device
+from .options import DefinitionOption, Device, RecipeOfOption, WeightsOption
 
 
 def predict(
@@ -18,6 +19,12 @@ def predict(
         Path | None, typer.Option(help="Run directory. (default: the newest run)", show_default=False)
     ] = None,
     overlays: Annotated[bool, typer.Option("--overlay", help="Also paint the classes over each picture.")] = False,
+    definition: DefinitionOption = None,
+    zero_shot: Annotated[
+        bool, typer.Option("--zero-shot", help="Let the frozen CLIP segment, without any run: --definition says what.")
+    ] = False,
+    weights: WeightsOption = None,
+    dataset: RecipeOfOption = None,
     device: Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line and picture.")] = False,
 ) -> None:
@@ -25,16 +32,36 @@ def predict(
 
     Folders are searched to any depth; masks go to the same place below --out. Exit code 1: some could not be read.
 
+    With --definition, a trained model takes other concepts or another class list: its decoder knows classes by their
+    words alone.
+
     Example: semivl predict images/ --out masks/ --overlay
+             semivl predict images/ --out masks/ --run runs/shapes-12-1 --definition other.toml
+             semivl predict images/ --out masks/ --zero-shot --definition voc
     """
-    failed = 0
+    failed, where = 0, device or "auto"
+    if zero_shot and run is not None:
+        raise InputError(f"--zero-shot takes no run, and --run {run} was given: leave one of them out")
+    if not zero_shot and (weights is not None or dataset is not None):
+        raise InputError("--weights and --dataset go with --zero-shot: a run knows its own")
     with ConsoleReporter() as reporter:
         # torch is imported only when it is needed
-        from ..engine.predict import load, plan_predictions, predict_files  # noqa: PLC0415
+        from ..engine.frozen import open_frozen  # noqa: PLC0415
+        from ..engine.predict import Segments, load, plan_predictions, predict_files  # noqa: PLC0415
 
         jobs = plan_predictions(images, out)
-        predictor = load(run, device or "auto")
-        reporter.note(f"using {predictor.run}, step {predictor.step} ({predictor.selected})")
+        predictor: Segments
+        if zero_shot:
+            predictor = open_frozen(
+                definition=definition, weights=weights, dataset=dataset, device=where, reporter=reporter
+            )
+            reporter.note(f"using {predictor.clip_name}, untrained, on {predictor.definition.title}")
+        else:
+            predictor = load(run, where, definition, reporter)
+            words = f", steered to the {len(predictor.names)} classes of {predictor.definition.title}"
+            reporter.note(
+                f"using {predictor.run}, step {predictor.step} ({predictor.selected}){words if definition else ''}"
+            )
         for prediction in predict_files(predictor, jobs, overlays=overlays, reporter=reporter):
             if as_json:
                 mask = None if prediction.mask is None else str(prediction.mask)

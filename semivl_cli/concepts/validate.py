@@ -36,6 +36,8 @@ CODES: dict[str, str] = {
     "published-unknown": "a published spelling of what is neither a class name nor a concept",
     "class-count": "not as many classes as the dataset has",
     "class-name": "not the class that the dataset has at this place",
+    "same-vector": "words of two classes that CLIP reads as the same (told with --weights)",
+    "near-concepts": "concepts of two classes that CLIP can hardly tell apart (told with --weights)",
 }
 """Every code and what it means; `docs/definitions.md` shows an example of each."""
 

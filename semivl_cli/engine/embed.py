@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from ..concepts.prompts import prompts, texts
+from ..concepts.prompts import as_read, prompts, texts
 from ..concepts.schema import Definition
+from ..errors import InputError
 from ..model.clip import TextTower
+from .nearness import find_same
 
 ClassText = Literal["name", "guideline", "mean"]
+
+SAME_WORDS = (
+    "this CLIP reads both as the same words (it may not know them, or they differ only beyond the length that it "
+    "reads); reword one"
+)
 
 
 def embed_classes(tower: TextTower, definition: Definition, text: ClassText, published: bool) -> Tensor:
@@ -27,7 +34,34 @@ def embed_classes(tower: TextTower, definition: Definition, text: ClassText, pub
 
     Returns:
         Float32 `[N, D]`, unit length.
+
+    Raises:
+        InputError: the words of two classes are the same to this CLIP.
     """
+    vectors = class_vectors(tower, definition, text, published)
+    for first, second in find_same(vectors, range(len(vectors))):
+        a, b = definition.names[first], definition.names[second]
+        raise InputError(f'the classes "{a}" and "{b}" have the same text vector ({text}): {SAME_WORDS}')
+    return vectors
+
+
+def embed_concepts(tower: TextTower, definition: Definition, published: bool) -> tuple[Tensor, tuple[int, ...]]:
+    """Embed every concept: float32 `[K, D]`, unit length, and the class id of each.
+
+    Raises:
+        InputError: two different concepts of two classes are the same to this CLIP. The same text in two classes is
+            a matter of the definition: `validate` warns of it, and the class with the lower id wins.
+    """
+    words = texts(definition, "concepts", published)
+    vectors = concept_vectors(tower, definition, published)
+    for first, second in different_words(find_same(vectors, words.class_of_text), words.texts):
+        a, b = (f'"{words.texts[i]}" ({definition.names[words.class_of_text[i]]})' for i in (first, second))
+        raise InputError(f"the concepts {a} and {b} have the same text vector: {SAME_WORDS}")
+    return vectors, words.class_of_text
+
+
+def class_vectors(tower: TextTower, definition: Definition, text: ClassText, published: bool) -> Tensor:
+    """Embed classes like `embed_classes`, but let two of them be the same."""
     words = texts(definition, "concepts" if text == "mean" else text, published)
     vectors = _embed(tower, words.texts, definition.templates)
     if text == "mean":  # over vectors that are not normalised, as published
@@ -36,10 +70,14 @@ def embed_classes(tower: TextTower, definition: Definition, text: ClassText, pub
     return F.normalize(vectors, dim=1)
 
 
-def embed_concepts(tower: TextTower, definition: Definition, published: bool) -> tuple[Tensor, tuple[int, ...]]:
-    """Embed every concept: float32 `[K, D]`, unit length, and the class id of each."""
-    words = texts(definition, "concepts", published)
-    return F.normalize(_embed(tower, words.texts, definition.templates), dim=1), words.class_of_text
+def concept_vectors(tower: TextTower, definition: Definition, published: bool) -> Tensor:
+    """Embed concepts like `embed_concepts`, but let two of them be the same."""
+    return F.normalize(_embed(tower, texts(definition, "concepts", published).texts, definition.templates), dim=1)
+
+
+def different_words(pairs: Iterable[tuple[int, int]], words: Sequence[str]) -> list[tuple[int, int]]:
+    """Keep the pairs of rows whose words differ for a reader of CLIP's prompts, who sees no case and no spacing."""
+    return [(first, second) for first, second in pairs if as_read(words[first]) != as_read(words[second])]
 
 
 def _embed(tower: TextTower, words: Sequence[str], templates: Sequence[str]) -> Tensor:

@@ -9,12 +9,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..concepts.load import parse_definition
+from ..concepts.load import load_definition, parse_definition
 from ..concepts.schema import Definition
 from ..config import RunConfig, parse_toml, resolve
 from ..data.images import read_image
@@ -24,9 +25,10 @@ from ..model.semivl import SemiVL
 from ..paint import is_ours, overlay, save_image, save_mask
 from .checkpoint import checkpoint_steps, load_checkpoint
 from .infer import class_scores, classes_at
-from .reporter import Reporter
-from .run import find_run, read_status
+from .reporter import Reporter, Silence
+from .run import find_run, read_json, read_status
 from .setup import autocast, inference, pick_device, place, short_side
+from .steer import steer
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".jp2", ".avif"}
@@ -34,6 +36,21 @@ SUFFIXES = frozenset(
 """What counts as an image inside a folder; a file named by the user may have any name."""
 
 _AHEAD = 4
+
+
+class Segments(Protocol):
+    """Whatever turns an image into classes: a trained model, or the frozen CLIP."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names by id."""
+
+    @property
+    def colors(self) -> tuple[tuple[int, int, int], ...]:
+        """Class colours by id."""
+
+    def predict(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Segment one image: uint8 RGB `[H, W, 3]` -> class ids uint8 `[H, W]`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +90,22 @@ class Predictor:
         return ids
 
 
-def load(run: str | Path | None = None, device: str = "auto") -> Predictor:
+def load(
+    run: str | Path | None = None,
+    device: str = "auto",
+    definition: str | Path | None = None,
+    reporter: Reporter | None = None,
+) -> Predictor:
     """Load the model of a run: its best checkpoint where one was selected, else its last.
 
     Args:
         run: the run's directory; `None`: the newest one below `runs/`.
         device: `auto`, `cpu`, `cuda`, `cuda:N`.
+        definition: other words, by which the model is steered: a shipped name or a file; `None`: those of the run.
+        reporter: hears what the user should know; `None`: nobody does.
+
+    Raises:
+        InputError: there is no such run, its files are damaged, or the words cannot be used with it.
     """
     folder = find_run(None if run is None else Path(run))
     steps = checkpoint_steps(folder)
@@ -88,13 +115,20 @@ def load(run: str | Path | None = None, device: str = "auto") -> Predictor:
     step = best if best in steps else steps[-1]
     stored = load_checkpoint(folder, step)
     where = pick_device(device)
+    config = resolve(parse_toml(stored.config, str(folder / "run.toml")), source=str(folder / "run.toml"))
+    if definition is None:
+        words = parse_definition(stored.definition, str(folder / "definition.toml"))
+    else:
+        words = load_definition(definition)
+        trained_on = read_json(folder / "checkpoints" / str(step) / "state.json").get("clip_sha256")
+        steer(stored.model, config, words, trained_on, reporter or Silence())
     return Predictor(
         run=folder,
         step=step,
         selected="best on val" if step == best else "last",
         model=place(stored.model, where).eval(),
-        definition=parse_definition(stored.definition, str(folder / "definition.toml")),
-        config=resolve(parse_toml(stored.config, str(folder / "run.toml")), source=str(folder / "run.toml")),
+        definition=words,
+        config=config,
         smallest=stored.spec.smallest,
         device=where,
     )
@@ -122,12 +156,12 @@ class Job:
 
 
 def predict_files(
-    predictor: Predictor, jobs: Sequence[Job], *, overlays: bool, reporter: Reporter
+    predictor: Segments, jobs: Sequence[Job], *, overlays: bool, reporter: Reporter
 ) -> Iterator[Prediction]:
     """Write one palette PNG per picture, of the picture's shown size; a picture that cannot be read costs none else.
 
     Args:
-        predictor: the model.
+        predictor: what segments.
         jobs: what to read and where to write it, of `plan_predictions`.
         overlays: whether `<stem>_overlay.jpg` is written beside each mask.
         reporter: hears how far it is.
@@ -164,7 +198,7 @@ def _read(path: Path) -> NDArray[np.uint8] | InputError:
 
 
 def _write(
-    predictor: Predictor,
+    predictor: Segments,
     job: Job,
     image: NDArray[np.uint8] | InputError,
     ids: NDArray[np.uint8] | None,

@@ -20,3 +20,19 @@ class Reporter(Protocol):
 
     def finish(self, task: str) -> None:
         """End a task."""
+
+
+class Silence:
+    """A reporter that nobody hears."""
+
+    def note(self, message: str) -> None:
+        """Drop the line."""
+
+    def start(self, task: str, total: int, done: int = 0) -> None:
+        """Begin nothing."""
+
+    def advance(self, task: str, done: int, values: Mapping[str, float]) -> None:
+        """Show nothing."""
+
+    def finish(self, task: str) -> None:
+        """End nothing."""

@@ -52,7 +52,7 @@ def examples_sheet(run: Run) -> NDArray[np.uint8]:
     width = 2 * MARGIN + len(columns) * CELL + (len(columns) - 1) * GAP
     bands = [_heading(run, width), _legend(run, rows, width), _titles(columns, width)]
     bands += [_band(row, colors, len(columns) == 4, width) for row in rows]
-    bands.append(_paper(width, MARGIN - GAP))
+    bands.append(paper(width, MARGIN - GAP))
     return np.concatenate([np.asarray(band) for band in bands])
 
 
@@ -87,7 +87,7 @@ def _ids(path: Path) -> NDArray[np.uint8]:
 
 
 def _heading(run: Run, width: int) -> Image.Image:
-    band, draw = _canvas(width, MARGIN + 62)
+    band, draw = canvas(width, MARGIN + 62)
     room = width - 2 * MARGIN
     title, small = ImageFont.load_default(30), ImageFont.load_default(18)
     draw.text((MARGIN, MARGIN + 22), fit_text(run.title, title, room), fill=INK, font=title, anchor="ls")
@@ -104,13 +104,13 @@ def _legend(run: Run, rows: Sequence[_Row], width: int) -> Image.Image:
     occurring = np.unique(np.concatenate([np.unique(part) for part in ids]))
     shown = [run.classes[index] for index in occurring if index < len(run.classes)]
     swatches = legend([entry.name for entry in shown], [entry.color for entry in shown], width - 2 * MARGIN)
-    band = _paper(width, len(swatches) + 16)
+    band = paper(width, len(swatches) + 16)
     band.paste(Image.fromarray(swatches), (MARGIN, 0))
     return band
 
 
 def _titles(columns: Sequence[tuple[str, str]], width: int) -> Image.Image:
-    band, draw = _canvas(width, 58)
+    band, draw = canvas(width, 58)
     title, small = ImageFont.load_default(22), ImageFont.load_default(16)
     draw.line((MARGIN, 0, width - MARGIN, 0), fill=(220, 223, 228))
     for index, (name, explanation) in enumerate(columns):
@@ -122,16 +122,16 @@ def _titles(columns: Sequence[tuple[str, str]], width: int) -> Image.Image:
 
 def _band(row: _Row, colors: Sequence[Color], guided: bool, width: int) -> Image.Image:
     """Draw one example: its pictures side by side, its name below the scene, its mIoU below the prediction."""
-    scene = _fit(row.scene, Image.Resampling.LANCZOS)
+    scene = fit(row.scene, Image.Resampling.LANCZOS)
     layers = [row.label, row.guidance, row.prediction] if guided else [row.label, row.prediction]
     height = len(scene)
-    backdrop = _fade(scene)
-    band, draw = _canvas(width, height + 30 + GAP)
+    backdrop = fade(scene)
+    band, draw = canvas(width, height + 30 + GAP)
     band.paste(Image.fromarray(scene), (MARGIN, 0))
     for index, ids in enumerate(layers, 1):
         if ids is not None:
             # Painted after scaling: borders stay one pixel wide, whatever the picture's size.
-            painted = overlay(backdrop, _fit(ids, Image.Resampling.NEAREST), colors, OPACITY)
+            painted = overlay(backdrop, fit(ids, Image.Resampling.NEAREST), colors, OPACITY)
             band.paste(Image.fromarray(painted), (MARGIN + index * (CELL + GAP), 0))
     font = ImageFont.load_default(16)
     draw.text((MARGIN, height + 20), fit_text(row.id, font, CELL), fill=QUIET, font=font, anchor="ls")
@@ -142,26 +142,28 @@ def _band(row: _Row, colors: Sequence[Color], guided: bool, width: int) -> Image
     return band
 
 
-def _fit(pixels: NDArray[np.uint8], reduction: Image.Resampling) -> NDArray[np.uint8]:
+def fit(pixels: NDArray[np.uint8], reduction: Image.Resampling, cell: int = CELL) -> NDArray[np.uint8]:
     """Enlarge by a whole factor without inventing pixels, or reduce, until the longer side fills the cell."""
     height, width = pixels.shape[:2]
-    factor = CELL / max(height, width)
+    factor = cell / max(height, width)
     if factor >= 1:
         return pixels.repeat(int(factor), axis=0).repeat(int(factor), axis=1)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     return np.asarray(Image.fromarray(pixels).resize(size, reduction))
 
 
-def _fade(scene: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def fade(scene: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Turn `scene` into a pale grey of itself, over which the class colours look like those of the legend."""
     grey = Image.fromarray(scene).convert("L").convert("RGB")
     return np.asarray(Image.blend(grey, Image.new("RGB", grey.size, PAPER), 0.5))
 
 
-def _paper(width: int, height: int) -> Image.Image:
+def paper(width: int, height: int) -> Image.Image:
+    """Give an empty white band."""
     return Image.new("RGB", (width, height), PAPER)
 
 
-def _canvas(width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
-    band = _paper(width, height)
+def canvas(width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    """Give an empty white band and the pen for it."""
+    band = paper(width, height)
     return band, ImageDraw.Draw(band)

@@ -147,7 +147,8 @@ def test_a_file_that_fits_the_dataset_is_fine():
 
 def test_every_code_has_a_broken_file():
     seen = {code for _, expected in [*BROKEN.values(), *FOR_DATASET.values()] for code, _, _ in expected}
-    assert seen == CODES.keys() - {"unreadable"}  # which is no matter of the file's content
+    no_matter_of_the_content = {"unreadable", "same-vector", "near-concepts"}  # the last two need a CLIP
+    assert seen == CODES.keys() - no_matter_of_the_content
 
 
 @pytest.mark.parametrize(
