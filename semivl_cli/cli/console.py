@@ -74,12 +74,12 @@ class ConsoleReporter:
 
 def print_json(value: Any) -> None:  # noqa: ANN401 - anything that JSON holds
     """Print one JSON value to stdout."""
-    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    sys.stdout.write(_json(value, indent=1) + "\n")
 
 
 def print_json_line(value: Any) -> None:  # noqa: ANN401 - anything that JSON holds
     """Print one JSON value as a line of its own to stdout, at once."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.write(_json(value) + "\n")
     sys.stdout.flush()
 
 
@@ -102,6 +102,12 @@ def print_line(text: str) -> None:
 def percent(value: float) -> str:
     """Show a share 0..1 as a percentage."""
     return f"{100 * value:.2f}"
+
+
+def _json(value: Any, indent: int | None = None) -> str:  # noqa: ANN401 - anything that JSON holds
+    """Write JSON; bytes of a file name that are no UTF-8 become escapes, which readers turn back into that name."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _shown(values: Mapping[str, float]) -> str:

@@ -44,8 +44,9 @@ def settings_of(flags: dict[str, Any]) -> dict[str, Any]:
         if value is None:
             continue
         given = value
-        if name in ("data.root", "recipe", "data.definition") and Path(value).exists():
-            given = str(Path(value).resolve())
+        # A folder that is called like a shipped definition or recipe (its data, say) is not what was meant.
+        if name == "data.root" or (name in ("recipe", "data.definition") and Path(value).is_file()):
+            given = str(Path(value).resolve()) if Path(value).exists() else str(value)
         elif isinstance(value, Path):
             given = str(value)
         section, _, key = name.rpartition(".")

@@ -199,7 +199,8 @@ def _advice(
             advice = "describe it by other words"
             if item.found > 2 * _FAINT:
                 shared = "words that mean the same share their probability: keep the best, or "
-                advice = f"{shared if aggregate == 'probability' else ''}lower guidance.zeta"
+                several = sum(concept.class_name == item.name for concept in concepts) > 1
+                advice = f"{shared if several and aggregate == 'probability' else ''}lower guidance.zeta"
             shares = f"{100 * item.coverage:.0f} % of {item.name} (and sees {100 * item.found:.0f} %)"
             sentences.append(f"guidance is sure of {shares}: {advice}")
     shown = {item.name for item in classes if item.pixels}

@@ -213,9 +213,9 @@ def parse_weights(given: str, clip: str | dict[str, Any]) -> tuple[str | dict[st
         clip: model of a file that does not say itself which it is.
     """
     model, colon, tag = given.partition(":")
-    if colon:
-        return model, tag
     path = Path(given)
+    if colon and not path.is_file():
+        return model, tag
     if path.is_file() or path.suffix in (".safetensors", ".bin", ".pt", ".pth"):
         if describes_itself(path):
             return FROM_WEIGHTS, given

@@ -74,7 +74,7 @@ def _averaged_logits(model: Model, image: Tensor, how: Inference) -> Tensor:
         total[:, :, y : y + h, x : x + w] += logits
         count[:, :, y : y + h, x : x + w] += 1
     assert total is not None
-    return total / count
+    return total.div_(count)  # in place: maps of a large photograph are what memory is needed for
 
 
 def _summed_probabilities(model: Model, image: Tensor, how: Inference) -> Tensor:

@@ -142,12 +142,16 @@ def load_clip(model: str | dict[str, Any], weights: str, seed: int = 0) -> Clip:
 
 
 def weights_id(model: str | dict[str, Any], weights: str, seed: int = 0) -> str:
-    """Name a CLIP without building it: the model and the SHA-256 of its weights file, or the seed of random ones.
+    """Name a CLIP without building it: model, activation and the SHA-256 of its weights file, or a seed.
 
     The arguments are those of `load_clip`, and so are the errors where there is no such model or file.
     """
-    path, _ = _find(model, weights)
-    return f"{json.dumps(model)} {f'random {seed}' if path is None else _file_hash(_present(path))}"
+    path, tag = _find(model, weights)
+    if path is None:
+        return f"{json.dumps(model)} random {seed}"
+    # One file may be read with either activation: its tag says which, its path alone does not.
+    activation = " quick_gelu" if tag.get("quick_gelu") else ""
+    return f"{json.dumps(model)}{activation} {_file_hash(_present(path))}"
 
 
 def describes_itself(path: Path) -> bool:

@@ -105,6 +105,9 @@ def test_weights_are_a_model_with_or_without_tag_or_a_file(tmp_path):
     assert parse_weights(str(own), "ViT-B-16") == ("from-weights", str(own))
     assert parse_weights("some.pt", "ViT-L-14") == ("ViT-L-14", "some.pt")
     assert parse_weights("some.pt", "from-weights") == ("ViT-B-16", "some.pt")
+    colon = tmp_path / "run:2.pt"
+    colon.touch()
+    assert parse_weights(str(colon), "ViT-L-14") == ("ViT-L-14", str(colon))
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(b"\xff" * 99)
     with pytest.raises(InputError, match=r"damaged\.safetensors"):

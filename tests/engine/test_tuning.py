@@ -216,6 +216,16 @@ def test_a_word_that_wins_nothing_is_named_and_a_class_that_is_never_sure_too():
     assert any(sentence.startswith("guidance is sure of 2 % of polygon (and sees 50 %)") for sentence in advice)
 
 
+@pytest.mark.parametrize(("aggregate", "said"), [("probability", True), ("similarity", False)])
+def test_only_words_that_share_a_probability_with_others_are_told_so(aggregate, said):
+    counts = counted([[90, 0, 10], [20, 0, 20]], [[1, 0, 0], [0, 0, 1]])
+    advice = find(counts, **HAND_WORDS, aggregate=aggregate).advice
+    (several,) = (sentence for sentence in advice if "sure of 1 % of background" in sentence)
+    (lone,) = (sentence for sentence in advice if "sure of 2 % of polygon" in sentence)
+    assert ("share their probability" in several) is said
+    assert lone.endswith(": lower guidance.zeta")
+
+
 def test_classes_that_the_labels_do_not_show_count_nowhere():
     found = find(counted([[60, 10, 30], [0, 0, 0]], [[60, 10, 0], [0, 0, 0]]), **HAND_WORDS, aggregate="similarity")
     assert found.quality.miou == pytest.approx(0.7) and found.quality.taught == pytest.approx(0.7)

@@ -12,7 +12,7 @@ from safetensors.torch import save as save_bytes
 from safetensors.torch import save_file
 
 from semivl_cli.errors import InputError
-from semivl_cli.model.clip import FROM_WEIGHTS, _openai_hashes, build_encoder, keep_weights, load_clip
+from semivl_cli.model.clip import FROM_WEIGHTS, _openai_hashes, build_encoder, keep_weights, load_clip, weights_id
 from semivl_cli.model.published import published_name
 
 CONFIG = {
@@ -216,6 +216,13 @@ def test_kept_weights_are_found_by_their_tag(tmp_path):
         keep_weights("ViT-S-32-alt", str(tmp_path / "another.bin"))
     with pytest.raises(InputError, match="do not fit"):
         keep_weights("ViT-M-32-alt", given)
+
+
+def test_one_file_read_with_another_activation_is_another_clip(tmp_path):
+    kept = tmp_path / "kept" / "ViT-B-16" / "dfn2b.safetensors"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"weights")
+    assert weights_id("ViT-B-16", "dfn2b") != weights_id("ViT-B-16", str(kept))
 
 
 def test_offline_and_absent_says_what_to_download_and_where_to_put_it(tmp_path, monkeypatch):
