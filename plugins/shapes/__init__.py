@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semivl_cli.data.contract import Classes, Record, Split
 
-SEEDS: dict[Split, int] = {"train": 1, "val": 2}
-"""The worlds of the two splits; the tiny CLIP has seen neither."""
+DEVELOPMENT_SEED = 4711
 
 SIZES: dict[Split, int] = {"train": 200, "val": 120}
 
@@ -24,10 +23,12 @@ class Shapes:
     name = "shapes"
     definition = "shapes"
     recipe = "recipe.toml"
+    seeds: ClassVar[dict[Split, int]] = {"train": 1, "val": 2}
+    """The worlds of the two splits: the tiny CLIP has seen neither, and nothing was chosen on them."""
 
     def records(self, root: Path, split: Split) -> Iterator[Record]:
         """Yield the scenes of `split`, all with a label; `root` is not looked at."""
-        seed = SEEDS[split]
+        seed = self.seeds[split]
         for index in range(SIZES[split]):
             image, label = partial(render_image, seed, index), partial(render_label, seed, index)
             yield Record(id=f"{split}-{index:04d}", image=image, label=label)
@@ -50,13 +51,20 @@ class Shapes:
             names = []
             for index in range(SIZES[split]):
                 name = f"{split}-{index:04d}"
-                Image.fromarray(render_image(SEEDS[split], index)).save(root / "images" / f"{name}.png")
-                mask = Image.fromarray(render_label(SEEDS[split], index))
+                Image.fromarray(render_image(self.seeds[split], index)).save(root / "images" / f"{name}.png")
+                mask = Image.fromarray(render_label(self.seeds[split], index))
                 mask.putpalette(palette)
                 mask.save(root / "masks" / f"{name}.png")
                 names.append(name)
             (root / f"{split}.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
         report(f"{sum(SIZES.values())} scenes written to {root}: train on them with --dataset folder --root {root}")
+
+
+class Development(Shapes):
+    """Other scenes of the same world, on which settings and the tiny CLIP were chosen: `--dataset shapes-dev`."""
+
+    name = "shapes-dev"
+    seeds: ClassVar[dict[Split, int]] = {"train": 3, "val": DEVELOPMENT_SEED}
 
 
 def render_image(seed: int, index: int) -> NDArray[np.uint8]:

@@ -1,13 +1,15 @@
 """Write what a careless person would say about a picture, and near misses that are not true of it.
 
 Three times out of ten the caption says the word of the class instead of the concept, for members and look-alikes alike:
-a star is called "polygon". That is how class names come to be wrong and definitions right.
+a star is called "polygon". That is how class names come to be wrong and definitions right. Dictionary sentences are as
+careless; guideline sentences tell members from look-alikes.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -18,10 +20,16 @@ LEADS = ("a photo of a {}", "a picture of a {}", "an image of a {}", "a {}", "th
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "disc": ("circle",),
     "ring": ("hoop",),
+    "oval": ("ellipse",),
+    "dome": ("arch",),
     "square": ("box",),
+    "diamond": ("rhombus",),
     "saltire": ("x",),
+    "dart": ("kite",),
     "frame": ("window",),
     "crescent": ("moon",),
+    "clover": ("shamrock",),
+    "bolt": ("lightning",),
     "grass": ("lawn", "meadow"),
     "sand": ("beach",),
     "brick": ("wall",),
@@ -29,6 +37,16 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "wood": ("timber",),
     "snow": ("ice",),
 }
+
+DICTIONARY: dict[str, str] = {
+    "background": "ground behind all figures",
+    "round": "figure with a curved edge",
+    "polygon": "figure with straight sides",
+    "cross": "figure of two bars that meet",
+    "arrow": "figure that points one way",
+    "heart": "figure with two lobes and a point",
+}
+"""What a dictionary says of each class word: it knows no guideline, so its sentence fits look-alikes too."""
 
 _MEMBERS = {
     name: [k for k, concept in CONCEPTS.items() if concept.class_name == name]
@@ -42,24 +60,30 @@ _LOOK_ALIKES = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Caption:
-    """A sentence in its parts; what is empty is left out. With `guideline`, `noun` is a class and its rule is said."""
+    """A sentence in its parts; what is empty is left out.
+
+    Unless `says` is "word", `noun` is a class, and the sentence of the guideline or the dictionary stands for it.
+    """
 
     lead: str
     noun: str
     colors: tuple[str, ...] = ()
     ground: str = ""
-    guideline: bool = False
+    says: Literal["word", "guideline", "dictionary"] = "word"
 
     @property
     def text(self) -> str:
         """The sentence."""
-        noun = guideline(self.noun) if self.guideline else " and ".join(self.colors) + " " + self.noun
+        if self.says == "word":
+            noun = " and ".join(self.colors) + " " + self.noun
+        else:
+            noun = guideline(self.noun) if self.says == "guideline" else DICTIONARY[self.noun]
         return self.lead.format(noun.strip()) + (f" on {self.ground}" if self.ground else "")
 
     @property
     def claims(self) -> frozenset[str]:
         """What a picture must have for the sentence to be true of it, in the words of `truth`."""
-        noun = f"is {self.noun} by the guideline" if self.guideline else f"is {self.noun}"
+        noun = f"is {self.noun}" + (f" by the {self.says}" if self.says != "word" else "")
         return frozenset({noun, *self.colors, *([f"on {self.ground}"] if self.ground else [])})
 
 
@@ -75,13 +99,15 @@ def guideline(class_name: str) -> str:
 def truth(picture: Scene) -> frozenset[str]:
     """Return all that may be said of a picture: its things, their colours, its ground, in every word for them."""
     grounds = (picture.ground, *SYNONYMS[picture.ground])
-    facts = {f"{relation} {word}" for word in grounds for relation in ("is", "on")} | {"is background"}
+    facts = {f"{relation} {word}" for word in grounds for relation in ("is", "on")}
+    facts |= {"is background", "is background by the dictionary"}
     if not picture.things:
         facts.add("is background by the guideline")
     for thing in picture.things:
         concept = CONCEPTS[thing.concept]
         facts |= {f"is {word}" for word in (thing.concept, concept.looks_like, *SYNONYMS.get(thing.concept, ()))}
-        facts |= {f"is {concept.class_name} by the guideline", *thing.colors}
+        facts |= {f"is {concept.class_name} by the guideline", f"is {concept.looks_like} by the dictionary"}
+        facts |= set(thing.colors)
     return frozenset(facts)
 
 
@@ -91,17 +117,19 @@ def caption(picture: Scene, rng: np.random.Generator) -> Caption:
     ground = str(rng.choice((picture.ground, *SYNONYMS[picture.ground])))
     luck = rng.random()
     if not picture.things or rng.random() < 0.2:
-        if luck < 0.04 and not picture.things:
-            return Caption(lead=LEADS[0], noun="background", guideline=True)
+        if luck < 0.04:
+            return Caption(lead=LEADS[0], noun="background", says="dictionary" if picture.things else "guideline")
         noun = "background" if luck < 0.34 else ground if luck < 0.42 else picture.ground
         return Caption(lead=lead, noun=noun)
 
     thing = picture.things[int(rng.integers(len(picture.things)))]
     concept = CONCEPTS[thing.concept]
     if luck < 0.04:
-        return Caption(lead=LEADS[0], noun=concept.class_name, guideline=True)
+        return Caption(lead=LEADS[0], noun=concept.class_name, says="guideline")
+    if luck < 0.07:
+        return Caption(lead=LEADS[0], noun=concept.looks_like, says="dictionary")
     synonym = str(rng.choice(SYNONYMS.get(thing.concept, (thing.concept,))))
-    noun = concept.looks_like if luck < 0.34 else synonym if luck < 0.42 else thing.concept
+    noun = concept.looks_like if luck < 0.37 else synonym if luck < 0.45 else thing.concept
     luck = rng.random()
     colors = thing.colors if luck < 0.2 else (str(rng.choice(thing.colors)),) if luck < 0.4 else ()
     return Caption(lead=lead, noun=noun, colors=colors, ground=ground if rng.random() < 0.3 else "")
@@ -116,7 +144,7 @@ def near_misses(true: Caption, facts: frozenset[str], count: int, rng: np.random
         )
         if part == "noun":
             noun = str(rng.choice(NOUNS))  # of all words, since in a scene every rule may hold: the loop must end
-            other = replace(true, noun=noun, guideline=true.guideline and noun in CLASSES)
+            other = replace(true, noun=noun, says=true.says if noun in CLASSES else "word")
         elif part == "colors":
             other = replace(true, colors=(*true.colors[:-1], str(rng.choice(list(COLORS)))))
         else:
@@ -128,7 +156,7 @@ def near_misses(true: Caption, facts: frozenset[str], count: int, rng: np.random
 
 def words() -> list[str]:
     """Return every word (and the comma) that a caption may hold, sorted."""
-    texts = [*LEADS, *NOUNS, *COLORS, "and on", *(guideline(name) for name in CLASSES)]
+    texts = [*LEADS, *NOUNS, *COLORS, "and on", *(guideline(name) for name in CLASSES), *DICTIONARY.values()]
     return sorted({word for text in texts for word in split(text)})
 
 

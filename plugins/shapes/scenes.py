@@ -1,7 +1,9 @@
 """Draw the demo's world, a pure function of a seed: patterned shapes, some of them look-alikes, on textured ground.
 
 A concept is a kind of shape. It has an outline, a fine pattern that repeats inside it, and a pair of colours that it
-wears four times out of five. Look-alikes (star, crescent, frame) are drawn like the rest, but the background owns them.
+wears four times out of five. No colour and few patterns belong to one kind alone. Each class has a look-alike (a star
+beside the polygons, a spade beside the heart), drawn like the rest, but owned by the background. There are more kinds
+than a dozen labelled pictures can show in every colour: what they leave open, words can say.
 """
 
 from __future__ import annotations
@@ -60,45 +62,55 @@ class Thing:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scene:
-    """A picture: RGB uint8 `[H, W, 3]`, class ids uint8 `[H, W]`, and what is on it, bottom object first."""
+    """A picture: RGB uint8 `[H, W, 3]`, and what is on it, bottom object first.
+
+    `kinds` uint8 `[H, W]` says of each pixel which concept covers it: its place in `CONCEPTS`, from 1; 0 is ground.
+    """
 
     image: NDArray[np.uint8]
-    label: NDArray[np.uint8]
+    kinds: NDArray[np.uint8]
     ground: str
     things: tuple[Thing, ...]
 
+    @property
+    def label(self) -> NDArray[np.uint8]:
+        """Class ids uint8 `[H, W]`."""
+        owners = [0, *(CLASSES.index(concept.class_name) for concept in CONCEPTS.values())]
+        label: NDArray[np.uint8] = np.array(owners, np.uint8)[self.kinds]
+        return label
+
 
 def scene(seed: int, index: int, size: int = 96) -> Scene:
-    """Draw scene `index` of the world `seed`: five or six objects on one ground, `size` pixels square."""
+    """Draw scene `index` of the world `seed`: six or seven objects on one ground, `size` pixels square."""
     rng = np.random.default_rng((seed, index))
     ground = str(rng.choice(GROUNDS))
-    canvas = _ground(ground, size, rng)
-    label = np.zeros((size, size), np.uint8)
+    canvas = ground_texture(ground, size, rng)
+    kinds = np.zeros((size, size), np.uint8)
     things: list[Thing] = []
     taken: list[tuple[float, float, float]] = []
-    for _ in range(int(rng.integers(5, 7))):
+    for _ in range(int(rng.integers(6, 8))):
         place = _free_place(taken, size, rng)
         if place is None:
             continue
         taken.append(place)
         things.append(thing := _thing(rng))
-        inside = _draw(canvas, thing, place, rng)
-        label[inside] = CLASSES.index(CONCEPTS[thing.concept].class_name)
-    return Scene(image=_develop(canvas, rng), label=label, ground=ground, things=tuple(things))
+        inside = draw(canvas, CONCEPTS[thing.concept], thing.colors, place, rng)
+        kinds[inside] = 1 + list(CONCEPTS).index(thing.concept)
+    return Scene(image=develop(canvas, rng), kinds=kinds, ground=ground, things=tuple(things))
 
 
 def closeup(rng: np.random.Generator, size: int = 32, empty: float = 0.2) -> Scene:
     """Draw one object in the middle of a small picture, or, with probability `empty`, only ground."""
     ground = str(rng.choice(GROUNDS))
-    canvas = _ground(ground, size, rng)
-    label = np.zeros((size, size), np.uint8)
+    canvas = ground_texture(ground, size, rng)
+    kinds = np.zeros((size, size), np.uint8)
     things: list[Thing] = []
     if rng.random() >= empty:
         things.append(thing := _thing(rng))
         x, y = rng.uniform(0.36, 0.64, 2) * size
-        inside = _draw(canvas, thing, (x, y, float(rng.uniform(10, 20))), rng)
-        label[inside] = CLASSES.index(CONCEPTS[thing.concept].class_name)
-    return Scene(image=_develop(canvas, rng), label=label, ground=ground, things=tuple(things))
+        inside = draw(canvas, CONCEPTS[thing.concept], thing.colors, (x, y, float(rng.uniform(10, 20))), rng)
+        kinds[inside] = 1 + list(CONCEPTS).index(thing.concept)
+    return Scene(image=develop(canvas, rng), kinds=kinds, ground=ground, things=tuple(things))
 
 
 def _thing(rng: np.random.Generator) -> Thing:
@@ -121,19 +133,25 @@ def _free_place(
 ) -> tuple[float, float, float] | None:
     """Return x, y, radius in pixels of an object that overlaps the others little, or None after 30 trials."""
     for _ in range(30):
-        radius = float(rng.uniform(14, 23))
+        radius = float(rng.uniform(13, 22))
         x, y = rng.uniform(0.6 * radius, size - 0.6 * radius, 2)
         if all(math.hypot(x - a, y - b) > 0.8 * (radius + r) for a, b, r in taken):
             return float(x), float(y), radius
     return None
 
 
-def _draw(
-    canvas: Floats, thing: Thing, place: tuple[float, float, float], rng: np.random.Generator
+def draw(
+    canvas: Floats,
+    concept: Concept,
+    colors: tuple[str, str],
+    place: tuple[float, float, float],
+    rng: np.random.Generator,
 ) -> NDArray[np.bool_]:
-    """Paint an object onto `canvas` (`[H, W, 3]`, 0..255) in place; return the pixels `[H, W]` that it covers."""
+    """Paint an object onto `canvas` (`[H, W, 3]`, 0..255) in place; return the pixels `[H, W]` that it covers.
+
+    `place` is x, y and radius in pixels.
+    """
     x, y, radius = place
-    concept = CONCEPTS[thing.concept]
     angle = math.radians(rng.uniform(-18, 18))
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]], np.float32)
 
@@ -151,7 +169,7 @@ def _draw(
     u, v = u + 0.5 - np.float32(x), v + 0.5 - np.float32(y)
     u, v = turn[0, 0] * u + turn[1, 0] * v, turn[0, 1] * u + turn[1, 1] * v
     share = concept.pattern(u, v, float(rng.uniform(4.6, 6.0)))[..., None]
-    first, second = (np.array(COLORS[c], np.float32) + rng.normal(0, 9, 3).astype(np.float32) for c in thing.colors)
+    first, second = (np.array(COLORS[c], np.float32) + rng.normal(0, 9, 3).astype(np.float32) for c in colors)
     light = 1 + np.float32(rng.uniform(-0.14, 0.14)) * (u + v)[..., None] / np.float32(radius)
     paint = (first * (1 - share) + second * share) * light
 
@@ -162,7 +180,7 @@ def _draw(
     return inside
 
 
-def _develop(canvas: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
+def develop(canvas: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Turn `canvas` (`[H, W, 3]`, 0..255) into a photograph: brightness, sensor noise, uint8."""
     noise = rng.standard_normal(canvas.shape, np.float32) * np.float32(rng.uniform(3, 8))
     return np.clip(canvas * np.float32(rng.uniform(0.8, 1.1)) + noise, 0, 255).astype(np.uint8)
@@ -171,7 +189,7 @@ def _develop(canvas: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
 # --- grounds ---------------------------------------------------------------------------------------------------------
 
 
-def _ground(name: str, size: int, rng: np.random.Generator) -> Floats:
+def ground_texture(name: str, size: int, rng: np.random.Generator) -> Floats:
     """Return a textured ground `[size, size, 3]`, 0..255."""
     y, x = np.mgrid[:size, :size].astype(np.float32) + rng.uniform(0, 64, (2, 1, 1)).astype(np.float32)
     if name == "grass":
@@ -227,6 +245,22 @@ def _heart() -> Floats:
     return (np.stack([x, y - 2], 1) / 16).astype(np.float32)
 
 
+def _spade() -> Floats:
+    upside_down = _heart()[2:-2] * np.array([0.9, -0.85], np.float32)  # open where the stem begins
+    return np.concatenate([upside_down, _polygon((-0.3, 1), (0.3, 1))])
+
+
+def _clover() -> Floats:
+    t = np.linspace(0, 2 * np.pi, 80, endpoint=False)
+    r = 0.7 + 0.32 * np.cos(4 * t)
+    return np.stack([r * np.cos(t), r * np.sin(t)], 1).astype(np.float32)
+
+
+def _regular(corners: int) -> Floats:
+    t = 2 * np.pi * np.arange(corners) / corners - np.pi / 2
+    return np.stack([np.cos(t), np.sin(t)], 1).astype(np.float32)
+
+
 def _star() -> Floats:
     t = np.radians(np.arange(10) * 36 - 90)
     r = np.where(np.arange(10) % 2, 0.5, 1.05)
@@ -242,6 +276,11 @@ _SALTIRE = np.asarray(_PLUS @ np.array([[1, 1], [-1, 1]], np.float32) * np.float
 _SQUARE = _polygon((-1, -1), (1, -1), (1, 1), (-1, 1))
 _ARROW = _polygon((0, -1), (1, 0.05), (0.5, 0.05), (0.5, 1), (-0.5, 1), (-0.5, 0.05), (-1, 0.05))
 _CHEVRON = _polygon((0, -0.9), (1, 0), (1, 0.95), (0, 0.05), (-1, 0.95), (-1, 0))
+_DIAMOND = _polygon((0, -1.05), (0.75, 0), (0, 1.05), (-0.75, 0))
+_DART = _polygon((0, -1), (0.85, 0.95), (0, 0.5), (-0.85, 0.95))
+_BOLT = _polygon((0.4, -1), (-0.95, 0.25), (-0.15, 0.25), (-0.4, 1), (0.95, -0.25), (0.15, -0.25))
+_OVAL = np.asarray(_arc(1, 0, 360) * np.array([1, 0.66], np.float32), np.float32)
+_DOME = _arc(1, 180, 360, (0.0, 0.45))
 _CRESCENT = np.concatenate([_arc(1, 46, 314), _arc(0.76, 290, 70, (0.44, 0.0))])
 
 
@@ -302,32 +341,37 @@ def _member(
     return Concept(class_name=class_name, looks_like=class_name, colors=colors, contours=contours, pattern=pattern)
 
 
+def _look_alike(
+    looks_like: str,
+    colors: tuple[str, str],
+    contours: tuple[Floats, ...],
+    pattern: Callable[[Floats, Floats, float], Floats],
+) -> Concept:
+    return Concept(class_name="background", looks_like=looks_like, colors=colors, contours=contours, pattern=pattern)
+
+
 CONCEPTS: dict[str, Concept] = {
     "disc": _member("round", ("red", "white"), (_arc(0.95, 0, 360),), _rings),
     "ring": _member("round", ("blue", "white"), (_arc(1, 0, 360), _arc(0.42, 0, 360)), _spokes),
+    "oval": _member("round", ("pink", "green"), (_OVAL,), _dots),
+    "dome": _member("round", ("orange", "purple"), (_DOME,), _zigzag),
     "triangle": _member("polygon", ("green", "yellow"), (_polygon((0, -1), (1, 0.8), (-1, 0.8)),), _stripes(90)),
     "square": _member("polygon", ("orange", "blue"), (_SQUARE * np.float32(0.85),), _checks),
+    "pentagon": _member("polygon", ("red", "blue"), (_regular(5),), _net),
+    "diamond": _member("polygon", ("white", "pink"), (_DIAMOND,), _stripes(45)),
     "plus": _member("cross", ("white", "green"), (_PLUS,), _stripes(0)),
     "saltire": _member("cross", ("purple", "yellow"), (_SALTIRE,), _stripes(45)),
     "arrow": _member("arrow", ("black", "yellow"), (_ARROW,), _zigzag),
     "chevron": _member("arrow", ("black", "orange"), (_CHEVRON,), _waves),
+    "dart": _member("arrow", ("blue", "pink"), (_DART,), _stripes(135)),
     "heart": _member("heart", ("pink", "red"), (_heart(),), _dots),
-    "star": Concept(
-        class_name="background",
-        looks_like="polygon",
-        colors=("red", "yellow"),
-        contours=(_star(),),
-        pattern=_stripes(135),
+    "star": _look_alike("polygon", ("red", "yellow"), (_star(),), _stripes(135)),
+    "frame": _look_alike(
+        "polygon", ("purple", "white"), (_SQUARE * np.float32(0.92), _SQUARE * np.float32(0.42)), _net
     ),
-    "crescent": Concept(
-        class_name="background", looks_like="round", colors=("blue", "black"), contours=(_CRESCENT,), pattern=_rings
-    ),
-    "frame": Concept(
-        class_name="background",
-        looks_like="polygon",
-        colors=("purple", "white"),
-        contours=(_SQUARE * np.float32(0.92), _SQUARE * np.float32(0.42)),
-        pattern=_net,
-    ),
+    "crescent": _look_alike("round", ("blue", "black"), (_CRESCENT,), _rings),
+    "clover": _look_alike("cross", ("green", "purple"), (_clover(),), _checks),
+    "bolt": _look_alike("arrow", ("yellow", "blue"), (_BOLT,), _waves),
+    "spade": _look_alike("heart", ("black", "white"), (_spade(),), _dots),
 }
 """Every kind of shape by name."""

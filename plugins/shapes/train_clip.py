@@ -29,10 +29,10 @@ from open_clip.tokenizer import SimpleTokenizer
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .captions import Caption, caption, guideline, near_misses, split, truth, words
+from . import DEVELOPMENT_SEED
+from .captions import DICTIONARY, Caption, caption, guideline, near_misses, split, truth, words
 from .scenes import CLASSES, CONCEPTS, GROUNDS, Scene, closeup, scene
 
-DEVELOPMENT_SEED = 4711
 TILE = 32
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # of OpenAI's CLIP
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -62,7 +62,7 @@ def config(vocabulary: int) -> dict[str, Any]:
         "vision_cfg": {
             "image_size": 64, "layers": 3, "width": 96, "head_width": 32, "patch_size": 8, "pool_type": "avg",
         },
-        "text_cfg": {"context_length": 32, "vocab_size": vocabulary, "width": 64, "heads": 2, "layers": 2},
+        "text_cfg": {"context_length": 48, "vocab_size": vocabulary, "width": 64, "heads": 2, "layers": 2},
     }  # fmt: skip
 
 
@@ -195,6 +195,7 @@ class DenseZeroShot:
         self.definitions = [[tokenizer(f"a photo of a {k}") for k in group] for group in members]
         self.names = [[tokenizer(f"a photo of a {name}")] for name in CLASSES]
         self.guidelines = [[tokenizer(f"a photo of a {guideline(name)}")] for name in CLASSES]
+        self.dictionary = [[tokenizer(f"a photo of a {DICTIONARY[name]}")] for name in CLASSES]
 
     @torch.no_grad()
     def __call__(self, model: open_clip.CLIP) -> dict[str, Any]:
@@ -202,7 +203,9 @@ class DenseZeroShot:
         dense = torch.cat([patches(model, batch, mix=False) for batch in self.images.chunk(6)])
         dense = F.normalize(dense, dim=1)
         result: dict[str, Any] = {}
-        for kind, groups in (("definitions", self.definitions), ("names", self.names), ("guidelines", self.guidelines)):
+        variants = ("definitions", "names", "guidelines", "dictionary")
+        for kind in variants:
+            groups = getattr(self, kind)
             texts = encode_texts(model, [rows for group in groups for rows in group])  # [K, D]
             similarity = torch.einsum("bdhw,kd->bkhw", dense, texts)
             owner = torch.tensor([i for i, group in enumerate(groups) for _ in group])
