@@ -88,7 +88,8 @@ def print_table(title: str, columns: list[str], rows: list[list[str]], footer: l
     print_line(title)
     table = Table(show_footer=footer is not None)
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right", footer=footer[i] if footer else "")
+        last = footer[i] if footer else ""
+        table.add_column(column, justify="left" if i == 0 else "right", footer=last, overflow="fold")  # never cut
     for row in rows:
         table.add_row(*row)
     Console(highlight=False, markup=False).print(table)
