@@ -29,6 +29,7 @@ from semivl_cli.data.contract import Dataset, Record
 from semivl_cli.data.cutmix import CutMixSettings, draw_box
 from semivl_cli.data.images import read_image, read_pair
 from semivl_cli.data.index import Index
+from semivl_cli.data.shuffle import shuffled
 from semivl_cli.data.views import View, at_short_side, draw_view, view_ignore, view_image, view_label
 from semivl_cli.errors import InputError, RunError, SemiVLError
 
@@ -187,11 +188,6 @@ def _generator(seed: int, *key: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
-@functools.lru_cache(maxsize=8)
-def _permutation(seed: int, order: _Draw, count: int, number: int) -> NDArray[np.int64]:
-    return _generator(seed, order, number).permutation(count)
-
-
 @dataclass(frozen=True, slots=True)
 class _Steps:
     """The batches of all steps, each made when it is asked for."""
@@ -257,7 +253,7 @@ class _Steps:
 
     def _element(self, records: Sequence[Record], order: _Draw, step: int, position: int) -> Record:
         number, place = divmod(step * self.batch + position, len(records))
-        return records[int(_permutation(self.seed, order, len(records), number)[place])]
+        return records[shuffled(place, len(records), (self.seed, order, number))]
 
     def _view(self, image: NDArray[np.uint8], draw: _Draw, step: int, position: int) -> View:
         settings = self.settings
