@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semivl_cli.data.contract import IGNORE, Record, Split
+from semivl_cli.data.contract import IGNORE, Classes, Record, Split
 from semivl_cli.data.ids import read_ids
+from semivl_cli.data.obtain import Archive, obtain
 from semivl_cli.errors import InputError
 
+ARCHIVES = (
+    Archive(
+        name="ADEChallengeData2016.zip",
+        url="http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip",
+        md5="7328b3957e407ddae1d3cbf487f149ef",
+        holds={
+            f"{kind}/{split}/*.{suffix}": count
+            for kind, suffix in (("images", "jpg"), ("annotations", "png"))
+            for split, count in (("training", 20_210), ("validation", 2_000))
+        },
+    ),
+)
+
 _SPLITS = Path(__file__).parent / "splits"
-_TRAINING_IMAGES = 20210
+_LAYOUTS = ("", "ADEChallengeData2016")
+_TRAINING_IMAGES = 20_210
 _CLASSES = 150
 
 
 class ADE20K:
-    """Reads `images/{training,validation}/` and `annotations/{training,validation}/`."""
+    """Reads `{images,annotations}/{training,validation}/`, directly or in `ADEChallengeData2016/`."""
 
     name = "ade20k"
     definition = "ade20k"
@@ -28,12 +43,7 @@ class ADE20K:
     def records(self, root: Path, split: Split) -> Iterator[Record]:
         """Yield the protocol's records."""
         folder = "training" if split == "train" else "validation"
-        images, masks = root / "images" / folder, root / "annotations" / folder
-        if not images.is_dir() or not masks.is_dir():
-            raise InputError(
-                f"{root}: expected ADE20K (ADEChallengeData2016) there, that is images/{folder}/ and "
-                f"annotations/{folder}/; --root names another place"
-            )
+        images, masks = _find(root, folder)
         train = (f"ADE_train_{number:08d}" for number in range(1, _TRAINING_IMAGES + 1))
         for name in train if split == "train" else read_ids(_SPLITS / "val.txt"):
             yield Record(id=name, image=images / f"{name}.jpg", label=masks / f"{name}.png")
@@ -45,3 +55,23 @@ class ADE20K:
         return np.where(
             (raw > _CLASSES) & (raw != IGNORE), IGNORE - 1, np.where(raw == IGNORE, IGNORE, shifted)
         ).astype(np.uint8)
+
+    def prepare(
+        self, root: Path, sources: Sequence[Path], classes: Classes, download: bool, report: Callable[[str], None]
+    ) -> None:
+        """Unpack the archive that the user has, or the publisher's."""
+        steps = f"fetch {ARCHIVES[0].url} and pass it with --from"
+        known = ("annotations", "images")
+        obtain(ARCHIVES, root, sources, download, report, homes=_LAYOUTS, known=known, steps=steps)
+
+
+def _find(root: Path, folder: str) -> tuple[Path, Path]:
+    """Return the folders of images and of masks of a split."""
+    for home in (root / layout for layout in _LAYOUTS):
+        images, masks = home / "images" / folder, home / "annotations" / folder
+        if images.is_dir() and masks.is_dir():
+            return images, masks
+    raise InputError(
+        f"{root}: expected ADE20K (ADEChallengeData2016) there, that is images/{folder}/ and annotations/{folder}/; "
+        "--root names another place, `semivl prepare data ade20k --download` fetches it"
+    )

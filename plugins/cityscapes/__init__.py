@@ -2,51 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semivl_cli.data.contract import IGNORE, Record, Split
+from semivl_cli.data.contract import IGNORE, Classes, Record, Split
 from semivl_cli.data.ids import read_ids
+from semivl_cli.data.obtain import Archive, obtain
 from semivl_cli.errors import InputError
 
+ARCHIVES = (
+    Archive(name="leftImg8bit_trainvaltest.zip", holds={"leftImg8bit/train/*/*.png": 2_975}),
+    Archive(name="gtFine_trainvaltest.zip", holds={"gtFine/train/*/*_gtFine_label*Ids.png": 2_975}),
+)
+STEPS = (
+    "register at https://www.cityscapes-dataset.com/register/, log in, fetch leftImg8bit_trainvaltest.zip and "
+    "gtFine_trainvaltest.zip from https://www.cityscapes-dataset.com/downloads/, then run semivl prepare data "
+    "cityscapes --from leftImg8bit_trainvaltest.zip --from gtFine_trainvaltest.zip"
+)
+
 _SPLITS = Path(__file__).parent / "splits"
-_LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+_BOTH: tuple[Split, ...] = ("train", "val")
+_IMAGES = ("leftImg8bit", "leftImg8bit_trainvaltest/leftImg8bit")
+_MASKS = ("gtFine", "gtFine_trainvaltest/gtFine")
+_TRAIN_IDS, _LABEL_IDS = "_gtFine_labelTrainIds.png", "_gtFine_labelIds.png"
+_CLASS_VALUES = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 """Values of `_labelIds.png` that become the classes 0..18; all others are ignored."""
 
 
 class Cityscapes:
-    """Reads `leftImg8bit/` and `gtFine/`, whose masks are `_labelTrainIds.png` or else `_labelIds.png`."""
+    """Reads `leftImg8bit/` and `gtFine/`, whose masks are `_labelTrainIds.png`, or else `_labelIds.png`."""
 
     name = "cityscapes"
     definition = "cityscapes"
     recipe = "recipe.toml"
 
     def __init__(self) -> None:
-        self._class_of_value = _table(range(len(_LABEL_IDS)))
+        self._class_of_value = _table(range(len(_CLASS_VALUES)))
 
     def records(self, root: Path, split: Split) -> Iterator[Record]:
-        """Yield the protocol's records; the masks' kind is that of the first mask that is there."""
-        images, masks = root / "leftImg8bit" / split, root / "gtFine" / split
-        if not images.is_dir() or not masks.is_dir():
-            raise InputError(
-                f"{root}: expected Cityscapes there, that is leftImg8bit/{split}/ and gtFine/{split}/; "
-                "--root names another place"
-            )
-        trained = next(masks.rglob("*_gtFine_labelTrainIds.png"), None) is not None
-        kind = "labelTrainIds" if trained else "labelIds"
-        self._class_of_value = _table(range(len(_LABEL_IDS)) if trained else _LABEL_IDS)
-        for name in read_ids(_SPLITS / f"{split}.txt"):
-            image = images / f"{name}_leftImg8bit.png"
-            yield Record(id=name, image=image, label=masks / f"{name}_gtFine_{kind}.png")
+        """Yield the protocol's records; where a root has masks of both kinds, each mask is read as what it is."""
+        images, masks = _find(root, split)
+        names = {one: read_ids(_SPLITS / f"{one}.txt") for one in _BOTH}
+        trained = any((masks / one / f"{name}{_TRAIN_IDS}").is_file() for one in _BOTH for name in names[one])
+        # One table must do for all masks of the root, since a raw value does not tell of which kind it is.
+        self._class_of_value = _table(range(len(_CLASS_VALUES)) if trained else _CLASS_VALUES)
+        for name in names[split]:
+            mask, other = (masks / split / f"{name}{kind}" for kind in (_TRAIN_IDS, _LABEL_IDS))
+            if not trained:
+                label: Path | Callable[[], NDArray[np.uint8]] = other
+            elif not mask.is_file() and other.is_file():
+                label = partial(read_train_ids, other)
+            else:
+                label = mask
+            yield Record(id=name, image=images / split / f"{name}_leftImg8bit.png", label=label)
 
     def class_ids(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
-        """Translate raw values of the kind that `records` found last."""
+        """Translate raw values of the kind that the root has which `records` listed last."""
         ids: NDArray[np.uint8] = self._class_of_value[np.clip(raw, 0, IGNORE)]
         return ids
+
+    def prepare(
+        self, root: Path, sources: Sequence[Path], classes: Classes, download: bool, report: Callable[[str], None]
+    ) -> None:
+        """Unpack the archives that the user has; the publisher wants a login before giving them out."""
+        obtain(ARCHIVES, root, sources, download, report, known=(_IMAGES[0], _MASKS[0]), steps=STEPS)
+
+
+def read_train_ids(path: Path) -> NDArray[np.uint8]:
+    """Read a `_labelIds.png` as the train ids `[H, W]` that a `_labelTrainIds.png` would hold."""
+    from semivl_cli.data.images import read_raw_label  # noqa: PLC0415 - a list of datasets must not wait for Pillow
+
+    ids: NDArray[np.uint8] = _table(_CLASS_VALUES)[np.clip(read_raw_label(path), 0, IGNORE)]
+    return ids
+
+
+def _find(root: Path, split: Split) -> tuple[Path, Path]:
+    """Return the folders of images and of masks, in which the splits lie."""
+    images, masks = (
+        next((root / place for place in places if (root / place / split).is_dir()), None)
+        for places in (_IMAGES, _MASKS)
+    )
+    if images is None or masks is None:
+        raise InputError(
+            f"{root}: expected Cityscapes there, that is leftImg8bit/{split}/ and gtFine/{split}/; "
+            f"--root names another place; to get it, {STEPS}"
+        )
+    return images, masks
 
 
 def _table(values: Iterable[int]) -> NDArray[np.uint8]:

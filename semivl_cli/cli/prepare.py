@@ -23,6 +23,9 @@ def data(
     dataset: Annotated[str, typer.Argument(help="Dataset plugin: folder, voc, shapes, or a plugin of yours.")],
     root: Root = None,
     definition: DefinitionOption = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch what is missing, where the publisher lets everyone.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Look at a dataset: what is there, what is missing, how much of each class (shapes: write its scenes first).
@@ -35,7 +38,7 @@ def data(
         from ..engine.prepare import prepare_data  # noqa: PLC0415
 
         flags = settings_of({"dataset": dataset, "data.root": root, "data.definition": definition})
-        found = prepare_data(flags, reporter)
+        found = prepare_data(flags, reporter, download=download)
     if as_json:
         print_json(asdict(found))
     else:

@@ -11,13 +11,14 @@ from ..data.contract import Prepares
 from ..data.index import find_root
 from ..data.registry import open_dataset
 from ..data.survey import Survey, survey
+from ..errors import InputError
 from ..model.clip import keep_weights
 from .configure import configure
 from .reporter import Reporter
 from .setup import read_definition
 
 
-def prepare_data(flags: Mapping[str, Any], reporter: Reporter) -> Survey:
+def prepare_data(flags: Mapping[str, Any], reporter: Reporter, *, download: bool = False) -> Survey:
     """Let the plugin prepare its files where it does so, then read every image and mask once and say what is there."""
     config = configure(flags)
     dataset = open_dataset(config.dataset)
@@ -26,7 +27,9 @@ def prepare_data(flags: Mapping[str, Any], reporter: Reporter) -> Survey:
     definition = parse_definition(*read_definition(config, dataset))
     if isinstance(dataset, Prepares):
         classes = tuple(zip(definition.names, definition.colors, strict=True))
-        dataset.prepare(root, (), classes, False, reporter.note)
+        dataset.prepare(root, (), classes, download, reporter.note)
+    elif download:
+        raise InputError(f"dataset {dataset.name!r} has nothing to download: put its files into {root}")
     return survey(dataset, root, definition.names)
 
 

@@ -23,14 +23,15 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self):  # noqa: N802
+    def do_GET(self):
         world = self.server.world
         asked = self.headers.get("Range")
         world.asked.append(asked)
         if world.status:
             self.send_response(world.status)
             self.send_header("Content-Length", "0")
-            return self.end_headers()
+            self.end_headers()
+            return
         content, start = world.content, 0
         fresh = self.headers.get("If-Range") in (None, world.etag)
         if asked and world.ranges and fresh:
@@ -39,7 +40,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.send_response(416)
                 self.send_header("Content-Range", f"bytes */{len(content)}")
                 self.send_header("Content-Length", "0")
-                return self.end_headers()
+                self.end_headers()
+                return
             self.send_response(206)
             self.send_header("Content-Range", f"bytes {start + world.lie}-{len(content) - 1}/{len(content)}")
         else:
@@ -125,8 +127,9 @@ def test_a_server_that_knows_no_ranges_sends_all_again(world, target):
 
 def test_a_killed_process_is_gone_on_with_by_the_next(world, target):
     world.pause = 0.05
-    code = f"from pathlib import Path; from semivl_cli.data.download import fetch\nfetch({world.url!r}, Path({str(target)!r}), print)"
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
+    code = "import sys, pathlib; from semivl_cli.data.download import fetch\n"
+    code += "fetch(sys.argv[1], pathlib.Path(sys.argv[2]), print)"
+    process = subprocess.Popen([sys.executable, "-c", code, world.url, target], stdout=subprocess.DEVNULL)
     part = target.with_name("data.zip.part")
     while not part.exists() or part.stat().st_size < 2**20:
         assert process.poll() is None
@@ -193,7 +196,7 @@ def test_a_wrong_size_is_told_before_it_is_fetched(world, target):
 
 def test_a_wrong_size_is_found_where_the_server_tells_none(world, target):
     world.tells_length = False
-    with pytest.raises(InputError, match="3000000 bytes instead of 5: it is removed|3000000 bytes instead of 5"):
+    with pytest.raises(InputError, match=r"3000000 bytes instead of 5\): it is removed"):
         run(world, target, size=5)
     assert left(target) == []
     assert run(world, target)[0] == SHA256
@@ -254,7 +257,7 @@ def test_a_full_disk_keeps_the_part(world, target, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(download, "_receive", full)
-    with pytest.raises(RunError, match="the disk is full; 488.3 KiB are kept"):
+    with pytest.raises(RunError, match=r"the disk is full; 488\.3 KiB are kept"):
         run(world, target)
     monkeypatch.undo()
     assert run(world, target, md5=MD5)[0] == SHA256

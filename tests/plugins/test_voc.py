@@ -1,4 +1,7 @@
-import os
+import shutil
+import tarfile
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +12,8 @@ from semivl_plugins.voc import VOC
 
 from semivl_cli.data.contract import Record
 from semivl_cli.data.ids import read_ids
-from semivl_cli.data.images import read_label
 from semivl_cli.data.index import build_index
+from semivl_cli.data.survey import survey
 from semivl_cli.errors import InputError
 
 SPLITS = Path(voc.__file__).parent / "splits"
@@ -21,18 +24,6 @@ def tree(home: Path, masks: str = "SegmentationClassAug") -> Path:
     for folder in ("JPEGImages", masks):
         (home / folder).mkdir(parents=True)
     return home
-
-
-def test_the_protocols_lists_are_complete_and_apart():
-    train, val = (set(read_ids(SPLITS / f"{split}.txt")) for split in ("train", "val"))
-    assert (len(train), len(val)) == (10_582, 1_449)
-    assert not train & val
-    lists = sorted(SPLITS.glob("labeled-*.txt"))
-    assert [path.name for path in lists] == [f"labeled-{count}.txt" for count in (1464, 183, 366, 732, 92)]
-    for path in lists:
-        ids = read_ids(path)
-        assert len(ids) == int(path.stem.removeprefix("labeled-"))
-        assert set(ids) <= train
 
 
 @pytest.mark.parametrize("layout", ["", "VOC2012", "VOCdevkit/VOC2012"])
@@ -51,6 +42,55 @@ def test_augmented_masks_go_first_and_the_official_ones_do_without(tmp_path):
     assert next(iter(VOC().records(tmp_path, "val"))).label.parent.name == "SegmentationClass"
     (tmp_path / "SegmentationClassAug").mkdir()
     assert next(iter(VOC().records(tmp_path, "val"))).label.parent.name == "SegmentationClassAug"
+
+
+@pytest.mark.parametrize(
+    ("layout", "aug"),
+    [
+        ("VOCdevkit/VOC2012", "VOCdevkit/VOC2012/SegmentationClassAug"),
+        ("VOCdevkit/VOC2012", "VOCdevkit/VOC2012/SegmentationClassAug/SegmentationClassAug"),
+        ("VOCdevkit/VOC2012", "VOCdevkit/SegmentationClassAug"),
+        ("VOCdevkit/VOC2012", "SegmentationClassAug"),
+        ("VOC2012", "SegmentationClassAug"),
+        ("", "SegmentationClassAug"),
+        ("", "SegmentationClassAug/SegmentationClassAug"),
+    ],
+)
+def test_augmented_masks_are_found_in_their_usual_places_and_the_official_ones_fill_up(tmp_path, layout, aug):
+    home = tree(tmp_path / layout, "SegmentationClass")
+    (tmp_path / aug).mkdir(parents=True)
+    ids = read_ids(SPLITS / "train.txt")[:3]
+    (tmp_path / aug / f"{ids[0]}.png").touch()
+    for name in ids[:2]:
+        (home / "SegmentationClass" / f"{name}.png").touch()
+    labels = [record.label for record in VOC().records(tmp_path, "train")][:3]
+    assert labels[0] == tmp_path / aug / f"{ids[0]}.png"
+    assert labels[1] == home / "SegmentationClass" / f"{ids[1]}.png"
+    assert not labels[2].exists()
+
+
+def test_a_devkit_is_fetched_unpacked_and_read(tmp_path, monkeypatch):
+    made = tree(tmp_path / "made" / "VOCdevkit" / "VOC2012", "SegmentationClass")
+    name = read_ids(SPLITS / "val.txt")[0]
+    Image.new("RGB", (4, 4)).save(made / "JPEGImages" / f"{name}.jpg")
+    Image.new("P", (4, 4)).save(made / "SegmentationClass" / f"{name}.png")
+    (archive,) = voc.ARCHIVES
+    with tarfile.open(tmp_path / archive.name, "w") as tar:
+        tar.add(tmp_path / "made" / "VOCdevkit", "VOCdevkit")
+    lines = []
+    root = tmp_path / "root"
+    VOC().prepare(root, [tmp_path / archive.name], [], False, lines.append)
+    first = next(iter(VOC().records(root, "val")))
+    assert first.image.is_file()
+    assert first.label.is_file()
+    monkeypatch.setattr(voc, "ARCHIVES", (replace(archive, holds={"JPEGImages/*.jpg": 1}),))
+    VOC().prepare(root, (), [], True, lines.append)  # all is there: nothing is fetched
+    assert lines[-2:] == [f"{root}: all that can be fetched is there", voc.AUGMENTED]
+    with zipfile.ZipFile(tmp_path / "SegmentationClassAug.zip", "w") as packed:
+        packed.writestr(f"SegmentationClassAug/{name}.png", b"")
+    VOC().prepare(root, [tmp_path / "SegmentationClassAug.zip"], [], True, lines.append)
+    assert lines[-1] == f"{root}: all that can be fetched is there"
+    assert next(iter(VOC().records(root, "val"))).label == root / "SegmentationClassAug" / f"{name}.png"
 
 
 def test_another_place_is_told_what_was_expected(tmp_path):
@@ -80,16 +120,21 @@ def test_only_labelled_and_validation_masks_are_needed(tmp_path):
         build_index(VOC(), tmp_path, labels="92", seed=0, class_names=NAMES, missing="refuse")
 
 
-def test_real_masks_are_read_as_ids():
-    folder = os.environ.get("SEMIVL_TEST_DATA")
-    if not folder:
-        pytest.skip("$SEMIVL_TEST_DATA names no folder with real masks")
-    paths = sorted(Path(folder, "voc_masks", "SegmentationClassAug").glob("*.png"))
-    seen = set()
-    for path in paths:
-        ids = read_label(Record(id=path.stem, image=path, label=path), VOC(), NAMES)
+@pytest.mark.parametrize(
+    ("layout", "masks"), [("VOCdevkit/VOC2012", "SegmentationClassAug"), ("", "SegmentationClass")]
+)
+def test_real_masks_have_the_class_shares_of_their_palette_indices(tmp_path, test_data, layout, masks):
+    home = tree(tmp_path / layout, masks)
+    counts = np.zeros(256, np.int64)
+    for path in sorted((test_data / "voc_masks" / "SegmentationClassAug").glob("*.png")):
         with Image.open(path) as picture:
-            assert ids.shape == picture.size[::-1]
-        seen |= set(np.unique(ids).tolist())
-    assert len(paths) == 140
-    assert seen == {*range(21), 255}
+            counts += np.bincount(np.frombuffer(picture.tobytes(), np.uint8), minlength=256)
+            Image.new("RGB", picture.size).save(home / "JPEGImages" / f"{path.stem}.jpg")
+        shutil.copyfile(path, home / masks / path.name)
+    found = survey(VOC(), tmp_path, NAMES)
+    assert counts[:21].all()
+    assert counts[21:255].sum() == 0
+    assert list(found.class_shares.values()) == (counts[:21] / counts[:21].sum()).tolist()
+    assert found.ignored_share == counts[255] / counts.sum()
+    index = build_index(VOC(), tmp_path, labels="92", seed=0, class_names=NAMES, missing="skip")
+    assert len(index.labeled) == 92

@@ -1,0 +1,119 @@
+"""COCO's instance annotations -> one mask of 81 classes an image: parallel, and resumable, since masks there stay."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from itertools import islice
+from pathlib import Path
+
+from PIL import Image
+
+from semivl_cli.data.archives import FULL
+from semivl_cli.data.formats.coco import paint_annotations
+from semivl_cli.data.pace import Pace
+from semivl_cli.errors import InputError, RunError
+
+from .instances import Instances
+
+BATCH = 64
+"""Images that a process is handed at once."""
+
+_UNUSED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
+CLASS_OF = {category: place for place, category in enumerate((n for n in range(1, 91) if n not in _UNUSED), 1)}
+"""Category id of COCO -> class id 1..80; 0 is the background."""
+
+_Task = tuple[str, tuple[int, int], list[str]]  # stem, (H, W), annotations as JSON
+
+
+def write_masks(
+    file: Path, folder: Path, colors: Sequence[tuple[int, int, int]], report: Callable[[str], None]
+) -> None:
+    """Write `folder/<stem>.png` for every image of an instance file that has none there yet.
+
+    Args:
+        file: `instances_train2017.json` or its like.
+        folder: of the masks.
+        colors: RGB of the classes, for the palette.
+        report: takes a line.
+
+    Raises:
+        InputError: the file or one of its annotations is broken; masks that are written stay.
+        RunError: the disk is full; masks that are written stay.
+    """
+    report(f"reading {file}")
+    instances = Instances(file)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error})") from error
+    there = {path.stem for path in folder.glob("*.png")}
+    lacking = [number for number, (stem, _) in enumerate(instances.images) if stem not in there]
+    tasks = ((*instances.images[number], instances.annotations(number)) for number in lacking)
+    palette = [channel for color in colors for channel in color]
+    pace, done = Pace(report, f"masks of {file.name}"), 0
+    try:
+        for count in _write_all(tasks, len(lacking), folder, palette):
+            done += count
+            pace.step(done, len(lacking))
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
+    except OSError as error:
+        if error.errno in FULL:
+            raise RunError(f"{folder}: the disk is full; the masks that are written stay") from error
+        raise InputError(f"{folder}: cannot be written ({error})") from error
+    report(f"{done} masks of {file.name} written to {folder}, {len(instances.images) - len(lacking)} were there")
+
+
+def _write_all(tasks: Iterator[_Task], count: int, folder: Path, palette: list[int]) -> Iterator[int]:
+    """Write masks in as many processes as there are processors and batches; yields how many more are done."""
+    workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 61)
+    batches = iter(lambda: list(islice(tasks, BATCH)), [])
+    if min(workers, count // BATCH) < 2:  # starting processes would take longer than the work
+        for batch in batches:
+            yield _write_batch(batch, folder, palette)
+        return
+    context = multiprocessing.get_context("spawn")  # what calls this may have threads
+    pool = ProcessPoolExecutor(min(workers, count // BATCH), context, _live_with_parent)
+    try:
+        waiting: set[Future[int]] = set()
+        for batch in batches:
+            waiting.add(pool.submit(_write_batch, batch, folder, palette))
+            if len(waiting) > 2 * workers:  # so that the annotations of all images are never under way
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        yield from (future.result() for future in waiting)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _write_batch(batch: Sequence[_Task], folder: Path, palette: list[int]) -> int:
+    for stem, size, texts in batch:
+        try:
+            ids = paint_annotations([json.loads(text) for text in texts], CLASS_OF, size, background=0).ids
+        except InputError as error:
+            raise InputError(f"image {stem}: {error}") from error
+        mask = Image.fromarray(ids)
+        mask.putpalette(palette)
+        temporary = folder / f".{stem}.part"
+        mask.save(temporary, format="PNG")
+        temporary.replace(folder / f"{stem}.png")
+    return len(batch)
+
+
+def _live_with_parent() -> None:
+    """Leave Ctrl-C to the parent, and end where the parent was killed and can send no more work."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "runs in a worker"
+
+    def end() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()
