@@ -15,9 +15,24 @@ IGNORE = 255
 
 Split = Literal["train", "val"]
 
-Source = Path | Callable[[], NDArray[np.uint8]]
-"""Where pixels come from: a file, or a picklable function of no arguments that returns uint8 pixels
-(`[H, W, 3]` RGB for an image, `[H, W]` raw values for a label)."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Member:
+    """A file inside an uncompressed tar shard: its bytes are read where they lie, nothing is unpacked."""
+
+    shard: Path
+    offset: int
+    """Where its bytes begin in the shard."""
+    size: int
+    """Their number."""
+
+    def __str__(self) -> str:
+        return f"{self.shard} at byte {self.offset}"
+
+
+Source = Path | Member | Callable[[], NDArray[np.uint8]]
+"""Where pixels come from: a file, a member of a tar shard, or a picklable function of no arguments that returns uint8
+pixels (`[H, W, 3]` RGB for an image, `[H, W]` raw values for a label)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

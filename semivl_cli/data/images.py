@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
-from semivl_cli.data.contract import IGNORE, Dataset, Record, Source
+from semivl_cli.data.contract import IGNORE, Dataset, Member, Record, Source
+from semivl_cli.data.members import read_member
 from semivl_cli.errors import InputError
 
 MAX_PIXELS = 500_000_000
@@ -41,7 +43,7 @@ def read_image(source: Source) -> NDArray[np.uint8]:
     Raises:
         InputError: if the file is absent, no image, broken, or larger than `MAX_PIXELS`.
     """
-    if not isinstance(source, Path):
+    if callable(source):
         return source()
     try:
         with _opened(source) as picture:
@@ -58,7 +60,7 @@ def image_size(source: Source) -> tuple[int, int]:
     Raises:
         InputError: as `read_image`, but a truncated file passes.
     """
-    if not isinstance(source, Path):
+    if callable(source):
         height, width = source().shape[:2]
         return height, width
     try:
@@ -75,7 +77,7 @@ def check_image(source: Source) -> tuple[int, int]:
     Raises:
         InputError: as `read_image`.
     """
-    if isinstance(source, Path):
+    if not callable(source):
         try:
             with _opened(source) as picture:
                 size = _shown_size(picture)
@@ -94,7 +96,7 @@ def read_raw_label(source: Source) -> NDArray[Any]:
     Raises:
         InputError: if the file cannot be read, or has more than one channel.
     """
-    if not isinstance(source, Path):
+    if callable(source):
         return source()
     # Pillow alone: other readers expand palettes to colours.
     with _opened(source) as picture:
@@ -155,14 +157,14 @@ def check_sizes(record: Record, image: tuple[int, ...], label: tuple[int, ...]) 
 
 def label_name(record: Record) -> str:
     """Return how messages name the mask of a record."""
-    return str(record.label) if isinstance(record.label, Path) else f"the mask of {record.id!r}"
+    return f"the mask of {record.id!r}" if callable(record.label) else str(record.label)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: Path | Member) -> Iterator[Image.Image]:
     """Open an image file; whatever its decoder raises becomes one line that names the file."""
     try:
-        with Image.open(path) as picture:
+        with Image.open(path if isinstance(path, Path) else io.BytesIO(read_member(path))) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise InputError(
                     f"{path}: {picture.width} x {picture.height} pixels are more than "
@@ -172,7 +174,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except (InputError, MemoryError):
         raise
     except UnidentifiedImageError as error:
-        empty = path.stat().st_size == 0
+        empty = (path.stat().st_size if isinstance(path, Path) else path.size) == 0
         raise _UnknownFormatError(
             f"{path}: {'the file is empty' if empty else 'not an image that can be read'}"
         ) from error
@@ -220,9 +222,9 @@ def _to_bytes(numbers: NDArray[Any]) -> NDArray[np.uint8]:
     return np.rint(scaled).astype(np.uint8)
 
 
-def _read_tiff(path: Path, unknown: _UnknownFormatError) -> NDArray[np.uint8]:
+def _read_tiff(path: Path | Member, unknown: _UnknownFormatError) -> NDArray[np.uint8]:
     """Read a TIFF that Pillow cannot, such as one of three float channels."""
-    data = path.read_bytes()
+    data = path.read_bytes() if isinstance(path, Path) else read_member(path)
     if not data.startswith(_TIFF):
         raise InputError(str(unknown)) from unknown
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)

@@ -10,13 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from semivl_cli.data.contract import IGNORE, Dataset, Record
+import numpy as np
+
+from semivl_cli.data.contract import IGNORE, Dataset, Record, Split
+from semivl_cli.data.hidden import Hidden
 from semivl_cli.data.images import check_sizes, image_size, read_label
+from semivl_cli.data.records import Records, digest_of_ids, id_hash
 from semivl_cli.data.splits import choose_labeled
 from semivl_cli.errors import InputError
 
 MAX_CLASSES = IGNORE - 1
 """Ids are 0..253: 255 is ignored, and 254 stays free to mean "no class"."""
+
+MOST_LOOKED_FOR = 100_000
+"""Unlabelled files up to which each is looked for at every start."""
+_SAMPLE = 10_000
+"""How many of more files are looked for, evenly spread."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,8 +33,9 @@ class Index:
     """The records of one training; no id is in two of the three."""
 
     labeled: tuple[Record, ...]
-    unlabeled: tuple[Record, ...]
-    """Images alone: their masks, if they have any, are hidden."""
+    unlabeled: Sequence[Record]
+    """Images alone: their masks, if they have any, are hidden. Maybe a hundred million, so never turned into objects
+    all together; the other two are few, as labels and evaluations are."""
     val: tuple[Record, ...]
     missing: tuple[str, ...]
     """Paths of files that are needed and absent; their records are left out."""
@@ -34,15 +44,17 @@ class Index:
 
     def split(self) -> dict[str, Any]:
         """Return the content of `split.json`; the order of the records does not change a hash."""
-        labeled, unlabeled, val = (
-            [record.id for record in records] for records in (self.labeled, self.unlabeled, self.val)
+        labeled, val = ([record.id for record in records] for records in (self.labeled, self.val))
+        unlabeled = self.unlabeled
+        hidden = (
+            unlabeled.digest() if isinstance(unlabeled, Hidden) else digest_of_ids(record.id for record in unlabeled)
         )
-        digests = [_digest(ids) for ids in (labeled, unlabeled, val)]
+        digests = (digest_of_ids(labeled), hidden, digest_of_ids(val))
         return {
             "labeled": labeled,
-            "unlabeled": {"count": len(unlabeled), "sha256": digests[1]},
+            "unlabeled": {"count": len(unlabeled), "sha256": hidden},
             "val": val,
-            "sha256": _digest(digests, ordered=True),
+            "sha256": hashlib.sha256("\n".join(digests).encode()).hexdigest(),
         }
 
 
@@ -81,15 +93,19 @@ def build_index(
     train, val = list_records(dataset, root)
     choice = choose_labeled(dataset, train, labels, seed=seed, class_names=class_names)
     chosen = {record.id for record in choice.labeled}
-    hidden = (Record(id=record.id, image=record.image) for record in train if record.id not in chosen)
-
+    out = [number for number in map(int, train.labeled) if train[number].id in chosen]
     absent: list[str] = []
     labeled = _present(choice.labeled, absent, labels=True)
-    unlabeled = _present(hidden, absent, labels=False)
+    unlabeled = Hidden(train, out)
+    gone, looked_for = _absent_images(unlabeled)
+    absent += [str(unlabeled[place].image) for place in gone]
     checked = _present(val, absent, labels=True)
     notes = (choice.note, *plugin_notes(dataset))
+    if looked_for < len(unlabeled):
+        notes += (f"{looked_for} of the {len(unlabeled)} unlabelled files were looked for, evenly spread",)
     if absent:
         _refuse(dataset, absent, missing)
+        unlabeled = Hidden(train, [*out, *(unlabeled.number(place) for place in gone)])
         left = len(labeled) + len(unlabeled) + len(checked)
         notes += (f"{len(train) + len(val) - left} images are left out, because files are missing",)
     for name, records in (("labelled", labeled), ("validation", checked)):
@@ -127,7 +143,7 @@ def check_labels(index: Index, dataset: Dataset, class_names: Sequence[str]) -> 
             return str(error)
         return None
 
-    files = [record for record in (*index.labeled, *index.val) if isinstance(record.label, Path)]
+    files = [record for record in (*index.labeled, *index.val) if not callable(record.label)]
     with ThreadPoolExecutor() as pool:
         problems = [found for found in pool.map(problem, files) if found]
     if problems:
@@ -135,25 +151,45 @@ def check_labels(index: Index, dataset: Dataset, class_names: Sequence[str]) -> 
         raise InputError(problems[0] + more)
 
 
-def list_records(dataset: Dataset, root: Path) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
+def list_records(dataset: Dataset, root: Path) -> tuple[Records, Records]:
     """Return the training and validation records of a dataset.
 
     Raises:
         InputError: if an id occurs twice in a split, or in both.
     """
-    train, val = tuple(dataset.records(root, "train")), tuple(dataset.records(root, "val"))
-    for split, records in (("train", train), ("val", val)):
-        seen: set[str] = set()
-        for record in records:
-            if record.id in seen:
-                raise InputError(
-                    f"{root}: two {split} images have the id {record.id!r} ({_name(record)} is the second)"
-                )
-            seen.add(record.id)
-    both = {record.id for record in train} & {record.id for record in val}
-    if both:
-        raise InputError(f"{root}: {len(both)} ids are in both train and val, for example {min(both)!r}")
+    train, val = (_listed(dataset, root, split) for split in ("train", "val"))
+    places = np.minimum(np.searchsorted(train.hashes, val.hashes), max(len(train) - 1, 0))
+    alike = set(val.hashes[train.hashes[places] == val.hashes].tolist()) if len(train) else set()
+    if alike:
+        shared = sorted({record.id for record in train if id_hash(record.id) in alike} & {record.id for record in val})
+        if shared:
+            raise InputError(f"{root}: {len(shared)} ids are in both train and val, for example {shared[0]!r}")
     return train, val
+
+
+def _listed(dataset: Dataset, root: Path, split: Split) -> Records:
+    """Return the records of a split, each id once."""
+    listed = dataset.records(root, split)
+    records = listed if isinstance(listed, Records) else Records.of(listed, root)
+    alike = set(records.hashes[1:][records.hashes[1:] == records.hashes[:-1]].tolist())
+    seen: set[str] = set()
+    for record in records if alike else ():
+        if record.id in seen:
+            raise InputError(f"{root}: two {split} images have the id {record.id!r} ({_name(record)} is the second)")
+        if id_hash(record.id) in alike:
+            seen.add(record.id)
+    return records
+
+
+def _absent_images(records: Sequence[Record]) -> tuple[list[int], int]:
+    """Return the places of image files that are absent, and how many files were looked for."""
+    count = len(records)
+    if count <= MOST_LOOKED_FOR:
+        return [place for place, record in enumerate(records) if missing_files(record, label=False)], count
+    places = range(0, count, count // _SAMPLE)
+    with ThreadPoolExecutor() as pool:  # files may lie on a network, which answers many at once
+        gone = pool.map(lambda place: bool(missing_files(records[place], label=False)), places)
+        return [place for place, absent in zip(places, gone, strict=True) if absent], len(places)
 
 
 def plugin_notes(dataset: Dataset) -> tuple[str, ...]:
@@ -163,11 +199,10 @@ def plugin_notes(dataset: Dataset) -> tuple[str, ...]:
 
 def missing_files(record: Record, *, label: bool) -> tuple[str, ...]:
     """Return the files of a record that are absent: its image and, if asked for, its mask."""
-    absent = [str(record.image)] if isinstance(record.image, Path) and not record.image.is_file() else []
+    sources = (record.image, record.label) if label else (record.image,)
+    absent = [str(source) for source in sources if isinstance(source, Path) and not source.is_file()]
     if label and record.label is None:
         absent.append(f"the mask of {record.id!r}")
-    elif label and isinstance(record.label, Path) and not record.label.is_file():
-        absent.append(str(record.label))
     return tuple(absent)
 
 
@@ -191,8 +226,4 @@ def _present(records: Iterable[Record], absent: list[str], *, labels: bool) -> t
 
 
 def _name(record: Record) -> str:
-    return str(record.image) if isinstance(record.image, Path) else "rendered"
-
-
-def _digest(words: Iterable[str], *, ordered: bool = False) -> str:
-    return hashlib.sha256("\n".join(words if ordered else sorted(words)).encode()).hexdigest()
+    return "rendered" if callable(record.image) else str(record.image)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from semivl_cli.data.contract import Dataset, Record
 from semivl_cli.data.ids import read_ids
 from semivl_cli.data.images import read_label
+from semivl_cli.data.records import Records
 from semivl_cli.data.registry import find_package_file
 from semivl_cli.errors import InputError
 
@@ -52,7 +53,10 @@ def choose_labeled(
     Raises:
         InputError: if `labels` cannot be understood, or asks for labels that are not there.
     """
-    with_label = tuple(record for record in train if record.label is not None)
+    if isinstance(train, Records):
+        with_label = tuple(train[int(number)] for number in train.labeled)
+    else:
+        with_label = tuple(record for record in train if record.label is not None)
     if not with_label:
         raise InputError(f"none of the {len(train)} training images of dataset {dataset.name!r} has a mask")
     if labels == "all":
@@ -99,7 +103,8 @@ def _named(train: Sequence[Record], listed: Path) -> tuple[Record, ...]:
     ids = read_ids(listed)
     if not ids:
         raise InputError(f"{listed}: the list of labelled ids is empty")
-    known = {record.id: record for record in train}
+    wanted = set(ids)
+    known = {record.id: record for record in train if record.id in wanted}
     strangers = [name for name in ids if name not in known]
     if strangers:
         raise InputError(
@@ -108,8 +113,7 @@ def _named(train: Sequence[Record], listed: Path) -> tuple[Record, ...]:
     bare = [name for name in ids if known[name].label is None]
     if bare:
         raise InputError(f"{listed}: {len(bare)} of {len(ids)} images have no mask, the first is {bare[0]!r}")
-    wanted = set(ids)
-    return tuple(record for record in train if record.id in wanted)
+    return tuple(known.values())
 
 
 def _draw(dataset: Dataset, with_label: Sequence[Record], count: int, seed: int, class_names: Sequence[str]) -> Choice:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from semivl_cli.data.contract import IGNORE, Dataset, Record, Split
 from semivl_cli.data.images import check_image, check_sizes, read_label
 from semivl_cli.data.index import list_records, missing_files, plugin_notes
+from semivl_cli.data.records import Records
 from semivl_cli.errors import InputError
 
 _AT_ONCE = 1024
@@ -59,7 +60,7 @@ def survey(dataset: Dataset, root: Path, class_names: Sequence[str]) -> Survey:
     Raises:
         InputError: if `root` does not hold the dataset at all, or its ids repeat or overlap.
     """
-    by_split: dict[Split, tuple[Record, ...]] = dict(zip(("train", "val"), list_records(dataset, root), strict=True))
+    by_split: dict[Split, Records] = dict(zip(("train", "val"), list_records(dataset, root), strict=True))
     problems: dict[str, list[str]] = {}
     for split, records in by_split.items():
         if not records:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from semivl_cli.data.contract import Dataset, Record, Split
+from semivl_cli.data.contract import Dataset, Member, Record, Split
 from semivl_cli.data.images import read_image, read_raw_label
 
 
@@ -37,8 +37,8 @@ def _checked_records(dataset: Dataset, root: Path, split: Split) -> list[Record]
     for record in records:
         assert isinstance(record, Record), f"records(root, {split!r}) gave {record!r}, which is no Record"
         for source in (record.image, record.label):
-            fits = source is None or isinstance(source, Path) or callable(source)
-            assert fits, f"{record.id}: {source!r} is neither a Path nor a function"
+            fits = source is None or isinstance(source, Path | Member) or callable(source)
+            assert fits, f"{record.id}: {source!r} is neither a Path, a Member nor a function"
         ids.append(record.id)
     twice = {name for name in ids if ids.count(name) > 1} if len(set(ids)) < len(ids) else set()
     assert not twice, f"ids of {split} that repeat: {sorted(twice)[:3]}"

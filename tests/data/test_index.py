@@ -70,6 +70,26 @@ def test_missing_files_are_refused_with_their_number_or_left_out(world):
     assert "2 images are left out, because files are missing" in index.notes
 
 
+def test_of_very_many_files_some_are_looked_for_and_that_is_said(world, monkeypatch):
+    monkeypatch.setattr("semivl_cli.data.index.MOST_LOOKED_FOR", 4)
+    monkeypatch.setattr("semivl_cli.data.index._SAMPLE", 5)
+    exact = build(world)
+    assert "7 of the 13 unlabelled files were looked for, evenly spread" in exact.notes
+    records = {split: tuple(Folder().records(world.root, split)) for split in ("train", "val")}
+    for record in exact.unlabeled[::2]:
+        record.image.unlink()
+    with pytest.raises(InputError, match="7 files are missing"):
+        build(world, dataset=Fixed(**records), labels=listed(world, exact))
+    left = build(world, dataset=Fixed(**records), labels=listed(world, exact), missing="skip")
+    assert ids(left.unlabeled) == ids(exact.unlabeled[1::2])
+
+
+def listed(world, index):
+    path = world.root / "labeled.txt"
+    path.write_text("\n".join(record.id for record in index.labeled))
+    return str(path)
+
+
 def test_nothing_to_validate_on_is_refused(world):
     for name in ("v0", "v1", "v2"):
         (world.root / "masks" / f"{name}.png").unlink()

@@ -1,5 +1,6 @@
 import dataclasses
 import gc
+import mmap
 import os
 import pickle
 import signal
@@ -95,6 +96,14 @@ def test_workers_change_nothing_and_touch_no_global_generator(index):
     assert all(same(one, two) for one, two in zip(alone, helped, strict=True))
     assert torch.equal(torch.get_rng_state(), before)
     assert np.random.rand() == pytest.approx(0.5488135)
+
+
+def test_a_long_list_of_images_is_mapped_by_the_workers_not_copied(world, index, monkeypatch):
+    expected = batches(index)
+    monkeypatch.setattr("semivl_cli.data.records._SPILL", 100)
+    long = build_index(Folder(), world.root, labels="4", seed=0, class_names=world.names, missing="refuse")
+    assert isinstance(long.unlabeled._records._data, mmap.mmap)
+    assert all(same(one, two) for one, two in zip(batches(long, workers=1), expected, strict=True))
 
 
 def test_each_image_comes_once_before_any_comes_again(index):

@@ -1,0 +1,52 @@
+"""Reads files inside tar shards where they lie: each process opens a shard once and unpacks nothing."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from pathlib import Path
+
+from semivl_cli.data.contract import Member
+from semivl_cli.errors import InputError
+
+_OPEN_SHARDS = 64
+
+
+def read_member(member: Member) -> bytes:
+    """Return the bytes of a file inside a shard; threads may read at once.
+
+    Raises:
+        InputError: if the shard is absent, cannot be read, or ends too early.
+    """
+    try:
+        data = _shard(member.shard).read(member.offset, member.size)
+    except OSError as error:
+        raise InputError(f"{member}: the shard cannot be read ({error.strerror})") from error
+    if len(data) < member.size:
+        raise InputError(f"{member}: the shard ends {member.size - len(data)} bytes too early")
+    return data
+
+
+class _Shard:
+    """An open shard, closed when nobody reads it any more."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            os.close(self._descriptor)
+
+    def read(self, offset: int, size: int) -> bytes:
+        if hasattr(os, "pread"):
+            return os.pread(self._descriptor, size, offset)
+        with self._lock:
+            os.lseek(self._descriptor, offset, os.SEEK_SET)
+            return os.read(self._descriptor, size)
+
+
+@functools.lru_cache(maxsize=_OPEN_SHARDS)
+def _shard(path: Path) -> _Shard:
+    return _Shard(path)

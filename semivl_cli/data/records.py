@@ -1,0 +1,307 @@
+"""Keeps records as bytes, in memory or in a file that all processes map: a hundred million of them take no objects."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import mmap
+import operator
+import os
+import struct
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from multiprocessing import context, reduction
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semivl_cli.data.contract import Member, Record, Source
+from semivl_cli.errors import InputError, RunError
+
+_MAGIC = b"semivl records 1"
+_BLOCK = 32
+"""Rows between two entries of the table of places."""
+_SPILL = 16 * 2**20
+"""Bytes above which rows go to a file that has no name and ends with the last process that maps it."""
+_SORTED_IDS = 1_000_000
+"""Ids up to which their digest is that of the sorted list; more are summed, which needs no sorting."""
+_ID = "\x01"
+"""Stands for the id within a path."""
+
+
+class Records(Sequence[Record]):
+    """An immutable sequence of records; `Records.of` makes one from a stream, `save` and `open` keep it in a file.
+
+    The bytes: rows in blocks of 32; then as little-endian uint64 the place of each block, the numbers of the records
+    that have a label, and the first 8 bytes of the SHA-256 of each id, sorted; then a JSON object (`rows`: their bytes,
+    `count`, `labeled`, `base`, `shards`, `sum`: of the SHA-256 of all ids, modulo 2^256), its length as uint64, and a
+    magic word. A row is its length as uint32, then image, label and id with a NUL between them, UTF-8 with surrogates.
+    An image or label is empty (none), `.` and a path below `base`, `:` and such a path in which the byte 1 stands for
+    the id, `/` and any other path, `@` and number of shard, offset and size, or `(` and the number of a function,
+    which files cannot hold.
+    """
+
+    def __init__(self, data: bytes | mmap.mmap, functions: Sequence[Callable[[], NDArray[np.uint8]]] = ()) -> None:
+        self._data, self._functions = data, tuple(functions)
+        self._path: Path | None = None
+        self._descriptor: int | None = None
+        end = len(data) - len(_MAGIC) - 8
+        if end < 0 or data[end + 8 :] != _MAGIC:
+            raise ValueError("these are no records, or not all of them")
+        length = int.from_bytes(data[end : end + 8], "little")
+        about = json.loads(data[end - length : end])
+        self._count: int = about["count"]
+        self._base: str = _text(about["base"].encode("latin-1"))
+        self._shards = tuple(Path(_text(shard.encode("latin-1"))) for shard in about["shards"])
+        self._sum = int(about["sum"], 16)
+        blocks = -(-self._count // _BLOCK)
+        tables = (blocks, about["labeled"], self._count)
+        start = end - length - 8 * sum(tables)
+        if start != about["rows"]:
+            raise ValueError("these are no records, or not all of them")
+        numbers = np.frombuffer(data, "<u8", sum(tables), start)
+        self._starts, self.labeled, self.hashes = np.split(numbers, np.cumsum(tables)[:-1])
+
+    labeled: NDArray[np.uint64]
+    """Numbers of the records that have a label, rising."""
+    hashes: NDArray[np.uint64]
+    """`id_hash` of all ids, sorted."""
+
+    @classmethod
+    def of(cls, records: Iterable[Record], base: Path) -> Records:
+        """Keep a stream of records; paths below `base` take fewer bytes.
+
+        Raises:
+            InputError: if a path holds a NUL.
+            RunError: if there is no room for them in the folder of temporary files.
+        """
+        with tempfile.SpooledTemporaryFile(max_size=_SPILL) as file:
+            writer = _Writer(base, file)
+            try:
+                for record in records:
+                    writer.add(record)
+                return writer.finish()
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                raise RunError(
+                    f"{tempfile.gettempdir()} has no room for the list of images ({error.strerror}): "
+                    "set TMPDIR to a folder that has"
+                ) from error
+
+    @classmethod
+    def open(cls, path: Path, base: Path | None = None) -> Records:
+        """Map the file that `save` wrote; `base`: where the files below it lie by now.
+
+        Raises:
+            OSError: if it cannot be read.
+            ValueError: if it is not whole.
+        """
+        with path.open("rb") as file:
+            records = cls(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        records._path = path
+        if base is not None:
+            records._base = _folder(base)
+        return records
+
+    def save(self, path: Path) -> None:
+        """Write a file, whole or not at all; functions cannot be written."""
+        if self._functions:
+            raise ValueError("a function cannot be kept in a file")
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            with temporary.open("wb") as file:
+                for start in range(0, len(self._data), _SPILL):
+                    file.write(self._data[start : start + _SPILL])
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, place: int) -> Record: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Record, ...]: ...
+    def __getitem__(self, place: int | slice) -> Record | tuple[Record, ...]:
+        if isinstance(place, slice):
+            return tuple(self[number] for number in range(*place.indices(self._count)))
+        number = operator.index(place)
+        number += self._count if number < 0 else 0
+        if not 0 <= number < self._count:
+            raise IndexError(f"record {place} of {self._count}")
+        start = int(self._starts[number // _BLOCK])
+        for _ in range(number % _BLOCK):
+            start += 4 + struct.unpack_from("<I", self._data, start)[0]
+        return self._record(start)[0]
+
+    def __iter__(self) -> Iterator[Record]:
+        start = 0
+        for _ in range(self._count):
+            record, start = self._record(start)
+            yield record
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._path is not None:
+            return Records.open, (self._path, Path(self._base))
+        if self._descriptor is not None and hasattr(context.get_spawning_popen(), "duplicate_for_child"):
+            return _mapped, (reduction.DupFd(self._descriptor), self._functions)
+        return Records, (bytes(self._data), self._functions)
+
+    def __del__(self) -> None:
+        if getattr(self, "_descriptor", None) is not None:
+            os.close(self._descriptor)  # type: ignore[arg-type]  # just asked
+
+    def digest(self, without: Sequence[Record] = ()) -> str:
+        """Return the SHA-256 that stands for all ids but those of some of the records, in whatever order."""
+        if self._count - len(without) <= _SORTED_IDS:
+            out = {record.id for record in without}
+            return digest_of_ids(record.id for record in self if record.id not in out)
+        rest = self._sum - sum(int.from_bytes(_sha256(record.id), "little") for record in without)
+        return hashlib.sha256(f"{self._count - len(without)} {rest % 2**256:x}".encode()).hexdigest()
+
+    def _record(self, start: int) -> tuple[Record, int]:
+        """Return the record whose row starts there, and where the next one starts."""
+        end = start + 4 + struct.unpack_from("<I", self._data, start)[0]
+        image, label, name = self._data[start + 4 : end].split(b"\0", 2)
+        record_id = _text(name)
+        source = self._source(image, record_id)
+        assert source is not None, "every row has an image"
+        return Record(id=record_id, image=source, label=self._source(label, record_id)), end
+
+    def _source(self, kept: bytes, record_id: str) -> Source | None:
+        kind, rest = kept[:1], kept[1:]
+        if not kind:
+            return None
+        if kind == b"(":
+            return self._functions[int(rest)]
+        if kind == b"@":
+            shard, offset, size = map(int, rest.split())
+            return Member(shard=self._shards[shard], offset=offset, size=size)
+        path = _text(rest)
+        if kind == b":":
+            path = path.replace(_ID, record_id, 1)
+        return Path(path if kind == b"/" else self._base + path)
+
+
+class _Writer:
+    """Writes rows one after the other, and what stands behind them at the end."""
+
+    def __init__(self, base: Path, file: tempfile.SpooledTemporaryFile[bytes]) -> None:
+        self._base = _folder(base)
+        self._file = file
+        self._functions: list[Callable[[], NDArray[np.uint8]]] = []
+        self._shards: dict[Path, int] = {}
+        self._block: list[bytes] = []
+        self._starts: list[int] = []
+        self._labeled: list[int] = []
+        self._hashes = bytearray()
+        self._written = self._count = self._sum = 0
+
+    def add(self, record: Record) -> None:
+        """Add a row."""
+        name = _bytes(record.id)
+        label = b"" if record.label is None else self._source(record.label, record.id)
+        row = b"\0".join((self._source(record.image, record.id), label, name))
+        if label:
+            self._labeled.append(self._count)
+        digest = hashlib.sha256(name).digest()
+        self._hashes += digest[:8]
+        self._sum += int.from_bytes(digest, "little")
+        self._block.append(len(row).to_bytes(4, "little") + row)
+        self._count += 1
+        if len(self._block) == _BLOCK:
+            self._flush()
+
+    def finish(self) -> Records:
+        """Write what stands behind the rows, and return all as records."""
+        if self._block:
+            self._flush()
+        hashes = np.frombuffer(self._hashes, "<u8")
+        hashes.sort()
+        about = {
+            "rows": self._written,
+            "count": self._count,
+            "labeled": len(self._labeled),
+            "base": _bytes(self._base).decode("latin-1"),
+            "shards": [_bytes(str(shard)).decode("latin-1") for shard in self._shards],
+            "sum": f"{self._sum % 2**256:x}",
+        }
+        text = json.dumps(about).encode()
+        for part in (
+            np.array(self._starts, "<u8").tobytes(),
+            np.array(self._labeled, "<u8").tobytes(),
+            hashes.tobytes(),
+            text,
+            len(text).to_bytes(8, "little"),
+            _MAGIC,
+        ):
+            self._file.write(part)
+        size = self._file.tell()
+        if size <= _SPILL:
+            self._file.seek(0)
+            return Records(self._file.read(), self._functions)
+        self._file.flush()
+        records = Records(mmap.mmap(self._file.fileno(), size, access=mmap.ACCESS_READ), self._functions)
+        records._descriptor = os.dup(self._file.fileno())
+        return records
+
+    def _flush(self) -> None:
+        rows = b"".join(self._block)
+        self._starts.append(self._written)
+        self._written += len(rows)
+        self._file.write(rows)
+        self._block = []
+
+    def _source(self, source: Source, record_id: str) -> bytes:
+        if isinstance(source, Member):
+            number = self._shards.setdefault(source.shard, len(self._shards))
+            return b"@%d %d %d" % (number, source.offset, source.size)
+        if not isinstance(source, Path):
+            self._functions.append(source)
+            return b"(%d" % (len(self._functions) - 1)
+        path = str(source)
+        if "\0" in path:
+            raise InputError(f"{path!r}: a path cannot hold a NUL")
+        if not path.startswith(self._base):
+            return b"/" + _bytes(path)
+        below = path[len(self._base) :]
+        if record_id and record_id in below and _ID not in below:
+            return b":" + _bytes(below.replace(record_id, _ID, 1))
+        return b"." + _bytes(below)
+
+
+def id_hash(record_id: str) -> int:
+    """Return the first 8 bytes of the SHA-256 of an id: equal ids have equal ones, and hardly any others."""
+    return int.from_bytes(_sha256(record_id)[:8], "little")
+
+
+def digest_of_ids(ids: Iterable[str]) -> str:
+    """Return the SHA-256 of the sorted ids, one a line."""
+    return hashlib.sha256(_bytes("\n".join(sorted(ids)))).hexdigest()
+
+
+def _folder(base: Path) -> str:
+    return os.path.join(str(base), "")  # noqa: PTH118 - a Path drops the separator at the end
+
+
+def _mapped(file: Any, functions: Sequence[Callable[[], NDArray[np.uint8]]]) -> Records:  # noqa: ANN401 - a DupFd
+    """Map, in a process that was just started, the file that its parent maps."""
+    with os.fdopen(file.detach(), "rb") as handle:
+        return Records(mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ), functions)
+
+
+def _sha256(record_id: str) -> bytes:
+    return hashlib.sha256(_bytes(record_id)).digest()
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _text(kept: bytes) -> str:
+    return kept.decode("utf-8", "surrogatepass")
