@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +30,12 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of every draw. (default: 0)", show_default=False)] = None,
     device: Device = None,
+    gpus: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Processes, one a GPU (with --device cpu: on the cores). (default: 1)", show_default=False
+        ),
+    ] = None,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", help="Any setting, such as training.steps=100.", metavar="A.B=VALUE")
     ] = None,
@@ -40,6 +48,7 @@ def train(
     Examples: semivl train
               semivl train --dataset voc --labels 92
               semivl train --dataset folder --root my/ --definition my.toml --labels 24
+              semivl train --dataset cityscapes --gpus 4
               semivl train --resume
     """
     flags = settings_of(
@@ -60,10 +69,22 @@ def train(
 
         print_line(to_toml(configure(flags, assignments or ())))
         return
-    with ConsoleReporter() as reporter:
-        from ..engine.start import start_or_resume  # noqa: PLC0415 - torch is imported only when it is needed
+    from ..engine.launch import launch  # noqa: PLC0415 - torch is imported only when it is needed
+    from ..engine.parallel import joined, launched  # noqa: PLC0415
+    from ..engine.reporter import Silence  # noqa: PLC0415
+    from ..engine.start import device_of, start_or_resume  # noqa: PLC0415
 
-        result = start_or_resume(flags, assignments or (), out, resume=resume, reporter=reporter)
+    if gpus is not None and gpus > 1 and not launched():
+        raise SystemExit(launch(gpus, device or device_of(flags, assignments or (), out, resume=resume), sys.argv[1:]))
+    with joined(gpus) as team:
+        with ConsoleReporter() if team.leads else nullcontext(Silence()) as reporter:
+            result = start_or_resume(flags, assignments or (), out, resume=resume, reporter=reporter, team=team)
+        if team.leads:
+            show_result(result, as_json)
+
+
+def show_result(result: Any, as_json: bool) -> None:  # noqa: ANN401 - engine.train.Result, not imported for speed
+    """Write the report of a training and show what came out."""
     from ..report.page import write_report  # noqa: PLC0415
 
     report = write_report(result.run)

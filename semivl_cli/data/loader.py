@@ -118,6 +118,7 @@ def train_batches(
     workers: Workers,
     pin: bool,
     positions: slice | None = None,
+    sharing: int = 1,
     need_unlabeled: bool = True,
 ) -> Generator[Batch, None, None]:
     """Yield the batches of the steps `start_step..stop_step`; closing the generator ends its workers.
@@ -137,6 +138,7 @@ def train_batches(
         workers: processes that read images; 0: this one; `"auto"`: by the number of cores.
         pin: whether batches come in page-locked memory.
         positions: this process's share of the batch; `None`: all of it.
+        sharing: processes that share the cores which this one may use.
         need_unlabeled: whether unlabelled images are read at all.
 
     Raises:
@@ -150,13 +152,18 @@ def train_batches(
         )
     share = range(batch)[positions if positions is not None else slice(None)]
     steps = _Steps(index, dataset, tuple(class_names), settings, batch, seed, share, need_unlabeled)
-    processes = -(-batch // max(len(share), 1))
-    count = _worker_count(workers, index.labeled[0], processes)
+    count = _worker_count(workers, index.labeled[0], sharing)
     return _read(steps, range(start_step, stop_step), count, pin)
 
 
 def val_samples(
-    records: Sequence[Record], dataset: Dataset, class_names: Sequence[str], *, short_side: int | None, workers: Workers
+    records: Sequence[Record],
+    dataset: Dataset,
+    class_names: Sequence[str],
+    *,
+    short_side: int | None,
+    workers: Workers,
+    sharing: int = 1,
 ) -> Generator[tuple[Record, NDArray[np.uint8], NDArray[np.uint8]], None, None]:
     """Yield record, image uint8 `[H, W, 3]` and label uint8 `[H0, W0]` of validation images, in order.
 
@@ -167,7 +174,7 @@ def val_samples(
         RunError: if a worker process died.
     """
     samples = _Samples(tuple(records), dataset, tuple(class_names), short_side)
-    count = _worker_count(workers, records[0], 1) if records else 0  # the share of a process may be empty
+    count = _worker_count(workers, records[0], sharing) if records else 0  # the share of a process may be empty
     return _read(samples, range(len(records)), count, pin=False)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..data.loader import Workers, val_samples
 from ..model.semivl import SemiVL
 from .infer import Inference, class_scores, classes_at
 from .metrics import class_iou, confusion
+from .parallel import ALONE, Team
 from .reporter import Reporter
 
 
@@ -45,16 +47,29 @@ def evaluate(
     step: int,
     reporter: Reporter,
     autocast: Any,  # noqa: ANN401 - a context manager that can be entered again
+    team: Team = ALONE,
 ) -> Scores:
-    """Segment every validation image at its own size and count pixels over the whole set."""
+    """Segment every validation image at its own size and count pixels over the whole set.
+
+    Processes take turns by blocks of images, none twice; what is computed together does not depend on their number.
+    """
     device = model.text.device
     model.eval()
     matrix = torch.zeros(len(names), len(names), dtype=torch.int64, device=device)
-    reporter.start("evaluate", len(records))
-    samples = val_samples(records, dataset, names, short_side=short_side, workers=workers)
+    blocks = [range(start, min(start + how.windows, len(records))) for start in range(0, len(records), how.windows)]
+    own = [place for block in blocks[team.rank :: team.count] for place in block]
+    reporter.start("evaluate", len(own))
+    samples = val_samples(
+        [records[place] for place in own],
+        dataset,
+        names,
+        short_side=short_side,
+        workers=workers,
+        sharing=team.sharing,
+    )
     done = 0
     with closing(samples):
-        for together in _batches(samples, how.windows):
+        for together in _batches(samples, [place // how.windows for place in own]):
             pixels = torch.from_numpy(np.stack([image for _, image, _ in together])).to(device).permute(0, 3, 1, 2)
             with autocast:
                 scores = class_scores(model, pixels, how).float()
@@ -63,6 +78,7 @@ def evaluate(
                 matrix += confusion(prediction[0], torch.from_numpy(label).to(device), len(names))
             done += len(together)
             reporter.advance("evaluate", done, {})
+    team.total(matrix)
     reporter.finish("evaluate")
     model.train()
     iou = class_iou(matrix.cpu()).tolist()
@@ -72,13 +88,8 @@ def evaluate(
 Sample = tuple[Record, NDArray[np.uint8], NDArray[np.uint8]]
 
 
-def _batches(samples: Iterator[Sample], most: int) -> Iterator[list[Sample]]:
-    """Collect neighbours of one size, at most `most`: small images keep the device busy only together."""
-    together: list[Sample] = []
-    for sample in samples:
-        if together and (len(together) == most or together[0][1].shape != sample[1].shape):
-            yield together
-            together = []
-        together.append(sample)
-    if together:
-        yield together
+def _batches(samples: Iterator[Sample], blocks: Sequence[int]) -> Iterator[list[Sample]]:
+    """Collect neighbours of one block and size: small images keep the device busy only together."""
+    numbered = zip(blocks, samples, strict=True)
+    for _, together in groupby(numbered, key=lambda pair: (pair[0], pair[1][1].shape)):
+        yield [sample for _, sample in together]

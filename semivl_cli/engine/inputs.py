@@ -19,7 +19,7 @@ _DROPOUT = 100
 
 
 def step_inputs(
-    batch: Batch, device: torch.device, *, seed: int, channels: Sequence[int], dropout: float
+    batch: Batch, device: torch.device, *, seed: int, channels: Sequence[int], dropout: float, first: int = 0
 ) -> tuple[Labeled, Unlabeled | None]:
     """Move a batch to the device and perturb it there.
 
@@ -29,6 +29,7 @@ def step_inputs(
         seed: of the run.
         channels: widths of the feature maps that P perturbs: skips in their order, then the dense vectors.
         dropout: share of channels that P drops.
+        first: position of the first image in the global batch.
     """
     batch = batch.to(device)
     x = Labeled(image=batch.x_image, label=batch.x_label)
@@ -47,17 +48,20 @@ def step_inputs(
         other_strong1=None if partner is None or colors is None else strong_view(partner, colors[0]),
         other_strong2=None if partner is None or colors is None else strong_view(partner, colors[1]),
         other_valid=None if batch.partner_ignore is None else batch.partner_ignore != IGNORE,
-        dropout=channel_dropout(seed, batch.step, len(batch.u_image), channels, dropout, device),
+        dropout=channel_dropout(seed, batch.step, len(batch.u_image), channels, dropout, device, first),
     )
     return x, u
 
 
 def channel_dropout(
-    seed: int, step: int, images: int, channels: Sequence[int], rate: float, device: torch.device
+    seed: int, step: int, images: int, channels: Sequence[int], rate: float, device: torch.device, first: int = 0
 ) -> tuple[Tensor, ...]:
-    """Draw the multipliers of P: 0 with probability `rate`, else 1 / (1 - rate); `[B, C]` for each feature map."""
+    """Draw the multipliers of P: 0 with probability `rate`, else 1 / (1 - rate); `[B, C]` for each feature map.
+
+    The draws of an image follow from its position in the global batch, which counts from `first` here.
+    """
     drawn = []
-    for image in range(images):
+    for image in range(first, first + images):
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_DROPOUT, step, image)))
         drawn.append((rng.random(sum(channels)) >= rate) / (1 - rate))
     multipliers = torch.from_numpy(np.stack(drawn).astype(np.float32)).to(device, non_blocking=True)

@@ -31,6 +31,7 @@ from .checkpoint import ModelSpec
 from .embed import embed_classes, embed_concepts
 from .infer import Inference
 from .optim import Rates, build_optimizer
+from .parallel import ALONE, Team, cuda_device
 from .reporter import Reporter
 from .step import StepSettings
 
@@ -285,14 +286,18 @@ def short_side(config: RunConfig) -> int | None:
     return None if config.evaluation.short_side == "none" else config.evaluation.short_side
 
 
-def pick_device(name: str) -> torch.device:
-    """Turn `auto`, `cpu`, `cuda` or `cuda:1` into a device that is there."""
+def pick_device(name: str, team: Team = ALONE) -> torch.device:
+    """Turn `auto`, `cpu`, `cuda` or `cuda:1` into a device that is there; among many processes, into this one's."""
+    if team.count > 1 and (name == "cuda" or (name == "auto" and torch.cuda.is_available())):
+        return cuda_device(team)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise InputError(f"unknown device {name!r}: expected auto, cpu, cuda or cuda:N") from error
+    if team.count > 1 and device.type == "cuda":
+        raise InputError(f"device {name!r} is one GPU for {team.count} processes: say --device cuda")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(
             f"device {name!r} is not here: torch sees {torch.cuda.device_count()} CUDA devices; try --device cpu"

@@ -11,36 +11,60 @@ from ..config import RunConfig, merge, parse_assignments, resolve
 from ..errors import InputError
 from .configure import configure
 from .evaluate import Scores
+from .parallel import ALONE, Team
 from .reporter import Reporter
 from .run import find_unfinished, read_json
 from .train import Result, is_finished, read_config, train
 
 
 def start_or_resume(
-    flags: Mapping[str, Any], assignments: Iterable[str], out: Path | None, *, resume: bool, reporter: Reporter
+    flags: Mapping[str, Any],
+    assignments: Iterable[str],
+    out: Path | None,
+    *,
+    resume: bool,
+    reporter: Reporter,
+    team: Team = ALONE,
 ) -> Result:
     """Train a new run, or with `resume` the one in `out` (else the newest unfinished one), by its own settings.
+
+    Where a launcher may start the processes again, `resume` begins the run in `out` if there is none yet, so that
+    one command serves for every start; and a second start resumes in any case.
 
     Raises:
         InputError: `out` is taken, there is nothing to resume, or a flag contradicts the run that is resumed.
     """
     assignments = list(assignments)
+    if team.restarts and out is not None:
+        begun = team.tell((out / "run.toml").exists())
+        resume = begun and (resume or team.restarted)
     if not resume:
         config = configure(flags, assignments)
         if out is not None and (out / "run.toml").exists():
             raise InputError(f"{out} already holds a run: go on with --resume, or give another --out")
-        if out is not None and out.is_dir() and any(path.name != ".lock" for path in out.iterdir()):
+        strange = out is not None and out.is_dir() and any(path.name != ".lock" for path in out.iterdir())
+        if strange and not team.restarted:  # a process may have died while it wrote the first files
             raise InputError(f"{out} holds other files: a run wants a directory of its own, give another --out")
-        return train(config, out, reporter)
-    run = out or find_unfinished()
-    if not (run / "run.toml").is_file():
-        raise InputError(f"{run} holds no run to resume: it has no run.toml; start it without --resume")
+        return train(config, out, reporter, team=team)
+    run = team.tell(_begun(out))
     config = read_config(run)
     _refuse_contradictions(config, merge(flags, parse_assignments(assignments)), run)
     if is_finished(run):
         reporter.note(f"{run} is finished: nothing is left to do")
         return _kept_result(run)
-    return train(config, run, reporter, resume=True)
+    return train(config, run, reporter, resume=True, team=team)
+
+
+def device_of(flags: Mapping[str, Any], assignments: Iterable[str], out: Path | None, *, resume: bool) -> str:
+    """Say on which device a training would run, before it begins; raises `InputError` where it could not begin."""
+    return (read_config(_begun(out)) if resume else configure(flags, assignments)).device
+
+
+def _begun(out: Path | None) -> Path:
+    run = out or find_unfinished()
+    if not (run / "run.toml").is_file():
+        raise InputError(f"{run} holds no run to resume: it has no run.toml; start it without --resume")
+    return run
 
 
 def _refuse_contradictions(config: RunConfig, given: Mapping[str, Any], run: Path) -> None:

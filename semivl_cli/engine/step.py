@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -14,6 +13,7 @@ from ..data.cutmix import paste
 from ..model.encoder import Features
 from ..model.guidance import DenseClip
 from ..model.semivl import SemiVL, perturb
+from .exchange import Exchange
 from .losses import IGNORE, ConfidenceMode, consistency_term, guidance_term, image_weights, supervised_term
 
 PerView = tuple[Tensor, Tensor, Tensor]
@@ -75,6 +75,8 @@ class Targets:
     """`[B]`."""
     valid: PerView | None = None
     """Bool `[B, H, W]`, false on padding; like all below, `None` without unlabelled images."""
+    valid_pixels: Tensor | None = None
+    """`[B]`: valid pixels of the weak views of the whole batch, the same number for each image."""
     consistency_weight: PerView | None = None
     guidance_label: PerView | None = None
     """p_DC: class ids uint8 `[B, H, W]`, `IGNORE` below zeta and on padding."""
@@ -89,7 +91,7 @@ class Losses(NamedTuple):
     L_u: Tensor
     guidance: Tensor
     pseudo_labels: Tensor
-    """Share of valid pixels whose pseudo-label was confident."""
+    """Share of the batch's valid pixels that are here and whose pseudo-label was confident."""
     terms: dict[str, Tensor]
     """C and guidance of each view: `fp`, `s1`, `s2`, `dc_fp`, `dc_s1`, `dc_s2`."""
 
@@ -103,60 +105,86 @@ def train_step(
     lambda_DC: float,
     micro_batch: int,
     autocast: AbstractContextManager[Any] | None = None,
+    exchange: Exchange | None = None,
 ) -> dict[str, Tensor]:
     """Add the gradient of one global batch to the parameters, `micro_batch` images at a time.
 
+    Among several processes, `x` and `u` are this one's share, and the gradient is that of all shares together.
+
     Returns:
-        The terms of the loss and the shares of accepted pixels as scalar tensors on the device.
+        The terms of the loss and the shares of accepted pixels as scalar tensors on the device: what this process
+        adds to them.
     """
-    targets = prepare_targets(guide, x, u, settings, micro_batch)
+    exchange = exchange or Exchange(batch=len(x.image))
+    targets = prepare_targets(guide, x, u, settings, micro_batch, exchange)
     sums: dict[str, Tensor] = {}
-    for part_x, part_u, part_targets in _micro_batches(x, u, targets, micro_batch):
+    for start in range(0, len(x.image), micro_batch):
+        part = slice(start, start + micro_batch)
+        part_x, part_u = part_of(x, part), None if u is None else part_of(u, part)
         with autocast or nullcontext():
-            losses = step_losses(model, part_x, part_u, part_targets, settings, lambda_DC)
+            losses = step_losses(model, part_x, part_u, part_of(targets, part), settings, lambda_DC)
+        exchange.part(last=part.stop >= len(x.image))
         losses.total.backward()
-        share = len(part_x.image) / len(x.image)
         seen = {
             "loss": losses.total,
             "L_s": losses.L_s,
             "L_u": losses.L_u,
             "guidance": losses.guidance,
-            "pseudo_labels": losses.pseudo_labels * share,
+            "pseudo_labels": losses.pseudo_labels,
         }
         for name, value in seen.items():
             sums[name] = sums.get(name, 0) + value.detach()
+    exchange.end()
     if targets.guidance_label is not None:
-        sums["guidance_pixels"] = (targets.guidance_label[0] != IGNORE).float().mean()
+        share = len(x.image) / exchange.batch
+        sums["guidance_pixels"] = (targets.guidance_label[0] != IGNORE).float().mean() * share
     return sums
 
 
 @torch.no_grad()
 def prepare_targets(
-    guide: DenseClip | None, x: Labeled, u: Unlabeled | None, settings: StepSettings, micro_batch: int
+    guide: DenseClip | None,
+    x: Labeled,
+    u: Unlabeled | None,
+    settings: StepSettings,
+    micro_batch: int,
+    exchange: Exchange | None = None,
 ) -> Targets:
     """Ask the frozen CLIP (Sec. 3.5), mix its labels as the images, and count pixels over the whole batch."""
-    targets = Targets(supervised_weight=image_weights((x.label != IGNORE).sum(dim=(1, 2)), settings.group))
+    exchange = exchange or Exchange()
+    counted = [(x.label != IGNORE).sum(dim=(1, 2))]
     if u is None:
-        return targets
+        [counts] = exchange.counts(torch.stack(counted))
+        return Targets(supervised_weight=image_weights(counts, settings.group)[exchange.positions])
     valid = _mix(u, u.valid, u.other_valid)
-    everything = u.valid.new_full((len(u.valid),), u.valid[0].numel(), dtype=torch.int64)
+    counted += [u.valid.sum(dim=(1, 2))]
+    counted += _counts(settings.consistency_reduction, valid)
+    label: PerView | None = None
+    if guide is not None:
+        p_DC = _guidance_label(guide, u.weak, u.valid, settings.zeta, micro_batch)
+        other = None
+        if u.other_weak is not None and u.other_valid is not None:
+            other = _guidance_label(guide, u.other_weak, u.other_valid, settings.zeta, micro_batch)
+        label = _mix(u, p_DC, other)
+        sure = (label[0] != IGNORE, label[1] != IGNORE, label[2] != IGNORE)
+        counted += _counts(settings.guidance_reduction, sure if settings.guidance_reduction == "mean" else valid)
+    labeled, plain, *views = exchange.counts(torch.stack(counted))  # of all processes, [B] each
+    supervised, *weights = (image_weights(counts, settings.group)[exchange.positions] for counts in (labeled, *views))
+    return Targets(
+        supervised_weight=supervised,
+        valid=valid,
+        valid_pixels=plain.sum().expand(len(u.valid)),
+        consistency_weight=(weights[0], weights[1], weights[2]),
+        guidance_label=label,
+        guidance_weight=None if label is None else (weights[3], weights[4], weights[5]),
+    )
 
-    def weights(reduction: str, counted: PerView) -> PerView:
-        counts = (everything if reduction == "mean_all" else mask.sum(dim=(1, 2)) for mask in counted)
-        a, b, c = (image_weights(count, settings.group) for count in counts)
-        return a, b, c
 
-    targets = replace(targets, valid=valid, consistency_weight=weights(settings.consistency_reduction, valid))
-    if guide is None:
-        return targets
-    p_DC = _guidance_label(guide, u.weak, u.valid, settings.zeta, micro_batch)
-    other = None
-    if u.other_weak is not None and u.other_valid is not None:
-        other = _guidance_label(guide, u.other_weak, u.other_valid, settings.zeta, micro_batch)
-    label = _mix(u, p_DC, other)
-    sure = (label[0] != IGNORE, label[1] != IGNORE, label[2] != IGNORE)
-    counted = sure if settings.guidance_reduction == "mean" else valid
-    return replace(targets, guidance_label=label, guidance_weight=weights(settings.guidance_reduction, counted))
+def _counts(reduction: str, counted: PerView) -> list[Tensor]:
+    """Pixels of each image that a reduction counts, `[B]` for each view."""
+    if reduction == "mean_all":
+        return [mask.new_full((len(mask),), mask[0].numel(), dtype=torch.int64) for mask in counted]
+    return [mask.sum(dim=(1, 2)) for mask in counted]
 
 
 def step_losses(
@@ -211,7 +239,8 @@ def step_losses(
     total = (L_s + settings.consistency_weight * L_u) / 2
     total = total + lambda_DC * guidance * (1 / 2 if settings.inside_half else 1)
 
-    accepted = ((confidence_u >= settings.tau) & u.valid).sum() / u.valid.sum().clamp(min=1)
+    assert targets.valid_pixels is not None
+    accepted = ((confidence_u >= settings.tau) & u.valid).sum() / targets.valid_pixels[0].clamp(min=1)
     return Losses(total, L_s, L_u, guidance, accepted, terms)
 
 
@@ -260,15 +289,7 @@ def _join(a: Features, b: Features) -> Features:
 T = TypeVar("T", Labeled, Unlabeled, Targets)
 
 
-def _micro_batches(
-    x: Labeled, u: Unlabeled | None, targets: Targets, size: int
-) -> Iterator[tuple[Labeled, Unlabeled | None, Targets]]:
-    for start in range(0, len(x.image), size):
-        part = slice(start, start + size)
-        yield _part(x, part), None if u is None else _part(u, part), _part(targets, part)
-
-
-def _part(whole: T, part: slice) -> T:
+def part_of(whole: T, part: slice) -> T:
     """The same record of some of its images."""
 
     def cut(value: Tensor | tuple[Tensor, ...] | None) -> Any:  # noqa: ANN401 - the type of the field

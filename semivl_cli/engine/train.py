@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,15 @@ from ..config import RunConfig, parse_toml, resolve, to_toml
 from ..data.index import check_labels
 from ..data.loader import Batch, train_batches
 from ..errors import InputError, Interrupted, RunError
+from .batchnorm import synchronize
 from .checkpoint import checkpoint_steps, load_training, prune_checkpoints, save_checkpoint
 from .evaluate import Scores, evaluate
 from .examples import write_examples
+from .exchange import Exchange
 from .inputs import step_inputs
 from .losses import lambda_DC
 from .optim import rate_factor, set_rates
+from .parallel import ALONE, Team
 from .reporter import Reporter
 from .run import Metrics, locked, new_run, read_json, read_status, write_json, write_text
 from .setup import (
@@ -51,7 +54,9 @@ class Result:
     best: Scores
 
 
-def train(config: RunConfig, run: Path | None, reporter: Reporter, *, resume: bool = False) -> Result:
+def train(
+    config: RunConfig, run: Path | None, reporter: Reporter, *, resume: bool = False, team: Team = ALONE
+) -> Result:
     """Train, from the start or from the run's newest checkpoint, until the last step.
 
     Args:
@@ -59,23 +64,27 @@ def train(config: RunConfig, run: Path | None, reporter: Reporter, *, resume: bo
         run: directory to write to; `None` names a new one.
         reporter: hears what happens.
         resume: whether `run` goes on where its newest complete checkpoint stands.
+        team: the processes that train together; the leader alone writes.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM, after the state was saved.
         RunError: the loss is not finite, memory or disk are full; the last checkpoint stands.
         InputError: data, definition or weights do not fit.
     """
-    device = pick_device(config.device)
-    material = open_material(config, run / "definition.toml" if run is not None and resume else None)
+    device = pick_device(config.device, team)
+    with team.one_first():
+        material = open_material(config, run / "definition.toml" if run is not None and resume else None)
     for note in material.index.notes:
         reporter.note(note)
-    check_labels(material.index, material.dataset, material.definition.names)
-    run = run or new_run(config.dataset, len(material.index.labeled))
-    new = not run.exists()
+    if team.leads:
+        check_labels(material.index, material.dataset, material.definition.names)
+    run = team.tell(run or new_run(config.dataset, len(material.index.labeled)))
+    new = team.leads and not run.exists()
     try:
-        with locked(run):
-            trainee = build_trainee(config, material, device, reporter)
-            loop = _Loop(config, run, material, trainee, device, reporter)
+        with locked(run) if team.leads else nullcontext():
+            with team.one_first():
+                trainee = build_trainee(config, material, device, reporter)
+            loop = _Loop(config, run, material, trainee, device, reporter, team)
             start = loop.restore() if resume else loop.begin()
             return loop.run_from(start)
     except InputError:
@@ -95,20 +104,28 @@ class _Loop:
         trainee: Trainee,
         device: torch.device,
         reporter: Reporter,
+        team: Team,
     ) -> None:
         self.config, self.run, self.material, self.trainee = config, run, material, trainee
-        self.device, self.reporter = device, reporter
+        self.device, self.reporter, self.team = device, reporter, team
         self.epoch = steps_per_epoch(config, len(material.index.unlabeled))
         self.steps = total_steps(config, self.epoch)
-        self.micro_batch = (
-            config.training.batch if config.training.micro_batch == "auto" else config.training.micro_batch
-        )
+        batch, micro_batch = config.training.batch, config.training.micro_batch
+        self.positions = team.share(batch, config.micro_batch_unit)
+        self.share = len(range(batch)[self.positions])
+        self.micro_batch = self.share if micro_batch == "auto" else min(micro_batch, self.share)
+        self.normalizes_batches = trainee.model.detail is not None
+        synchronize(trainee.model, team)
+        trained = [parameter for group in trainee.optimizer.param_groups for parameter in group["params"]]
+        self.exchange = Exchange(team, trained, batch, self.positions)
         self.best: dict[str, Any] = {}
         self.last: dict[str, Any] = {}
         self.seconds = 0.0
 
     def begin(self) -> int:
         """Write what explains the run before its first step."""
+        if not self.team.leads:
+            return 0
         index, trainee = self.material.index, self.trainee
         facts = (
             f"# Written by semivl {__version__}, torch {torch.__version__}.\n"
@@ -125,7 +142,7 @@ class _Loop:
 
     def restore(self) -> int:
         """Go back to the newest complete checkpoint; without one, to the start."""
-        steps = checkpoint_steps(self.run)
+        steps = self.team.tell(checkpoint_steps(self.run))
         if not steps:
             self.reporter.note(f"{self.run} has no complete checkpoint: it starts again from step 0")
             return self.begin()
@@ -141,15 +158,17 @@ class _Loop:
                 f"the images of {self.material.root} are not those that {self.run} was started with (split.json): "
                 "put them back, or start a new run"
             )
-        write_json(self.run / "split.json", split)
         self.best, self.last, self.seconds = state["best"], state["last"], state["seconds"]
-        self.metrics = Metrics(self.run, steps[-1])
+        if self.team.leads:
+            write_json(self.run / "split.json", split)
+            self.metrics = Metrics(self.run, steps[-1])
         self.reporter.note(f"resuming {self.run} at step {steps[-1]} of {self.steps}")
         return steps[-1]
 
     def run_from(self, start: int) -> Result:
         """Train from step `start` to the end."""
         config, model = self.config, self.trainee.model
+        self.agree()
         self.began = time.monotonic() - self.seconds
         model.train()
         batches = train_batches(
@@ -163,6 +182,8 @@ class _Loop:
             stop_step=self.steps,
             workers=config.data.workers,
             pin=self.device.type == "cuda",
+            positions=self.positions,
+            sharing=self.team.sharing,
             need_unlabeled=config.uses_unlabeled,
         )
         self.reporter.start("train", self.steps, start)
@@ -188,17 +209,41 @@ class _Loop:
                 elif done % config.training.save_steps == 0:
                     self.save(done)
                     clock = time.monotonic()
-                if stop.signal_number is not None and done < self.steps:
+                wish = self.team.agree_to_stop(stop.signal_number)
+                if wish is not None and done < self.steps:
                     self.save(done)
+                    self.team.wait()
                     self.reporter.finish("train")
                     raise Interrupted(
                         f"stopped at step {done} of {self.steps}; go on with: semivl train --resume --out {self.run}",
-                        stop.signal_number,
+                        wish,
                     )
         self.reporter.finish("train")
         if not self.last:  # a finished training, resumed before its last evaluation was written
             self.evaluate(self.steps)
         return self.finish()
+
+    def agree(self) -> None:
+        """Let all processes begin from the same weights, and say where BatchNorm makes the parts of a batch matter."""
+        if unlike := self.team.unlike(self.trainee.model):
+            self.reporter.note(
+                f"{len(unlike)} tensors ({unlike[0]}, ...) were not the same in all processes, as where machines "
+                "compute differently: all take those of the first"
+            )
+        if not self.normalizes_batches:
+            return
+        parts = -(-self.share // self.micro_batch)
+        if self.team.least(parts) != -self.team.least(-parts):
+            raise InputError(
+                f"model.detail normalises over the images of all {self.team.count} processes, which then need equally "
+                f"many parts: training.batch = {self.config.training.batch} does not give them; try a batch that "
+                "divides by the number of processes"
+            )
+        if self.micro_batch < self.share:
+            self.reporter.note(
+                f"BatchNorm of model.detail sees {self.micro_batch * self.team.count} of the "
+                f"{self.config.training.batch} images at a time: with it, and it alone, parts are not the whole batch"
+            )
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Take one optimizer step; where memory is short, in smaller parts."""
@@ -210,9 +255,11 @@ class _Loop:
             seed=config.seed,
             channels=(*spec.decoder.skip_channels, spec.encoder.embed_dim),
             dropout=config.consistency.feature_dropout,
+            first=self.positions.start,
         )
         weight = self.weight_of_guidance(batch.step)
         set_rates(trainee.optimizer, rate_factor(batch.step, self.steps, config.optimizer.power))
+        self.exchange.begin()
         while True:
             trainee.optimizer.zero_grad(set_to_none=True)
             try:
@@ -225,6 +272,7 @@ class _Loop:
                     weight,
                     self.micro_batch,
                     autocast(config, self.device),
+                    self.exchange,
                 )
                 break
             except torch.OutOfMemoryError as error:
@@ -240,13 +288,9 @@ class _Loop:
     def shrink(self, error: torch.OutOfMemoryError) -> None:
         """Halve the micro-batch, which changes nothing but the memory it takes; give up where it cannot shrink."""
         unit = self.config.micro_batch_unit
-        half = self.micro_batch // 2
-        if (
-            self.config.training.micro_batch != "auto"
-            or half < unit
-            or half % unit
-            or self.config.training.batch % half
-        ):
+        half = self.micro_batch // 2 // unit * unit
+        together = self.normalizes_batches and self.team.count > 1  # nobody can go back alone
+        if self.config.training.micro_batch != "auto" or half < unit or together:
             raise RunError(
                 f"out of memory with {self.micro_batch} images at once: try --set training.micro_batch={unit}, "
                 "training.precision=bf16, or a smaller data.crop"
@@ -257,7 +301,8 @@ class _Loop:
 
     def log(self, done: int, seen: list[dict[str, Tensor]], elapsed: float) -> None:
         """Average the last steps' values, write and report them; stop where the loss is not finite."""
-        values = {name: float(torch.stack([step[name] for step in seen]).mean()) for name in seen[0]}
+        means = torch.stack([torch.stack([step[name] for step in seen]).mean().double() for name in seen[0]])
+        values = dict(zip(seen[0], self.team.total(means).tolist(), strict=True))
         if not math.isfinite(values["loss"]):
             raise RunError(
                 f"the loss is {values['loss']} near step {done}: a smaller optimizer.lr or training.precision=fp32 may "
@@ -268,7 +313,8 @@ class _Loop:
         values["lr"] = self.config.optimizer.lr * rate_factor(done - 1, self.steps, self.config.optimizer.power)
         values["images_per_second"] = kinds * self.config.training.batch * len(seen) / max(elapsed, 1e-9)
         values["seconds"] = time.monotonic() - self.began
-        self.metrics.write(done, "train", values)
+        if self.team.leads:
+            self.metrics.write(done, "train", values)
         self.reporter.advance("train", done, values)
 
     def evaluates_after(self, done: int) -> bool:
@@ -296,10 +342,13 @@ class _Loop:
             step=done,
             reporter=self.reporter,
             autocast=autocast(config, self.device),
+            team=self.team,
         )
         self.last = scores.as_dict()
         if not self.best or scores.miou > self.best["miou"]:
             self.best = {**self.last, "selected_on": "val"}
+        if not self.team.leads:
+            return
         self.metrics.write(done, "eval", {"miou": scores.miou, "iou": scores.iou})
         write_json(self.run / "scores.json", {"last": self.last, "best": self.best})
         if done < self.steps:
@@ -307,6 +356,8 @@ class _Loop:
 
     def save(self, done: int) -> None:
         """Write a checkpoint and say in `run.json` where the run stands."""
+        if not self.team.leads:
+            return
         self.seconds = time.monotonic() - self.began
         state = {
             "best": self.best,
@@ -331,7 +382,8 @@ class _Loop:
 
     def finish(self) -> Result:
         """Show the model on some validation images."""
-        write_examples(self.run, self.trainee, self.material, self.config, self.device)
+        if self.team.leads:
+            write_examples(self.run, self.trainee, self.material, self.config, self.device)
         scores = [
             Scores(**{key: value for key, value in kept.items() if key != "selected_on"})
             for kept in (self.last, self.best)
