@@ -1,4 +1,4 @@
-"""Throughput of one training in several processes: `python tests/bench/bench_processes.py --gpus 1 2 4 -- --dataset voc`.
+"""Throughput in several processes: `python tests/bench/bench_processes.py --gpus 1 2 4 -- --dataset voc`.
 
 What follows `--` goes to `semivl train` (default: the demo). Each number of processes trains the same steps into a
 temporary run; the speed is that of the later half, without the start. With `--device cpu` the processes share the
