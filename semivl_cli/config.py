@@ -197,6 +197,9 @@ class TrainingSettings(_Section):
     """Steps between checkpoints (one is also kept at every evaluation)."""
     log_steps: Count = 10
     """Steps between lines of `metrics.jsonl`."""
+    select: Literal["last", "best"] = "best"
+    """Which step is the result: the last, or the best on the very images that are reported, as in the published
+    numbers."""
 
 
 class EvaluationSettings(_Section):

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import traceback
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +23,10 @@ _CLICK_ERROR: type[BaseException] = next(k for k in typer.BadParameter.__mro__ i
 """What wrong options raise; some versions of Typer carry their own copy of click."""
 
 
+class _Terminated(BaseException):
+    """SIGTERM, wherever nobody asked to hear of it: files are closed and half-written ones removed on the way out."""
+
+
 class _Group(TyperGroup):
     """Turns what a command raises into one line and an exit code."""
 
@@ -36,6 +41,9 @@ class _Group(TyperGroup):
         except KeyboardInterrupt:
             typer.echo("semivl: stopped", err=True)
             raise SystemExit(128 + signal.SIGINT) from None
+        except _Terminated:
+            typer.echo("semivl: stopped", err=True)
+            raise SystemExit(128 + signal.SIGTERM) from None
         except BrokenPipeError:  # the reader of stdout went away, as `head` does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(0) from None
@@ -85,4 +93,9 @@ def main() -> None:
     # A thread that waits for another must sleep, not spin: beside any other busy program, spinning threads take the
     # cores from the very threads they wait for, and a step takes tens of times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    signal.signal(signal.SIGTERM, _terminate)
     app()
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise _Terminated

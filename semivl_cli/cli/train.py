@@ -29,6 +29,9 @@ def train(
         Path | None, typer.Option(help="Run directory. (default: runs/<dataset>-<labels>-<n>)", show_default=False)
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of every draw. (default: 0)", show_default=False)] = None,
+    select: Annotated[
+        str | None, typer.Option(help="Which step is the result: last or best. (default: best)", show_default=False)
+    ] = None,
     device: Device = None,
     gpus: Annotated[
         int | None,
@@ -58,6 +61,7 @@ def train(
             "recipe": recipe,
             "seed": seed,
             "device": device,
+            "training.select": select,
             "data.labels": labels,
             "data.root": root,
             "data.definition": definition,
@@ -89,10 +93,14 @@ def show_result(result: Any, as_json: bool) -> None:  # noqa: ANN401 - engine.tr
 
     report = write_report(result.run)
     if as_json:
-        print_json({"run": str(result.run), "last": result.last.as_dict(), "best": result.best.as_dict()})
+        scores = {name: getattr(result, name).as_dict() for name in ("result", "last", "best")}
+        print_json({"run": str(result.run), "selected": result.selected, **scores})
         return
-    show_scores(f"{result.run}, step {result.last.step}: IoU in % on {result.last.images} images", result.last)
-    if result.best.step != result.last.step:
+    shown = result.result
+    show_scores(f"{result.run}, step {shown.step} ({result.selected}): IoU in % on {shown.images} images", shown)
+    if result.last.step != shown.step:
+        print_line(f"the last step, {result.last.step}: mIoU {percent(result.last.miou)} %")
+    elif result.best.step != shown.step:
         print_line(f"best on val: mIoU {percent(result.best.miou)} % at step {result.best.step}")
     print_line(f"pictures: {result.run / 'examples.png'}")
     print_line(f"report:   {report}")

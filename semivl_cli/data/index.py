@@ -16,7 +16,7 @@ from semivl_cli.data.contract import IGNORE, Dataset, Record, Split
 from semivl_cli.data.hidden import Hidden
 from semivl_cli.data.images import check_sizes, image_size, read_label
 from semivl_cli.data.records import Records, digest_of_ids, id_hash
-from semivl_cli.data.splits import choose_labeled
+from semivl_cli.data.splits import Choice, choose_labeled, find_labeled
 from semivl_cli.errors import InputError
 
 MAX_CLASSES = IGNORE - 1
@@ -73,6 +73,7 @@ def build_index(
     seed: int,
     class_names: Sequence[str],
     missing: Literal["refuse", "skip"],
+    listed: tuple[Sequence[str], str] | None = None,
 ) -> Index:
     """List the records of a training.
 
@@ -83,6 +84,7 @@ def build_index(
         seed: of the draw of labelled images.
         class_names: of the definition, in the order of the ids.
         missing: whether absent files (images; masks of labelled and validation images) are refused or left out.
+        listed: ids of the labelled images and where they were read; `None`: `labels` decides.
 
     Raises:
         InputError: if `root` does not hold the dataset, ids repeat or overlap, files are missing and refused, or
@@ -91,7 +93,11 @@ def build_index(
     if len(class_names) > MAX_CLASSES:
         raise InputError(f"the definition has {len(class_names)} classes, at most {MAX_CLASSES} are possible")
     train, val = list_records(dataset, root)
-    choice = choose_labeled(dataset, train, labels, seed=seed, class_names=class_names)
+    if listed is None:
+        choice = choose_labeled(dataset, train, labels, seed=seed, class_names=class_names)
+    else:
+        named = find_labeled(train, *listed)
+        choice = Choice(labeled=named, note=f"{len(named)} labels: listed in {listed[1]}")
     chosen = {record.id for record in choice.labeled}
     out = [number for number in map(int, train.labeled) if train[number].id in chosen]
     absent: list[str] = []

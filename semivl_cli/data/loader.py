@@ -10,6 +10,7 @@ import functools
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
@@ -374,10 +375,19 @@ def _end_workers() -> None:
 
 def _start_worker(folder: Path, _: int) -> None:
     """Prepare a worker: one thread, the parent's folder; stopping is the parent's business, which ends its workers."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.chdir(folder)
     cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _end_with_parent() -> None:
+    """End this worker when the training is killed: the server that forked it lives as long as its workers do."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _worker_count(workers: Workers, first: Record, processes: int) -> int:

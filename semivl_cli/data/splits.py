@@ -103,6 +103,15 @@ def _named(train: Sequence[Record], listed: Path) -> tuple[Record, ...]:
     ids = read_ids(listed)
     if not ids:
         raise InputError(f"{listed}: the list of labelled ids is empty")
+    return find_labeled(train, ids, str(listed))
+
+
+def find_labeled(train: Sequence[Record], ids: Sequence[str], listed: str) -> tuple[Record, ...]:
+    """Return the records of `ids`, in the order of the records.
+
+    Raises:
+        InputError: if an id is no training image, or has no mask; `listed` says where it was read.
+    """
     wanted = set(ids)
     known = {record.id: record for record in train if record.id in wanted}
     strangers = [name for name in ids if name not in known]

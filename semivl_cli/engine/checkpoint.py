@@ -14,12 +14,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..errors import InputError, RunError
+from ..errors import InputError
 from ..model.baselines.convolutional import ConvolutionalDecoder
 from ..model.decoder import DecoderSpec, LanguageGuidedDecoder
 from ..model.detail import DetailEncoder
 from ..model.encoder import DenseEncoder, EncoderSpec, SkipPath
 from ..model.semivl import SemiVL
+from .disk import move_folder, remove_folder, write_json, writing
+from .integrity import checkpoint_steps, seal
+from .run import read_json
 
 FORMAT = "semivl-1"
 
@@ -89,35 +92,41 @@ def save_checkpoint(
     if target.exists():
         return
     temporary = target.with_name(f".{step}.part")
-    try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        header = {"format": FORMAT, "step": step, "spec": asdict(spec), "config": config, "definition": definition}
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-        save_file(tensors, temporary / "model.safetensors", metadata={"semivl": json.dumps(header)})
-        save_file(_optimizer_state(model, optimizer), temporary / "training.safetensors")
-        (temporary / "state.json").write_text(json.dumps(dict(state)), encoding="utf-8")
-        (temporary / "done.json").write_text(json.dumps({"step": step}), encoding="utf-8")
-        temporary.replace(target)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise RunError(f"cannot write checkpoint {target}: {error}; the run stands at its last checkpoint") from error
-
-
-def checkpoint_steps(run: Path) -> list[int]:
-    """Steps of the complete checkpoints of a run, oldest first."""
-    folders = (run / "checkpoints").glob("[0-9]*")
-    return sorted(int(path.name) for path in folders if path.name.isdigit() and (path / "done.json").is_file())
+    with writing(target):
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            header = {"format": FORMAT, "step": step, "spec": asdict(spec), "config": config, "definition": definition}
+            tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+            save_file(tensors, temporary / "model.safetensors", metadata={"semivl": json.dumps(header)})
+            save_file(_optimizer_state(model, optimizer), temporary / "training.safetensors")
+            (temporary / "state.json").write_text(json.dumps(dict(state)), encoding="utf-8")
+            seal(temporary, step)
+            move_folder(temporary, target)
+        except (OSError, SafetensorError):
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
 
 
 def prune_checkpoints(run: Path, best: int | None) -> None:
-    """Keep the two newest checkpoints and the best; what an interrupted write left goes too."""
-    steps = checkpoint_steps(run)
-    for step in steps[:-2]:
-        if step != best:
-            shutil.rmtree(run / "checkpoints" / str(step))
-    for left in (run / "checkpoints").glob(".*.part"):
-        shutil.rmtree(left)
+    """Keep the two newest checkpoints and the best; what was left half-written or set aside goes too."""
+    folder = run / "checkpoints"
+    with writing(folder):
+        for step in checkpoint_steps(run)[:-2]:
+            if step != best:
+                remove_folder(folder / str(step))
+        for left in folder.glob(".*"):
+            if left.suffix in (".part", ".damaged"):
+                shutil.rmtree(left)
+
+
+def set_aside(run: Path, step: int) -> None:
+    """Give a damaged checkpoint another name, under which it stays until training has written the next one."""
+    folder = run / "checkpoints" / str(step)
+    aside = folder.with_name(f".{step}.damaged")
+    with writing(folder):
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.replace(aside)
 
 
 def load_checkpoint(run: Path, step: int) -> Stored:
@@ -139,6 +148,16 @@ def load_checkpoint(run: Path, step: int) -> Stored:
     return Stored(model=model, spec=spec, config=header["config"], definition=header["definition"], step=header["step"])
 
 
+def add_scores(run: Path, step: int, scores: Mapping[str, Any]) -> None:
+    """Write the scores of a checkpoint beside it; they come later, so that nothing waits for them to be kept."""
+    write_json(run / "checkpoints" / str(step) / "scores.json", scores)
+
+
+def load_weights(run: Path, step: int, model: SemiVL) -> None:
+    """Give a model of the same shape the weights of `checkpoints/<step>`; raises `InputError` as `load_checkpoint`."""
+    model.load_state_dict(load_checkpoint(run, step).model.state_dict())
+
+
 def load_training(run: Path, step: int, model: SemiVL, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Put weights and optimizer back as they were after `step` steps; returns the rest of the state."""
     folder = run / "checkpoints" / str(step)
@@ -157,7 +176,10 @@ def load_training(run: Path, step: int, model: SemiVL, optimizer: torch.optim.Op
             key: value.to(parameter.device) if key == "step" else torch.empty_like(parameter).copy_(value)
             for key, value in values.items()
         }
-    return state
+    try:
+        return {**state, **read_json(folder / "scores.json")}
+    except InputError:  # damaged: the evaluation is made again
+        return state
 
 
 def _optimizer_state(model: SemiVL, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -29,6 +29,15 @@ class Scores:
     iou: dict[str, float]
     step: int
     images: int
+    predicted: dict[str, float] = field(default_factory=dict)
+    """Share of the counted pixels that were predicted as each class, 0..1; not kept."""
+    labeled: dict[str, float] = field(default_factory=dict)
+    """Share of the counted pixels that are labelled as each class, 0..1; not kept."""
+
+    @staticmethod
+    def of(kept: Mapping[str, Any]) -> Scores:
+        """Return what `scores.json` holds under one of its keys."""
+        return Scores(miou=kept["miou"], iou=dict(kept["iou"]), step=kept["step"], images=kept["images"])
 
     def as_dict(self) -> dict[str, Any]:
         """Return the object that `scores.json` holds."""
@@ -48,10 +57,12 @@ def evaluate(
     reporter: Reporter,
     autocast: Any,  # noqa: ANN401 - a context manager that can be entered again
     team: Team = ALONE,
+    between: Callable[[], None] | None = None,
 ) -> Scores:
-    """Segment every validation image at its own size and count pixels over the whole set.
+    """Segment every image at its own size and count pixels over the whole set.
 
     Processes take turns by blocks of images, none twice; what is computed together does not depend on their number.
+    `between` is called between images; what it raises ends the evaluation.
     """
     device = model.text.device
     model.eval()
@@ -78,11 +89,22 @@ def evaluate(
                 matrix += confusion(prediction[0], torch.from_numpy(label).to(device), len(names))
             done += len(together)
             reporter.advance("evaluate", done, {})
+            if between is not None:
+                between()
     team.total(matrix)
     reporter.finish("evaluate")
     model.train()
-    iou = class_iou(matrix.cpu()).tolist()
-    return Scores(miou=sum(iou) / len(iou), iou=dict(zip(names, iou, strict=True)), step=step, images=len(records))
+    matrix = matrix.cpu()
+    iou = class_iou(matrix).tolist()
+    predicted, labeled = ((matrix.sum(axis) / matrix.sum().clamp(min=1)).tolist() for axis in (0, 1))
+    return Scores(
+        miou=sum(iou) / len(iou),
+        iou=dict(zip(names, iou, strict=True)),
+        step=step,
+        images=len(records),
+        predicted=dict(zip(names, predicted, strict=True)),
+        labeled=dict(zip(names, labeled, strict=True)),
+    )
 
 
 Sample = tuple[Record, NDArray[np.uint8], NDArray[np.uint8]]

@@ -23,10 +23,12 @@ from ..data.views import at_short_side
 from ..errors import InputError, RunError
 from ..model.semivl import SemiVL
 from ..paint import is_ours, overlay, save_image, save_mask
-from .checkpoint import checkpoint_steps, load_checkpoint
+from .checkpoint import load_checkpoint
 from .infer import class_scores, classes_at
+from .integrity import checkpoint_steps, first_sound
 from .reporter import Reporter, Silence
 from .run import find_run, read_json, read_status
+from .selection import described
 from .setup import autocast, inference, pick_device, place, short_side
 from .steer import steer
 
@@ -60,7 +62,7 @@ class Predictor:
     run: Path
     step: int
     selected: str
-    """Which checkpoint this is: `best on val` or `last`."""
+    """Which checkpoint this is: `best on val`, `last`."""
     model: SemiVL
     definition: Definition
     config: RunConfig
@@ -96,7 +98,7 @@ def load(
     definition: str | Path | None = None,
     reporter: Reporter | None = None,
 ) -> Predictor:
-    """Load the model of a run: its best checkpoint where one was selected, else its last.
+    """Load the model of a run: the step that its `training.select` picks, else its last.
 
     Args:
         run: the run's directory; `None`: the newest one below `runs/`.
@@ -107,12 +109,17 @@ def load(
     Raises:
         InputError: there is no such run, its files are damaged, or the words cannot be used with it.
     """
+    reporter = reporter or Silence()
     folder = find_run(None if run is None else Path(run))
     steps = checkpoint_steps(folder)
     if not steps:
         raise InputError(f"{folder} has no complete checkpoint yet: let semivl train reach its first one")
-    best = read_status(folder).get("best")
-    step = best if best in steps else steps[-1]
+    status = read_status(folder)
+    best, rule = status.get("best"), status.get("select", "best")
+    wanted = [best] if rule != "last" and best in steps else []
+    step, broken = first_sound(folder, (*wanted, *reversed(steps)), ["model.safetensors"])
+    for other, wrong in broken.items():
+        reporter.note(f"checkpoint {other} of {folder} is damaged ({wrong}): taking step {step} instead")
     stored = load_checkpoint(folder, step)
     where = pick_device(device)
     config = resolve(parse_toml(stored.config, str(folder / "run.toml")), source=str(folder / "run.toml"))
@@ -121,11 +128,11 @@ def load(
     else:
         words = load_definition(definition)
         trained_on = read_json(folder / "checkpoints" / str(step) / "state.json").get("clip_sha256")
-        steer(stored.model, config, words, trained_on, reporter or Silence())
+        steer(stored.model, config, words, trained_on, reporter)
     return Predictor(
         run=folder,
         step=step,
-        selected="best on val" if step == best else "last",
+        selected=described(rule, step, best),
         model=place(stored.model, where).eval(),
         definition=words,
         config=config,

@@ -23,10 +23,11 @@ from ..model.finetune import set_trainable
 from ..model.published import our_state, published_name
 from .checkpoint import save_checkpoint
 from .configure import configure
+from .disk import write_json, write_text
 from .embed import embed_classes
 from .optim import build_optimizer
 from .reporter import Reporter
-from .run import locked, write_json, write_text
+from .run import locked
 from .setup import model_spec, open_clip_of, rates, read_definition, statistics_of
 
 

@@ -10,18 +10,27 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from ..config import RunConfig, read_toml, resolve
 from ..errors import InputError
+from .disk import append_line, sync, write_text, writing
 
 RUNS = Path("runs")
 """Where new runs go, below the working directory."""
 
 
 def new_run(dataset: str, labeled: int) -> Path:
-    """Name a new run: `runs/<dataset>-<labelled images>-<n>` with the first free n."""
+    """Make a directory for a new run, `runs/<dataset>-<labelled images>-<n>` with the first free n."""
     n = 1
-    while (RUNS / f"{dataset}-{labeled}-{n}").exists():
-        n += 1
-    return RUNS / f"{dataset}-{labeled}-{n}"
+    while True:
+        run = RUNS / f"{dataset}-{labeled}-{n}"
+        try:
+            run.mkdir(parents=True)
+        except FileExistsError:
+            n += 1
+        except OSError as error:
+            raise InputError(f"cannot make the run directory {run} ({error.strerror}): give --out") from error
+        else:
+            return run
 
 
 def find_run(path: Path | None) -> Path:
@@ -44,7 +53,7 @@ def find_run(path: Path | None) -> Path:
 
 def find_unfinished() -> Path:
     """Return the newest run below `runs/` that has not finished; raises `InputError` where there is none."""
-    unfinished = [found for found in _runs() if not read_status(found).get("finished")]
+    unfinished = [found for found in _runs() if not is_finished(found)]
     if not unfinished:
         raise InputError(f"there is no unfinished run in {RUNS}/: name one with --out, or start anew without --resume")
     return unfinished[-1]
@@ -63,19 +72,32 @@ def _touched(run: Path) -> float:
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
     """Hold the run; the lock dies with its process. Raises `InputError` where another process holds it."""
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the run directory {run} ({error.strerror}): give another --out") from error
     lock = FileLock(run / ".lock")
     try:
+        run.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout as error:
         raise InputError(f"{run} is in use by another process: wait for it, or give another --out") from error
+    except OSError as error:
+        raise InputError(f"cannot write the run directory {run} ({error.strerror}): give another --out") from error
     try:
         yield
     finally:
         lock.release()
+
+
+def read_config(run: Path) -> RunConfig:
+    """Read the settings of a run."""
+    path = run / "run.toml"
+    return resolve(read_toml(path), source=str(path))
+
+
+def is_finished(run: Path) -> bool:
+    """Whether nothing is left to do; what a damaged file says is not believed."""
+    try:
+        return bool(read_status(run).get("finished")) and bool(read_json(run / "scores.json"))
+    except InputError:
+        return False
 
 
 def read_status(run: Path) -> dict[str, Any]:
@@ -96,35 +118,30 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    temporary.replace(path)
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON object, whole or not at all."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
-
-
 class Metrics:
-    """`metrics.jsonl`: one object a line, appended; what lies beyond the step resumed from is dropped."""
+    """`metrics.jsonl`: one object a line, appended; what lies beyond the state resumed from is dropped."""
 
-    def __init__(self, run: Path, step: int) -> None:
+    def __init__(self, run: Path, step: int, *, evaluated: bool = False) -> None:
+        """Keep the lines up to `step`, and its evaluation only if that is part of the state."""
         self.path = run / "metrics.jsonl"
-        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []
-        write_text(self.path, "".join(f"{line}\n" for line in lines if _step_of(line) <= step))
+        lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines() if self.path.is_file() else []
+        kept = [line for line in lines if _place(line) <= (step, int(evaluated))]
+        write_text(self.path, "".join(f"{line}\n" for line in kept))
 
     def write(self, step: int, kind: str, values: Mapping[str, Any]) -> None:
         """Append one line."""
-        with self.path.open("a", encoding="utf-8", newline="\n") as file:
-            file.write(json.dumps({"step": step, "kind": kind, **values}) + "\n")
+        append_line(self.path, json.dumps({"step": step, "kind": kind, **values}))
+
+    def keep(self) -> None:
+        """Wait until the disk holds all lines: a checkpoint counts on those before it."""
+        with writing(self.path):
+            sync(self.path)
 
 
-def _step_of(line: str) -> float:
+def _place(line: str) -> tuple[float, int]:
+    """Where a line stands in the story: its step, and whether it belongs to the evaluation that follows it."""
     try:
-        step: float = json.loads(line)["step"]
-    except ValueError:  # the process died while it wrote the line
-        return float("inf")
-    return step
+        values = json.loads(line)
+        return float(values["step"]), int(values["kind"] == "eval")
+    except (ValueError, TypeError, KeyError):  # the process died while it wrote the line
+        return float("inf"), 0

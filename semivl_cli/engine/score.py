@@ -23,7 +23,7 @@ class Scored:
 
 
 def score_run(run: Path | None, *, dataset: str | None, root: Path | None, device: str, reporter: Reporter) -> Scored:
-    """Evaluate the best checkpoint of a run (else its last).
+    """Evaluate the checkpoint that a run selects (else its last).
 
     Args:
         run: its directory; `None`: the newest.
@@ -32,7 +32,7 @@ def score_run(run: Path | None, *, dataset: str | None, root: Path | None, devic
         device: `auto`, `cpu`, `cuda`, `cuda:N`.
         reporter: hears how far it is.
     """
-    predictor = load(run, device)
+    predictor = load(run, device, reporter=reporter)
     config = predictor.config
     reporter.note(f"using {predictor.run}, step {predictor.step} ({predictor.selected})")
     plugin = open_dataset(dataset or config.dataset)

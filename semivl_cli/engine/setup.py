@@ -33,6 +33,7 @@ from .infer import Inference
 from .optim import Rates, build_optimizer
 from .parallel import ALONE, Team, cuda_device
 from .reporter import Reporter
+from .run import read_json
 from .step import StepSettings
 
 DETAIL_BASE = 64
@@ -62,13 +63,22 @@ class Trainee:
     clip_sha256: str
 
 
-def open_material(config: RunConfig, kept_definition: Path | None = None) -> Material:
-    """Open the dataset and the definition (the one that a run kept, if given), and list the records."""
+def open_material(config: RunConfig, kept: Path | None = None) -> Material:
+    """Open the dataset and the definition, and list the records.
+
+    Args:
+        config: of the run.
+        kept: a run whose words (`definition.toml`) and labelled images (`split.json`) are taken; `None`: those that the
+            settings name.
+
+    Raises:
+        InputError: data or definition do not fit, or a file of the run is damaged.
+    """
     dataset = open_dataset(config.dataset)
-    if kept_definition is None:
+    if kept is None:
         text, source = read_definition(config, dataset)
     else:
-        text, source = definition_text(kept_definition), str(kept_definition)
+        text, source = definition_text(kept / "definition.toml"), str(kept / "definition.toml")
     definition = parse_definition(text, source)
     if len(definition.classes) < 2:
         raise InputError(f"{source} has {len(definition.classes)} class: segmentation tells at least two apart")
@@ -80,8 +90,21 @@ def open_material(config: RunConfig, kept_definition: Path | None = None) -> Mat
         seed=config.seed,
         class_names=definition.names,
         missing=config.data.missing,
+        # What was left out because files were missing stands in no list: the settings choose, and leave out, again.
+        listed=None if kept is None or config.data.missing == "skip" else _labeled_ids(kept / "split.json"),
     )
     return Material(dataset=dataset, root=root, definition=definition, definition_text=text, index=index)
+
+
+def _labeled_ids(split: Path) -> tuple[list[str], str] | None:
+    """Return the labelled ids that a run kept, and where; `None`: it kept none, as an imported one."""
+    content = read_json(split)
+    if not content:
+        return None
+    ids = content.get("labeled")
+    if not isinstance(ids, list) or not ids:
+        raise InputError(f"{split} names no labelled images: put the file back that semivl train wrote")
+    return [str(name) for name in ids], str(split)
 
 
 def read_definition(config: RunConfig, dataset: Dataset) -> tuple[str, str]:

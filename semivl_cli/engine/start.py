@@ -10,11 +10,13 @@ from typing import Any
 from ..config import RunConfig, merge, parse_assignments, resolve
 from ..errors import InputError
 from .configure import configure
-from .evaluate import Scores
 from .parallel import ALONE, Team
 from .reporter import Reporter
-from .run import find_unfinished, read_json
-from .train import Result, is_finished, read_config, train
+from .run import find_unfinished, is_finished, read_config
+from .train import Result, kept_result, train
+
+MOVABLE = ("data.root", "data.workers")
+"""Settings that may be others when a run is resumed: they say where it runs, not what it computes."""
 
 
 def start_or_resume(
@@ -42,16 +44,14 @@ def start_or_resume(
         config = configure(flags, assignments)
         if out is not None and (out / "run.toml").exists():
             raise InputError(f"{out} already holds a run: go on with --resume, or give another --out")
-        strange = out is not None and out.is_dir() and any(path.name != ".lock" for path in out.iterdir())
-        if strange and not team.restarted:  # a process may have died while it wrote the first files
+        if out is not None and out.is_dir() and any(not _is_left_over(path) for path in out.iterdir()):
             raise InputError(f"{out} holds other files: a run wants a directory of its own, give another --out")
         return train(config, out, reporter, team=team)
     run = team.tell(_begun(out))
-    config = read_config(run)
-    _refuse_contradictions(config, merge(flags, parse_assignments(assignments)), run)
+    config = _moved(read_config(run), merge(flags, parse_assignments(assignments)), run)
     if is_finished(run):
         reporter.note(f"{run} is finished: nothing is left to do")
-        return _kept_result(run)
+        return kept_result(run)
     return train(config, run, reporter, resume=True, team=team)
 
 
@@ -63,28 +63,29 @@ def device_of(flags: Mapping[str, Any], assignments: Iterable[str], out: Path | 
 def _begun(out: Path | None) -> Path:
     run = out or find_unfinished()
     if not (run / "run.toml").is_file():
+        if run.is_dir() and all(_is_left_over(path) for path in run.iterdir()):
+            raise InputError(f"{run} was stopped before its first step: nothing is lost, start it without --resume")
         raise InputError(f"{run} holds no run to resume: it has no run.toml; start it without --resume")
     return run
 
 
-def _refuse_contradictions(config: RunConfig, given: Mapping[str, Any], run: Path) -> None:
+def _is_left_over(path: Path) -> bool:
+    """Whether a start that was killed before `run.toml` was there left this file."""
+    return path.name in (".lock", "definition.toml", "split.json") or path.suffix == ".part"
+
+
+def _moved(config: RunConfig, given: Mapping[str, Any], run: Path) -> RunConfig:
+    """Let flags say where the data lie now and how many processes read them; refuse what contradicts the run."""
     saved = config.model_dump()
-    wanted = resolve(saved, given).model_dump()
-    for section, values in wanted.items():
+    wanted = resolve(saved, given)
+    for section, values in wanted.model_dump().items():
         pairs = values.items() if isinstance(values, dict) else [("", values)]
         for key, value in pairs:
             old = saved[section][key] if key else saved[section]
-            if value != old:
-                name = f"{section}.{key}" if key else section
+            name = f"{section}.{key}" if key else section
+            if value != old and name not in MOVABLE:
                 raise InputError(
                     f"{run} was started with {name} = {json.dumps(old)}, not {json.dumps(value)}: "
                     "a resumed run keeps its settings; leave the flag out, or start a new run"
                 )
-
-
-def _kept_result(run: Path) -> Result:
-    kept = read_json(run / "scores.json")
-    last, best = (
-        Scores(**{key: value for key, value in kept[name].items() if key != "selected_on"}) for name in ("last", "best")
-    )
-    return Result(run=run, last=last, best=best)
+    return wanted

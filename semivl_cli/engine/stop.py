@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM become a wish that a loop grants between two steps; the second Ctrl-C is not asked."""
+"""Ctrl-C, SIGTERM, a closed terminal: a wish that a loop grants between two steps; the second Ctrl-C is not asked."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ class StopWish:
 
     def __enter__(self) -> StopWish:
         if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handlers
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._ask)
+            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+                number = getattr(signal, name, None)  # Windows knows no SIGHUP
+                if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as nohup leaves SIGHUP
+                    self._before[number] = signal.signal(number, self._ask)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -5,30 +5,35 @@ from __future__ import annotations
 import math
 import shutil
 import time
+from collections.abc import Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
 from .. import __version__
-from ..config import RunConfig, parse_toml, resolve, to_toml
+from ..config import RunConfig, to_toml
 from ..data.index import check_labels
 from ..data.loader import Batch, train_batches
 from ..errors import InputError, Interrupted, RunError
 from .batchnorm import synchronize
-from .checkpoint import checkpoint_steps, load_training, prune_checkpoints, save_checkpoint
+from .checkpoint import add_scores, load_training, load_weights, prune_checkpoints, save_checkpoint, set_aside
+from .disk import write_json, write_text
 from .evaluate import Scores, evaluate
 from .examples import write_examples
 from .exchange import Exchange
 from .inputs import step_inputs
+from .integrity import checkpoint_steps, damage, first_sound
 from .losses import lambda_DC
 from .optim import rate_factor, set_rates
 from .parallel import ALONE, Team
 from .reporter import Reporter
-from .run import Metrics, locked, new_run, read_json, read_status, write_json, write_text
+from .run import Metrics, locked, new_run, read_json
+from .schedule import schedule_of
+from .selection import Selection, described
 from .setup import (
     Material,
     Trainee,
@@ -50,6 +55,9 @@ class Result:
     """What a training leaves behind."""
 
     run: Path
+    selected: str
+    """Why the result's step was taken: `best on val`, `last`."""
+    result: Scores
     last: Scores
     best: Scores
 
@@ -63,38 +71,44 @@ def train(
         config: all settings; for a run that is resumed, its own.
         run: directory to write to; `None` names a new one.
         reporter: hears what happens.
-        resume: whether `run` goes on where its newest complete checkpoint stands.
+        resume: whether `run` goes on where its newest undamaged checkpoint stands, with its own words and labels.
         team: the processes that train together; the leader alone writes.
 
     Raises:
-        Interrupted: Ctrl-C or SIGTERM, after the state was saved.
+        Interrupted: Ctrl-C, SIGTERM or a closed terminal, after the state was saved.
         RunError: the loss is not finite, memory or disk are full; the last checkpoint stands.
         InputError: data, definition or weights do not fit.
     """
     device = pick_device(config.device, team)
     with team.one_first():
-        material = open_material(config, run / "definition.toml" if run is not None and resume else None)
+        material = open_material(config, run if resume else None)
     for note in material.index.notes:
         reporter.note(note)
     if team.leads:
         check_labels(material.index, material.dataset, material.definition.names)
-    run = team.tell(run or new_run(config.dataset, len(material.index.labeled)))
-    new = team.leads and not run.exists()
-    try:
-        with locked(run) if team.leads else nullcontext():
+    new = team.leads and (run is None or not run.exists())
+    if run is None and team.leads:
+        run = new_run(config.dataset, len(material.index.labeled))
+    run = team.tell(run)
+    assert run is not None, "the leader has named it"
+    with locked(run) if team.leads else nullcontext():
+        try:
             with team.one_first():
                 trainee = build_trainee(config, material, device, reporter)
             loop = _Loop(config, run, material, trainee, device, reporter, team)
-            start = loop.restore() if resume else loop.begin()
-            return loop.run_from(start)
-    except InputError:
-        if new and not checkpoint_steps(run):  # a start that failed leaves no run behind
-            shutil.rmtree(run, ignore_errors=True)
-        raise
+            with StopWish() as loop.stop:
+                return loop.run_from(loop.restore() if resume else loop.begin())
+        except BaseException as error:
+            started = (run / "run.toml").exists() and (checkpoint_steps(run) or not isinstance(error, InputError))
+            if new and not started:  # a start that failed leaves no run behind
+                shutil.rmtree(run, ignore_errors=True)
+            raise
 
 
 class _Loop:
     """The state of one training, and the story of its steps."""
+
+    stop: StopWish
 
     def __init__(
         self,
@@ -108,8 +122,8 @@ class _Loop:
     ) -> None:
         self.config, self.run, self.material, self.trainee = config, run, material, trainee
         self.device, self.reporter, self.team = device, reporter, team
-        self.epoch = steps_per_epoch(config, len(material.index.unlabeled))
-        self.steps = total_steps(config, self.epoch)
+        self.schedule = schedule_of(config, len(material.index.unlabeled))
+        self.steps = self.schedule.steps
         batch, micro_batch = config.training.batch, config.training.micro_batch
         self.positions = team.share(batch, config.micro_batch_unit)
         self.share = len(range(batch)[self.positions])
@@ -118,12 +132,15 @@ class _Loop:
         synchronize(trainee.model, team)
         trained = [parameter for group in trainee.optimizer.param_groups for parameter in group["params"]]
         self.exchange = Exchange(team, trained, batch, self.positions)
-        self.best: dict[str, Any] = {}
-        self.last: dict[str, Any] = {}
+        self.selection = Selection(config.training.select)
+        self.unlogged: list[dict[str, Tensor]] = []
+        """Values of the steps since the last line of `metrics.jsonl`; among many processes, the part of this one."""
         self.seconds = 0.0
+        self.clock = time.monotonic()
 
     def begin(self) -> int:
-        """Write what explains the run before its first step."""
+        """Write what explains the run before its first step; `run.toml` comes last, it makes a directory a run."""
+        self.began = time.monotonic()
         if not self.team.leads:
             return 0
         index, trainee = self.material.index, self.trainee
@@ -131,22 +148,23 @@ class _Loop:
             f"# Written by semivl {__version__}, torch {torch.__version__}.\n"
             f"# Weights: {trainee.clip_name}, sha256 {trainee.clip_sha256}\n"
             f"# Data: {self.material.root}, split sha256 {index.split()['sha256']}\n"
-            f"# Length: {self.steps} steps, {self.epoch} an epoch\n\n"
+            f"# Length: {self.steps} steps, {self.schedule.epoch} an epoch\n\n"
         )
         write_text(self.run / "definition.toml", self.material.definition_text)
         write_json(self.run / "split.json", index.split())
         write_text(self.run / "run.toml", facts + to_toml(self.config))
-        write_json(self.run / "run.json", {"last": None, "best": None, "finished": False, "steps": self.steps})
         self.metrics = Metrics(self.run, 0)
+        self.write_status(None)
         return 0
 
     def restore(self) -> int:
-        """Go back to the newest complete checkpoint; without one, to the start."""
+        """Go back to the newest undamaged checkpoint; where none was written yet, to the start."""
         steps = self.team.tell(checkpoint_steps(self.run))
         if not steps:
             self.reporter.note(f"{self.run} has no complete checkpoint: it starts again from step 0")
             return self.begin()
-        state = load_training(self.run, steps[-1], self.trainee.model, self.trainee.optimizer)
+        start, broken = self.team.tell(first_sound(self.run, reversed(steps)) if self.team.leads else (0, {}))
+        state = load_training(self.run, start, self.trainee.model, self.trainee.optimizer)
         if state.get("clip_sha256") not in (None, self.trainee.clip_sha256):
             raise InputError(
                 f"{self.run} was trained with other CLIP weights (sha256 {state['clip_sha256'][:12]}..., now "
@@ -158,18 +176,33 @@ class _Loop:
                 f"the images of {self.material.root} are not those that {self.run} was started with (split.json): "
                 "put them back, or start a new run"
             )
-        self.best, self.last, self.seconds = state["best"], state["last"], state["seconds"]
+        self.selection = Selection(self.config.training.select, state)
+        self.seconds, self.micro_batch = state["seconds"], min(state.get("micro_batch", self.share), self.micro_batch)
+        self.began = time.monotonic() - self.seconds
+        mine = float(self.team.leads)  # what the processes hold adds up
+        self.unlogged = [
+            {name: torch.tensor(mine * value, device=self.device) for name, value in values.items()}
+            for values in state.get("unlogged", [])
+        ]
+        evaluated = self.selection.last.get("step") == start
+        self.team.wait()  # until all have read
+        for step, wrong in broken.items():
+            if self.team.leads:
+                set_aside(self.run, step)
+            self.reporter.note(f"checkpoint {step} is damaged ({wrong}): going back to step {start}")
         if self.team.leads:
             write_json(self.run / "split.json", split)
-            self.metrics = Metrics(self.run, steps[-1])
-        self.reporter.note(f"resuming {self.run} at step {steps[-1]} of {self.steps}")
-        return steps[-1]
+            self.metrics = Metrics(self.run, start, evaluated=evaluated)
+        self.write_status(start)
+        self.reporter.note(f"resuming {self.run} at step {start} of {self.steps}")
+        if start and self.schedule.evaluates_after(start) and not evaluated:
+            self.evaluate(start)  # it was cut off
+        return start
 
     def run_from(self, start: int) -> Result:
         """Train from step `start` to the end."""
         config, model = self.config, self.trainee.model
         self.agree()
-        self.began = time.monotonic() - self.seconds
         model.train()
         batches = train_batches(
             self.material.index,
@@ -187,40 +220,26 @@ class _Loop:
             need_unlabeled=config.uses_unlabeled,
         )
         self.reporter.start("train", self.steps, start)
-        seen: list[dict[str, Tensor]] = []
-        clock = time.monotonic()
-        with StopWish() as stop, closing(batches):
+        self.clock = time.monotonic()
+        with closing(batches):
             for batch in batches:
                 # One step of Sec. 3.
-                seen.append(self.step(batch))
+                self.unlogged.append(self.step(batch))
                 done = batch.step + 1
 
                 # Say how it goes; only here the device is waited for.
-                if done % config.training.log_steps == 0 or done == self.steps:
-                    elapsed, clock = time.monotonic() - clock, time.monotonic()
-                    self.log(done, seen, elapsed)
-                    seen = []
+                if self.schedule.logs_after(done):
+                    self.log(done)
 
-                # Look at the validation images, and keep the state.
-                if self.evaluates_after(done):
+                # Keep the state, look at the validation images, stop where somebody asks for it.
+                wish = self.team.agree_to_stop(self.stop.signal_number)
+                if self.schedule.saves_after(done) or wish is not None:
+                    self.save(done)
+                if wish is not None:
+                    self.stop_at(done, wish)
+                if self.schedule.evaluates_after(done):
                     self.evaluate(done)
-                    self.save(done)
-                    clock = time.monotonic()
-                elif done % config.training.save_steps == 0:
-                    self.save(done)
-                    clock = time.monotonic()
-                wish = self.team.agree_to_stop(stop.signal_number)
-                if wish is not None and done < self.steps:
-                    self.save(done)
-                    self.team.wait()
-                    self.reporter.finish("train")
-                    raise Interrupted(
-                        f"stopped at step {done} of {self.steps}; go on with: semivl train --resume --out {self.run}",
-                        wish,
-                    )
         self.reporter.finish("train")
-        if not self.last:  # a finished training, resumed before its last evaluation was written
-            self.evaluate(self.steps)
         return self.finish()
 
     def agree(self) -> None:
@@ -299,8 +318,10 @@ class _Loop:
         torch.cuda.empty_cache()
         self.reporter.note(f"memory is short: {half} images at once from here on; the batch stays the same")
 
-    def log(self, done: int, seen: list[dict[str, Tensor]], elapsed: float) -> None:
+    def log(self, done: int) -> None:
         """Average the last steps' values, write and report them; stop where the loss is not finite."""
+        seen, self.unlogged = self.unlogged, []
+        elapsed, self.clock = time.monotonic() - self.clock, time.monotonic()
         means = torch.stack([torch.stack([step[name] for step in seen]).mean().double() for name in seen[0]])
         values = dict(zip(seen[0], self.team.total(means).tolist(), strict=True))
         if not math.isfinite(values["loss"]):
@@ -317,53 +338,23 @@ class _Loop:
             self.metrics.write(done, "train", values)
         self.reporter.advance("train", done, values)
 
-    def evaluates_after(self, done: int) -> bool:
-        """Whether the validation images are looked at after `done` steps."""
-        training = self.config.training
-        if done == self.steps:
-            return True
-        if training.evaluate_steps != "none":
-            return done % training.evaluate_steps == 0
-        if training.evaluate_every == "none":
-            return False
-        return done % max(round(training.evaluate_every * self.epoch), 1) == 0
-
-    def evaluate(self, done: int) -> None:
-        """Score the model on the validation images and remember the best."""
-        config, material = self.config, self.material
-        scores = evaluate(
-            self.trainee.model,
-            material.index.val,
-            material.dataset,
-            material.definition.names,
-            inference(config, self.trainee.spec.smallest),
-            short_side=short_side(config),
-            workers=config.data.workers,
-            step=done,
-            reporter=self.reporter,
-            autocast=autocast(config, self.device),
-            team=self.team,
-        )
-        self.last = scores.as_dict()
-        if not self.best or scores.miou > self.best["miou"]:
-            self.best = {**self.last, "selected_on": "val"}
-        if not self.team.leads:
-            return
-        self.metrics.write(done, "eval", {"miou": scores.miou, "iou": scores.iou})
-        write_json(self.run / "scores.json", {"last": self.last, "best": self.best})
-        if done < self.steps:
-            self.reporter.note(f"step {done}: mIoU {100 * scores.miou:.2f} %")
-
     def save(self, done: int) -> None:
-        """Write a checkpoint and say in `run.json` where the run stands."""
+        """Write a checkpoint; the lines of `metrics.jsonl` that belong before it are on the disk by then."""
+        began = time.monotonic()
+        unlogged = [
+            {name: self.team.total(value.detach().clone()).item() for name, value in values.items()}
+            for values in self.unlogged
+        ]
         if not self.team.leads:
             return
+        self.metrics.keep()
         self.seconds = time.monotonic() - self.began
         state = {
-            "best": self.best,
-            "last": self.last,
+            **self.selection.as_dict(),
             "seconds": self.seconds,
             "clip_sha256": self.trainee.clip_sha256,
+            "micro_batch": self.micro_batch,
+            "unlogged": unlogged,
         }
         save_checkpoint(
             self.run,
@@ -375,43 +366,89 @@ class _Loop:
             self.material.definition_text,
             state,
         )
-        best = self.best.get("step")
-        status = {"last": done, "best": best, "finished": done == self.steps, "steps": self.steps}
-        write_json(self.run / "run.json", status)
-        prune_checkpoints(self.run, best)
+        self.write_status(done)
+        prune_checkpoints(self.run, self.selection.step)
+        self.clock += time.monotonic() - began
+
+    def evaluate(self, done: int) -> None:
+        """Score the model of checkpoint `done`, and write the scores beside it."""
+        began = time.monotonic()
+        scores = self.score(done)
+        self.selection.add(scores)
+        if not self.team.leads:
+            return
+        self.metrics.write(done, "eval", {"miou": scores.miou, "iou": scores.iou})
+        self.metrics.keep()
+        add_scores(self.run, done, self.selection.as_dict())
+        self.write_status(done)
+        prune_checkpoints(self.run, self.selection.step)
+        if done < self.steps:
+            self.reporter.note(f"step {done}: mIoU {100 * scores.miou:.2f} %")
+        self.clock += time.monotonic() - began
+
+    def score(self, step: int) -> Scores:
+        """Segment the validation images."""
+        config, material = self.config, self.material
+        return evaluate(
+            self.trainee.model,
+            material.index.val,
+            material.dataset,
+            material.definition.names,
+            inference(config, self.trainee.spec.smallest),
+            short_side=short_side(config),
+            workers=config.data.workers,
+            step=step,
+            reporter=self.reporter,
+            autocast=autocast(config, self.device),
+            team=self.team,
+            between=(lambda: self.between_images(step))
+            if self.team.count == 1
+            else None,  # many could not agree in the midst of it
+        )
+
+    def between_images(self, done: int) -> None:
+        """Stop where somebody asks for it; an evaluation that is cut off is made again when the run goes on."""
+        if self.stop.signal_number is not None:
+            self.stop_at(done, self.stop.signal_number)
+
+    def stop_at(self, done: int, signal_number: int) -> NoReturn:
+        """End in the middle; checkpoint `done` is there by then."""
+        self.team.wait()
+        raise Interrupted(
+            f"stopped at step {done} of {self.steps}; go on with: semivl train --resume --out {self.run}", signal_number
+        )
+
+    def write_status(self, done: int | None, *, finished: bool = False) -> None:
+        """Say in `scores.json` and `run.json` where the run stands; both follow from the checkpoint."""
+        if not self.team.leads:
+            return
+        if self.selection.last:
+            write_json(self.run / "scores.json", self.selection.as_dict())
+        status = {"last": done, "best": self.selection.best.get("step"), "select": self.selection.rule}
+        write_json(self.run / "run.json", {**status, "finished": finished, "steps": self.steps})
 
     def finish(self) -> Result:
-        """Show the model on some validation images."""
+        """Show the chosen model on some validation images."""
+        chosen = self.selection.step
         if self.team.leads:
+            if chosen is not None and chosen != self.steps:
+                wrong = damage(self.run / "checkpoints" / str(chosen), ["model.safetensors"])
+                if wrong is None:
+                    load_weights(self.run, chosen, self.trainee.model)
+                else:
+                    self.reporter.note(f"checkpoint {chosen}, the best, is damaged ({wrong}): pictures show the last")
             write_examples(self.run, self.trainee, self.material, self.config, self.device)
-        scores = [
-            Scores(**{key: value for key, value in kept.items() if key != "selected_on"})
-            for kept in (self.last, self.best)
-        ]
-        return Result(run=self.run, last=scores[0], best=scores[1])
+            self.write_status(self.steps, finished=True)
+        return _result(self.run, self.selection.as_dict())
 
 
-def steps_per_epoch(config: RunConfig, unlabeled: int) -> int:
-    """Steps of one pass over the unlabelled images, as `batch / group` processes of `group` images count it."""
-    group = config.loss.group or config.training.batch
-    processes = config.training.batch // group
-    return max(math.ceil(unlabeled / processes) // group, 1)
+def kept_result(run: Path) -> Result:
+    """Read the result of a run that is finished."""
+    return _result(run, read_json(run / "scores.json"))
 
 
-def total_steps(config: RunConfig, epoch: int) -> int:
-    """Length of the training in steps."""
-    if config.training.steps != "none":
-        return config.training.steps
-    assert config.training.epochs != "none", "RunConfig allows one of them to be none"
-    return max(round(config.training.epochs * epoch), 1)
-
-
-def read_config(run: Path) -> RunConfig:
-    """Read the settings of a run."""
-    path = run / "run.toml"
-    return resolve(parse_toml(path.read_text(encoding="utf-8"), str(path)), source=str(path))
-
-
-def is_finished(run: Path) -> bool:
-    """Whether the run took its last step."""
-    return bool(read_status(run).get("finished")) and bool(read_json(run / "scores.json"))
+def _result(run: Path, kept: Mapping[str, Any]) -> Result:
+    last, best = Scores.of(kept["last"]), Scores.of(kept["best"])
+    result = Scores.of(kept["result"]) if kept.get("result") else best  # of an earlier version
+    selected = described(kept.get("select", "best"), result.step, best.step)
+    return Result(run=run, selected=selected, result=result, last=last, best=best)

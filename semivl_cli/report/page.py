@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jinja2
 
+from semivl_cli.errors import RunError
 from semivl_cli.paint import save_image, write_whole
 from semivl_cli.report.figures import class_bars, curves
 from semivl_cli.report.run import Run, Score, number, read_run
@@ -43,8 +44,20 @@ def write_report(run: Path) -> Path:
 
     Raises:
         InputError: `run` is no run directory, or one of its files cannot be parsed.
+        RunError: the disk is full or cannot be written.
     """
     content = read_run(run)
+    try:
+        return _write(content)
+    except OSError as error:
+        raise RunError(
+            f"cannot write {run / 'report.html'} ({error.strerror or error}): the run itself is complete; make room, "
+            f"then semivl eval {run} --report writes it"
+        ) from error
+
+
+def _write(content: Run) -> Path:
+    run = content.path
     sheet = None
     if content.examples:
         save_image(run / "examples.png", examples_sheet(content))

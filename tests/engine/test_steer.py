@@ -17,11 +17,11 @@ from semivl_cli.data.images import read_image
 from semivl_cli.data.registry import open_dataset, package_file
 from semivl_cli.engine.checkpoint import save_checkpoint
 from semivl_cli.engine.configure import configure
+from semivl_cli.engine.disk import write_json, write_text
 from semivl_cli.engine.embed import embed_classes
 from semivl_cli.engine.infer import class_scores
 from semivl_cli.engine.predict import load
 from semivl_cli.engine.reporter import Silence
-from semivl_cli.engine.run import write_json, write_text
 from semivl_cli.engine.setup import build_trainee, inference, open_clip_of, open_material
 from semivl_cli.errors import InputError
 
