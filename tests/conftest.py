@@ -9,6 +9,8 @@ from hypothesis import settings
 settings.register_profile("shared-machine", deadline=None)
 settings.load_profile("shared-machine")
 
+collect_ignore = ["stranger"]  # a package of its own, which tests/e2e/test_stranger.py installs
+
 OWN_CASES = Path(__file__).parent / "parity" / "data"
 
 

@@ -18,15 +18,13 @@ from semivl_cli.errors import CheckFailed, InputError
 
 from .concepts_tree import tree, with_prompts
 from .console import ConsoleReporter, print_json
-from .options import Json
+from .options import DefinitionArgument, Json, definition_named
 
 app = typer.Typer(
     no_args_is_help=True,
     help="Check, show, compare and try out class definitions (the words of a guideline).",
     epilog="Example: semivl concepts validate my.toml",
 )
-
-File = Annotated[str, typer.Argument(metavar="FILE", help="A .toml file, or the name of a shipped definition.")]
 
 
 @app.command()
@@ -50,7 +48,8 @@ def validate(
     if as_json and as_sarif:
         raise InputError("--json and --sarif were both given: choose one")
     dataset_classes = _classes_of(dataset) if dataset else None
-    problems = [problem for name in file for problem in _problems_in(name, dataset, dataset_classes, weights)]
+    files = [str(definition_named(name)) for name in file]
+    problems = [problem for name in files for problem in _problems_in(name, dataset, dataset_classes, weights)]
     errors = sum(problem.severity == "error" for problem in problems)
     warnings = len(problems) - errors
     if as_json:
@@ -71,7 +70,7 @@ def validate(
 
 
 @app.command()
-def show(file: File, as_json: Json = False) -> None:
+def show(file: DefinitionArgument, as_json: Json = False) -> None:
     """Show the classes of a definition: colours, concepts, what they exclude, prompts.
 
     Example: semivl concepts show voc
@@ -85,8 +84,12 @@ def show(file: File, as_json: Json = False) -> None:
 
 @app.command()
 def diff(
-    old: Annotated[str, typer.Argument(metavar="A", help="The definition before: a file or a shipped name.")],
-    new: Annotated[str, typer.Argument(metavar="B", help="The definition after: a file or a shipped name.")],
+    old: Annotated[
+        str, typer.Argument(metavar="A", help="The definition before: a file or a name.", callback=definition_named)
+    ],
+    new: Annotated[
+        str, typer.Argument(metavar="B", help="The definition after: a file or a name.", callback=definition_named)
+    ],
     as_json: Json = False,
 ) -> None:
     """Tell what changed in meaning from A to B: classes, concepts that moved, colours, ids.
@@ -101,10 +104,9 @@ def diff(
 
 
 def _classes_of(dataset: str) -> tuple[str, ...]:
-    from semivl_cli.data.registry import find_package_file, open_dataset  # noqa: PLC0415 - only --dataset needs plugins
+    from semivl_cli.data.registry import open_dataset, own_definition  # noqa: PLC0415 - only --dataset needs plugins
 
-    plugin = open_dataset(dataset)
-    return load_definition(find_package_file(plugin, plugin.definition) or plugin.definition).names
+    return load_definition(own_definition(open_dataset(dataset))).names
 
 
 def _problems_in(

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from .console import ConsoleReporter, print_json, print_line
-from .options import Json, RecipeOfOption, WeightsOption
+from .options import DefinitionArgument, Json, RecipeOfOption, WeightsOption
 
 
 def embed(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A .toml file, or a shipped name.")],
+    file: DefinitionArgument,
     out: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
     weights: WeightsOption = None,
     dataset: RecipeOfOption = None,

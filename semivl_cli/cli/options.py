@@ -7,6 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
+
+def definition_named(name: str | None) -> str | None:
+    """Return the file that a plugin brings as its definition, where the plugin's name was given for it.
+
+    So a stranger's definition is called as the shipped ones are. Every other word is returned as it is.
+    """
+    from semivl_cli.concepts.load import shipped  # noqa: PLC0415 - `semivl --help` must stay instant
+    from semivl_cli.data.registry import open_dataset, own_definition, registered  # noqa: PLC0415 - likewise
+
+    if name is None or name in shipped() or Path(name).exists() or name not in registered():
+        return name
+    return own_definition(open_dataset(name)) or name
+
+
 Root = Annotated[
     Path | None,
     typer.Option(
@@ -14,7 +28,20 @@ Root = Annotated[
     ),
 ]
 DefinitionOption = Annotated[
-    str | None, typer.Option(help="Class definition: a shipped name or a TOML file.", metavar="NAME|FILE")
+    str | None,
+    typer.Option(
+        help="Class definition: a shipped name, a plugin's name or a TOML file.",
+        metavar="NAME|FILE",
+        callback=definition_named,
+    ),
+]
+DefinitionArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE",
+        help="A .toml file, or the name of a shipped definition or of a plugin.",
+        callback=definition_named,
+    ),
 ]
 WeightsOption = Annotated[
     str | None,

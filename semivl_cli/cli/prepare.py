@@ -20,7 +20,13 @@ app = typer.Typer(
 
 @app.command()
 def data(
-    dataset: Annotated[str, typer.Argument(help="Dataset plugin: folder, voc, shapes, or a plugin of yours.")],
+    dataset: Annotated[
+        str | None,
+        typer.Argument(
+            help="Dataset plugin: folder, voc, shapes, or a plugin of yours. (default: list them all)",
+            show_default=False,
+        ),
+    ] = None,
     root: Root = None,
     definition: DefinitionOption = None,
     download: Annotated[
@@ -34,6 +40,9 @@ def data(
 
     Example: semivl prepare data folder --root my/ --definition my.toml
     """
+    if dataset is None:
+        _list_datasets(as_json)
+        return
     with ConsoleReporter() as reporter:
         from ..engine.prepare import prepare_data  # noqa: PLC0415
 
@@ -57,6 +66,19 @@ def data(
 
         kinds = "1 kind" if len(found.problems) == 1 else f"{len(found.problems)} kinds"
         raise CheckFailed(f"{kinds} of problem: training would refuse this dataset as it is")
+
+
+def _list_datasets(as_json: bool) -> None:
+    """Print each dataset plugin with what it is, or why it cannot be used."""
+    from ..data.registry import available, open_dataset, title  # noqa: PLC0415
+
+    states = available()
+    titles = {name: title(open_dataset(name)) if reason is None else "" for name, reason in states.items()}
+    if as_json:
+        print_json([{"name": name, "title": titles[name], "broken": reason} for name, reason in states.items()])
+        return
+    for name, reason in states.items():
+        print_line(f"{name}: {titles[name] if reason is None else f'BROKEN: {reason}'}")
 
 
 @app.command()

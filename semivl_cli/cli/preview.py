@@ -9,7 +9,7 @@ import typer
 
 from ..errors import CheckFailed
 from .console import ConsoleReporter, print_json_line
-from .options import Device, RecipeOfOption, WeightsOption
+from .options import DefinitionArgument, Device, RecipeOfOption, WeightsOption
 
 if TYPE_CHECKING:
     from ..engine.frozen import FrozenClip
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def preview(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A .toml file, or a shipped name.")],
+    file: DefinitionArgument,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files, or folders of them.")],
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("previews"),
     weights: WeightsOption = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import ConsoleReporter, print_json, print_line, print_table
-from .options import Device, Json, Root, WeightsOption, settings_of
+from .options import DefinitionArgument, Device, Json, Root, WeightsOption, settings_of
 
 if TYPE_CHECKING:
     from ..engine.findings import Findings
@@ -18,7 +18,7 @@ SHOWN = 15
 
 
 def score(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A .toml file, or the name of a shipped definition.")],
+    file: DefinitionArgument,
     dataset: Annotated[
         str | None,
         typer.Option(

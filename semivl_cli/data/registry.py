@@ -21,6 +21,11 @@ _WORDS = ("name", "definition", "recipe")
 _METHODS = ("records", "class_ids")
 
 
+def registered() -> list[str]:
+    """Return the names of all registered datasets, sorted, without loading any."""
+    return sorted(_entries())
+
+
 def available() -> dict[str, str | None]:
     """Return every registered dataset and `None`, or why it cannot be used; one broken plugin spoils no other."""
     reasons: dict[str, str | None] = {}
@@ -44,7 +49,10 @@ def open_dataset(name: str) -> Dataset:
     if name not in entries:
         near = difflib.get_close_matches(name, entries, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise InputError(f"no dataset is called {name!r}: {hint}known are {', '.join(entries) or 'none'}")
+        raise InputError(
+            f"no dataset is called {name!r}: {hint}known are {', '.join(entries) or 'none'} "
+            "(semivl prepare data lists them, and what is wrong with a broken one)"
+        )
     return _load(entries[name])
 
 
@@ -62,11 +70,37 @@ def package_file(dataset: Dataset, relative: str) -> Path:
 
 def find_package_file(dataset: Dataset, relative: str) -> Path | None:
     """Return the path of a file inside the plugin's own package, or `None` where there is none."""
+    folder = _package_folder(dataset)
+    return folder / relative if folder is not None and (folder / relative).is_file() else None
+
+
+def package_files(dataset: Dataset, pattern: str) -> list[Path]:
+    """Return the files inside the plugin's own package that a pattern fits, sorted."""
+    folder = _package_folder(dataset)
+    return [] if folder is None else sorted(path for path in folder.glob(pattern) if path.is_file())
+
+
+def own_definition(dataset: Dataset) -> str:
+    """Return the class definition that a dataset names: a shipped name, or the path of a file in its package.
+
+    Raises:
+        InputError: if there is no such file.
+    """
+    return (
+        str(package_file(dataset, dataset.definition)) if dataset.definition.endswith(".toml") else dataset.definition
+    )
+
+
+def title(dataset: Dataset) -> str:
+    """Return what a dataset is, in the words of its author: the first line of its module, or else of its class."""
+    texts = (sys.modules[type(dataset).__module__].__doc__, type(dataset).__doc__)
+    return next((text.strip().splitlines()[0] for text in texts if text and text.strip()), "")
+
+
+def _package_folder(dataset: Dataset) -> Path | None:
     package = sys.modules[type(dataset).__module__].__package__
-    if not package:  # a plugin of a single module has no folder of its own
-        return None
-    path = Path(str(importlib.resources.files(package).joinpath(relative)))
-    return path if path.is_file() else None
+    # A plugin of a single module has no folder of its own.
+    return Path(str(importlib.resources.files(package))) if package else None
 
 
 def _entries() -> dict[str, EntryPoint]:

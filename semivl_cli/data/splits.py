@@ -83,19 +83,26 @@ def _count(dataset: Dataset, labels: str, images: int) -> int:
         fraction = Fraction(0) if re.search(r"/0+$", labels) else Fraction(labels)
         if not 0 < fraction <= 1:
             raise InputError(f"labels {labels!r}: expected a fraction above 0 and at most 1")
-        count = _columns(dataset).get(fraction, math.ceil(fraction * images))
+        count = labeled_fractions(dataset).get(fraction, math.ceil(fraction * images))
     if count < 1:
         raise InputError(f"labels {labels!r}: expected at least one labelled image")
     return count
 
 
-def _columns(dataset: Dataset) -> dict[Fraction, int]:
-    """Return the fractions that head the columns of the paper's table, and the lists that they mean."""
+def labeled_fractions(dataset: Dataset) -> dict[Fraction, int]:
+    """Return the fractions that head the columns of the protocol's table, and the lists that they mean.
+
+    Raises:
+        InputError: if the plugin's `splits/fractions.toml` is broken.
+    """
     path = find_package_file(dataset, "splits/fractions.toml")
     if path is None:
         return {}
-    with path.open("rb") as file:
-        return {Fraction(fraction): count for fraction, count in tomllib.load(file).items()}
+    try:
+        with path.open("rb") as file:
+            return {Fraction(fraction): int(count) for fraction, count in tomllib.load(file).items()}
+    except (ValueError, TypeError, ZeroDivisionError) as error:
+        raise InputError(f'{path}: expected lines such as "1/8" = 372 ({error})') from error
 
 
 def _named(train: Sequence[Record], listed: Path) -> tuple[Record, ...]:

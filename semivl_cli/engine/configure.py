@@ -28,7 +28,19 @@ def configure(flags: Mapping[str, Any], assignments: Iterable[str] = ()) -> RunC
         InputError: an unknown name or setting, a value that does not fit.
     """
     top = merge(flags, parse_assignments(assignments))
-    dataset = open_dataset(str(top.get("dataset", RunConfig().dataset)))
+    return _layered(open_dataset(str(top.get("dataset", RunConfig().dataset))), top)
+
+
+def configure_dataset(dataset: Dataset) -> RunConfig:
+    """Return the settings of a dataset without any flag, whether it is installed or not.
+
+    Raises:
+        InputError: its recipe is not there, or holds a setting that does not fit.
+    """
+    return _layered(dataset, {})
+
+
+def _layered(dataset: Dataset, top: Layer) -> RunConfig:
     own = dataset_recipe(dataset)
     recipe_name = str(top.get("recipe", "none"))
     recipe = {} if recipe_name == "none" else _named_recipe(recipe_name)

@@ -15,7 +15,7 @@ from ..concepts.load import parse_definition, shipped
 from ..concepts.prompts import texts
 from ..concepts.schema import Definition
 from ..config import RunConfig, resolve
-from ..data.registry import available, open_dataset
+from ..data.registry import available, find_package_file, open_dataset
 from ..data.views import at_short_side
 from ..errors import InputError
 from ..model.clip import FROM_WEIGHTS, describes_itself
@@ -197,11 +197,13 @@ def frozen_config(*, definition: str | None, weights: str | None, dataset: str |
 
 
 def dataset_of(definition: str) -> str | None:
-    """Name the dataset whose own definition this shipped one is; `None` where no usable plugin names it."""
-    if definition not in shipped():
+    """Name the dataset whose own definition this is, by its name or its file; `None` where no usable plugin's is."""
+    if definition not in shipped() and not Path(definition).is_file():
         return None
     usable = [name for name, reason in available().items() if reason is None]
-    owners = [name for name in usable if open_dataset(name).definition == definition]
+    plugins = [open_dataset(name) for name in usable]
+    own = {one.name: str(find_package_file(one, one.definition) or one.definition) for one in plugins}
+    owners = [name for name in usable if own.get(name) == definition]
     return definition if definition in owners else next(iter(owners), None)
 
 

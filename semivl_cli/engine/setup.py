@@ -18,7 +18,7 @@ from ..data.contract import Dataset
 from ..data.cutmix import CutMixSettings
 from ..data.index import Index, build_index, find_root
 from ..data.loader import ViewSettings
-from ..data.registry import open_dataset, package_file
+from ..data.registry import open_dataset, own_definition, package_file
 from ..errors import InputError
 from ..model.baselines.convolutional import SHARED
 from ..model.clip import RANDOM, Clip, build_encoder, encoder_spec, encoder_weights, load_clip
@@ -116,10 +116,8 @@ def read_definition(config: RunConfig, dataset: Dataset) -> tuple[str, str]:
             f"dataset {dataset.name!r} has no class definition of its own: write one (see semivl concepts --help) and "
             "pass it: --definition FILE"
         )
-    if dataset.definition.endswith(".toml"):
-        path = package_file(dataset, dataset.definition)
-        return definition_text(path), str(path)
-    return definition_text(dataset.definition), dataset.definition
+    own = own_definition(dataset)
+    return definition_text(own), own
 
 
 def open_clip_of(config: RunConfig, dataset: Dataset, reporter: Reporter) -> Clip:
