@@ -39,15 +39,15 @@ def write_whole(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def save_mask(path: Path, ids: NDArray[np.uint8], colors: Sequence[Color]) -> None:
+def save_mask(path: Path, ids: NDArray[np.uint8], colors: Sequence[Color], source: str = "") -> None:
     """Write `ids` `[H, W]` as a palette PNG: its raw values are the ids, its palette shows the classes.
 
-    Ids beyond `colors` (255 is ignore) keep their value and look neutral.
+    Ids beyond `colors` (255 is ignore) keep their value and look neutral. `source` is kept beside the pixels.
     """
     assert ids.dtype == np.uint8 and ids.ndim == 2, f"class ids are uint8 [H, W], not {ids.dtype} {ids.shape}"
     picture = Image.fromarray(ids)
     picture.putpalette(_palette(colors).tobytes())
-    write_whole(path, _encode(picture, "PNG"))
+    write_whole(path, _encode(picture, "PNG", source))
 
 
 def is_ours(path: Path) -> bool:
@@ -57,6 +57,15 @@ def is_ours(path: Path) -> bool:
             return picture.info.get("Software") == AUTHOR
     except (OSError, ValueError):
         return False
+
+
+def made_from(path: Path) -> str:
+    """Return the `source` that a mask was saved with; nothing where there is none, or the file is not whole."""
+    try:
+        with Image.open(path) as picture:
+            return str(picture.info.get("Source", ""))
+    except (OSError, ValueError):
+        return ""
 
 
 def save_image(path: Path, pixels: NDArray[np.uint8]) -> None:
@@ -144,12 +153,14 @@ def _edge(color: Color) -> Color:
     return red, green, blue
 
 
-def _encode(picture: Image.Image, kind: str) -> bytes:
+def _encode(picture: Image.Image, kind: str, source: str = "") -> bytes:
     data = io.BytesIO()
     if kind == "JPEG":
         picture.save(data, kind, quality=92)
     else:
         author = PngInfo()
         author.add_text("Software", AUTHOR)
+        if source:
+            author.add_text("Source", source)
         picture.save(data, kind, pnginfo=author)
     return data.getvalue()

@@ -40,6 +40,10 @@ class ValueMap:
     table: NDArray[np.uint8] = field(default_factory=_identity)
     beyond: int = _NO_CLASS
     """What raw values outside the table become."""
+    names: Mapping[str, int] = field(default_factory=dict)
+    """Labels and colours (`"#rrggbb"`) of annotation tools -> class id, or 255."""
+    background: int | None = None
+    """Class id of pixels in no shape, where it is said."""
 
     def class_ids(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
         """Translate raw values `[H, W]` of any whole-number type."""
@@ -52,9 +56,9 @@ class ValueMap:
 def read_values(path: Path) -> ValueMap:
     """Read `dataset.toml`; without such a file masks hold class ids and 255 is ignored.
 
-    `values`: raw value -> class id, as a table or as a list whose place is the raw value. `ignore`: raw values that
-    are ignored (255 where it is not given and not in `values`). `background`: the class id of all other raw values;
-    without it they are an error.
+    `values`: raw value, label or colour (`"#rrggbb"`) -> class id, as a table or as a list whose place is the raw
+    value. `ignore`: what is ignored (255 where no number is given and 255 is not in `values`). `background`: the class
+    id of all other raw values, which without it are an error, and of pixels that no polygon or region covers.
 
     Raises:
         InputError: if the file cannot be understood.
@@ -70,29 +74,38 @@ def read_values(path: Path) -> ValueMap:
             near = difflib.get_close_matches(key, _KEYS, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise InputError(f"{path}: unknown key {key!r}: {hint}known are {', '.join(_KEYS)}")
-    values = _values(path, content["values"]) if "values" in content else None
-    ignore = content.get("ignore", [IGNORE] if values is None or IGNORE not in values else [])
-    if not isinstance(ignore, list) or not all(_whole(value, _RAW_VALUES) for value in ignore):
-        raise InputError(f"{path}: ignore = {ignore!r}: expected a list of raw mask values, such as [255]")
-    both = set(ignore) & set(values or ())
+    given = _values(path, content["values"]) if "values" in content else {}
+    numbers = {key: number for key, number in given.items() if isinstance(key, int)}
+    values = numbers if numbers or ("values" in content and not given) else None
+    listed = content.get("ignore", [])
+    if not isinstance(listed, list) or not all(isinstance(one, str) or _whole(one, _RAW_VALUES) for one in listed):
+        raise InputError(f"{path}: ignore = {listed!r}: expected a list of raw mask values or labels, such as [255]")
+    ignore = [one for one in listed if isinstance(one, int)]
+    if "ignore" not in content or (listed and not ignore):
+        ignore = [IGNORE] if values is None or IGNORE not in values else []
+    both = set(listed) & set(given)
     if both:
-        raise InputError(f"{path}: the raw value {min(both)} is both in values and in ignore")
-    background = content.get("background", _NO_CLASS)
-    if "background" in content and (values is None or not _whole(background, _NO_CLASS)):
-        raise InputError(f"{path}: background = {background!r}: expected a class id, beside a table of values")
+        raise InputError(f"{path}: {min(both, key=str)!r} is both in values and in ignore")
+    background = content.get("background")
+    if "background" in content and not _whole(background, _NO_CLASS):
+        raise InputError(f"{path}: background = {background!r}: expected a class id, 0..{_NO_CLASS - 1}")
 
+    others = _NO_CLASS if background is None else background
     if values is None:
         table = _identity()
         table[IGNORE] = _NO_CLASS  # unless it is among the ignored
+        others = _NO_CLASS
     else:
-        table = np.full(_RAW_VALUES, background, np.uint8)
+        table = np.full(_RAW_VALUES, others, np.uint8)
         table[list(values)] = list(values.values())
     table[ignore] = IGNORE
-    return ValueMap(table, background)
+    names = {_color(key): number for key, number in given.items() if isinstance(key, str)}
+    names.update({_color(one): IGNORE for one in listed if isinstance(one, str)})
+    return ValueMap(table, others, names, background)
 
 
-def _values(path: Path, given: object) -> Mapping[int, int]:
-    """Return raw value -> class id."""
+def _values(path: Path, given: object) -> Mapping[int | str, int]:
+    """Return raw value, label or colour -> class id."""
     pairs: dict[Any, Any]
     if isinstance(given, list):
         pairs = dict(enumerate(given))
@@ -101,12 +114,17 @@ def _values(path: Path, given: object) -> Mapping[int, int]:
     else:
         raise InputError(f"{path}: values = {given!r}: expected raw values and class ids, such as {{ 0 = 0, 255 = 1 }}")
     for raw, number in pairs.items():
-        if not _whole(raw, _RAW_VALUES) or not _whole(number, _NO_CLASS):
+        if not (isinstance(raw, str) or _whole(raw, _RAW_VALUES)) or not _whole(number, _NO_CLASS):
             raise InputError(
-                f"{path}: values: {raw} = {number!r}: expected a raw value 0..{_RAW_VALUES - 1} and a class id "
-                f"0..{_NO_CLASS - 1}; raw values without a class belong in ignore"
+                f"{path}: values: {raw} = {number!r}: expected a raw value 0..{_RAW_VALUES - 1}, a label or a colour, "
+                f"and a class id 0..{_NO_CLASS - 1}; what has no class belongs in ignore"
             )
     return pairs
+
+
+def _color(name: str) -> str:
+    """Write a colour in lower case, as masks are looked up; other names stay as they are."""
+    return name.lower() if name.startswith("#") else name
 
 
 def _whole(value: object, below: int) -> bool:

@@ -28,6 +28,14 @@ def data(
         ),
     ] = None,
     root: Root = None,
+    sources: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from",
+            help="Masks, annotations or more images to take in: COCO, labelme, CVAT, Label Studio, YOLO, VOC, ...",
+            metavar="FILE|DIR",
+        ),
+    ] = None,
     definition: DefinitionOption = None,
     download: Annotated[
         bool, typer.Option("--download", help="Fetch what is missing, where the publisher lets everyone.")
@@ -47,7 +55,7 @@ def data(
         from ..engine.prepare import prepare_data  # noqa: PLC0415
 
         flags = settings_of({"dataset": dataset, "data.root": root, "data.definition": definition})
-        found = prepare_data(flags, reporter, download=download)
+        found = prepare_data(flags, sources or (), reporter, download=download)
     if as_json:
         print_json(asdict(found))
     else:

@@ -48,6 +48,24 @@ Classes = Sequence[tuple[str, tuple[int, int, int]]]
 """Name and RGB colour of each class, by id."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """The classes that files seem to have, for a definition that a user begins with."""
+
+    classes: Sequence[tuple[str, tuple[int, int, int] | None]]
+    """Name, and colour where the files have one, by id."""
+    values: Sequence[int] = ()
+    """Raw value of each class where the classes stand for values of masks, and these do not simply count from 0."""
+
+
+@runtime_checkable
+class FindsClasses(Protocol):
+    """What a dataset plugin without a definition may also offer: a look at its files for the classes they show."""
+
+    def find_classes(self, root: Path, sources: Sequence[Path], report: Callable[[str], None]) -> Found:
+        """Return what masks below `root` and in `sources` show; arguments as of `Prepares.prepare`."""
+
+
 @runtime_checkable
 class Prepares(Protocol):
     """What a dataset plugin may also offer: it fetches, converts or writes files before a training reads them."""

@@ -77,17 +77,30 @@ def check_image(source: Source) -> tuple[int, int]:
     Raises:
         InputError: as `read_image`.
     """
+    return glance(source)[0]
+
+
+def glance(source: Source) -> tuple[tuple[int, int], NDArray[np.uint8]]:
+    """Read an image to its end, as fast as that goes: `(H, W)` as shown, and its grey values as `[8, 9]`.
+
+    Raises:
+        InputError: as `read_image`.
+    """
     if not callable(source):
         try:
             with _opened(source) as picture:
                 size = _shown_size(picture)
                 picture.draft("RGB", (1, 1))  # a JPEG is decoded at an eighth of its size
-                picture.load()
-                return size
+                ImageOps.exif_transpose(picture, in_place=True)
+                pixels = _pixels(picture)
         except _UnknownFormatError:
-            pass
-    height, width = read_image(source).shape[:2]
-    return height, width
+            pixels = read_image(source)
+            size = (pixels.shape[0], pixels.shape[1])
+    else:
+        pixels = read_image(source)
+        size = (pixels.shape[0], pixels.shape[1])
+    small = Image.fromarray(_to_bytes(pixels)).convert("L").resize((9, 8), Image.Resampling.BOX)
+    return size, np.asarray(small)
 
 
 def read_raw_label(source: Source) -> NDArray[Any]:
@@ -119,15 +132,23 @@ def read_label(record: Record, dataset: Dataset, class_names: Sequence[str]) -> 
     """
     assert record.label is not None, f"record {record.id} has no label"
     raw = read_raw_label(record.label)
-    ids = dataset.class_ids(raw)
+    return check_ids(dataset.class_ids(raw), raw, class_names, label_name(record))
+
+
+def check_ids(ids: NDArray[np.uint8], raw: NDArray[Any], class_names: Sequence[str], name: str) -> NDArray[np.uint8]:
+    """Return `ids`, made from the values `raw` of the mask `name`, if all are class ids or `IGNORE`.
+
+    Raises:
+        InputError: names the most frequent value that means no class, and the classes.
+    """
     unknown = (ids >= len(class_names)) & (ids != IGNORE)
     if unknown.any():
         values, counts = np.unique(raw[unknown], return_counts=True)
         worst = int(counts.argmax())
-        known = ", ".join(f"{number} {name}" for number, name in enumerate(class_names[:_LISTED_CLASSES]))
+        known = ", ".join(f"{number} {word}" for number, word in enumerate(class_names[:_LISTED_CLASSES]))
         more = f", ... {len(class_names) - 1} {class_names[-1]}" if len(class_names) > _LISTED_CLASSES else ""
         raise InputError(
-            f"{label_name(record)}: value {values[worst]} ({counts[worst]} pixels) is no class; "
+            f"{name}: value {values[worst]} ({counts[worst]} pixels) is no class; "
             f"the classes are {known}{more}; {IGNORE} is ignored"
         )
     return ids
@@ -164,26 +185,37 @@ def label_name(record: Record) -> str:
 def _opened(path: Path | Member) -> Iterator[Image.Image]:
     """Open an image file; whatever its decoder raises becomes one line that names the file."""
     try:
-        with Image.open(path if isinstance(path, Path) else io.BytesIO(read_member(path))) as picture:
+        with (
+            decoding(str(path)),
+            Image.open(path if isinstance(path, Path) else io.BytesIO(read_member(path))) as picture,
+        ):
             if picture.width * picture.height > MAX_PIXELS:
                 raise InputError(
                     f"{path}: {picture.width} x {picture.height} pixels are more than "
                     f"{MAX_PIXELS // 1_000_000} megapixels: cut it into tiles"
                 )
             yield picture
+    except _UnknownFormatError as error:
+        if (path.stat().st_size if isinstance(path, Path) else path.size) == 0:
+            raise _UnknownFormatError(f"{path}: the file is empty") from error
+        raise
+
+
+@contextmanager
+def decoding(name: str) -> Iterator[None]:
+    """Turn whatever a decoder of images raises into one line that begins with `name`."""
+    try:
+        yield
     except (InputError, MemoryError):
         raise
     except UnidentifiedImageError as error:
-        empty = (path.stat().st_size if isinstance(path, Path) else path.size) == 0
-        raise _UnknownFormatError(
-            f"{path}: {'the file is empty' if empty else 'not an image that can be read'}"
-        ) from error
+        raise _UnknownFormatError(f"{name}: not an image that can be read") from error
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
+        raise InputError(f"{name}: no such file") from error
     except IsADirectoryError as error:
-        raise InputError(f"{path}: is a folder, expected an image file") from error
+        raise InputError(f"{name}: is a folder, expected an image file") from error
     except Exception as error:  # parsers trip over a broken file in any way: OSError, SyntaxError, struct.error, ...
-        raise InputError(f"{path}: the image cannot be read ({' '.join(str(error).split())})") from error
+        raise InputError(f"{name}: the image cannot be read ({' '.join(str(error).split())})") from error
 
 
 def _shown_size(picture: Image.Image) -> tuple[int, int]:

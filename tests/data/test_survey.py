@@ -23,7 +23,9 @@ def test_a_sound_dataset_is_counted_and_has_no_problem(world):
     assert found.class_shares["ground"] == pytest.approx((12 * 300 + 3 * 200) / 9000)
     assert sum(found.class_shares.values()) == pytest.approx(1)
     assert found.ignored_share == 0
-    assert found.notes == ("5 of 17 training images have no mask: they can only be unlabelled",)
+    assert "5 of 17 training images have no mask: they can only be unlabelled" in found.notes
+    assert "every image is 30 x 20 pixels (width x height)" in found.notes
+    assert "values in the masks: 0, 1, 2" in found.notes
 
 
 def test_every_kind_of_problem_is_told_with_count_and_example(world):

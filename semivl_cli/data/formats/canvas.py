@@ -25,6 +25,14 @@ class Canvas:
         self._covered = np.zeros(size, np.bool_)
         self._contested = np.zeros(size, np.bool_)
 
+    @classmethod
+    def whole(cls, ids: NDArray[np.uint8]) -> Canvas:
+        """Return the canvas of a mask `[H, W]` that covers everything."""
+        canvas = cls((ids.shape[0], ids.shape[1]), 0)
+        canvas.ids = ids
+        canvas._covered[:] = True
+        return canvas
+
     @property
     def uncovered(self) -> int:
         """Number of pixels that nothing was painted on."""

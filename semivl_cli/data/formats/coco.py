@@ -2,12 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
+from semivl_cli.data.formats.annotations import Annotations, Drawing, Key
 from semivl_cli.data.formats.canvas import Canvas
 from semivl_cli.data.formats.runs import decode_runs
+from semivl_cli.data.formats.tree import Tree
 from semivl_cli.errors import InputError
+
+
+def is_coco(content: object) -> bool:
+    """Whether the content of a JSON file is COCO's, with annotations of objects."""
+    return isinstance(content, dict) and all(
+        isinstance(content.get(part), list) for part in ("images", "annotations", "categories")
+    )
+
+
+def open_coco(file: Tree) -> Annotations:
+    """Open a COCO file; an image without any annotation is one without a mask.
+
+    Raises:
+        InputError: if its images, categories or annotations lack what they need.
+    """
+    content: Any = file.json()
+    categories = {one["id"]: str(one["name"]) for one in _checked(content, "categories", ("id", "name"), file)}
+    images = _checked(content, "images", ("id", "file_name"), file)
+    drawn: dict[Any, list[Mapping[str, Any]]] = {}
+    boxes = 0
+    for annotation in _checked(content, "annotations", ("image_id", "category_id"), file):
+        if annotation["category_id"] not in categories:
+            raise InputError(
+                f"{file}: {_name(annotation)} has the category {annotation['category_id']!r}, "
+                f"which is none of {_some(categories)}"
+            )
+        boxes += not annotation.get("segmentation")
+        drawn.setdefault(annotation["image_id"], []).append(annotation)
+    used = {annotation["category_id"] for annotations in drawn.values() for annotation in annotations}
+
+    def drawings() -> Iterator[Drawing]:
+        for image in images:
+            height, width = image.get("height"), image.get("width")
+            if image["id"] in drawn:
+                yield Drawing(
+                    image=unquote(str(image["file_name"])).replace("\\", "/"),
+                    origin=f"{file}: image {image['id']}",
+                    stamp=file.stamp,
+                    size=(height, width) if isinstance(height, int) and isinstance(width, int) else None,
+                    paint=partial(_paint_image, drawn[image["id"]], categories, f"{file}: image {image['id']}"),
+                )
+
+    notes = []
+    without = sum(image["id"] not in drawn for image in images)
+    if without:
+        notes.append(f"{without} of {len(images)} images have no annotation: they have no mask")
+    if boxes:
+        notes.append(f"{boxes} annotations are boxes without a segmentation: they paint nothing")
+    return Annotations(
+        kind="COCO JSON",
+        where=str(file),
+        labels={name: None for number, name in categories.items() if number in used},
+        drawings=drawings,
+        notes=notes,
+        on_top="the smaller one lies on top",
+    )
 
 
 def paint_annotations(
@@ -38,6 +98,29 @@ def paint_annotations(
         except InputError as error:
             raise InputError(f"{_name(annotation)}: {error}") from error
     return canvas
+
+
+def _paint_image(
+    annotations: Sequence[Mapping[str, Any]],
+    categories: Mapping[int, str],
+    origin: str,
+    key: Key,
+    size: tuple[int, int],
+) -> Canvas:
+    used = {annotation["category_id"] for annotation in annotations}
+    class_of = {number: key.class_of[categories[number]] for number in sorted(used)}
+    try:
+        return paint_annotations(annotations, class_of, size, key.background)
+    except InputError as error:
+        raise InputError(f"{origin}: {error}") from error
+
+
+def _checked(content: Any, part: str, keys: Sequence[str], file: Tree) -> list[Mapping[str, Any]]:  # noqa: ANN401 - JSON
+    entries: list[Mapping[str, Any]] = content[part]
+    for place, entry in enumerate(entries):
+        if not isinstance(entry, dict) or any(not isinstance(entry.get(key), int | str) for key in keys):
+            raise InputError(f"{file}: {part}[{place}]: expected an entry with {' and '.join(keys)}")
+    return entries
 
 
 def _paint(canvas: Canvas, segmentation: object, class_id: int) -> None:
@@ -71,6 +154,6 @@ def _name(annotation: Mapping[str, Any]) -> str:
     return f"annotation {annotation.get('id', '(without id)')}"
 
 
-def _some(known: Mapping[int, int]) -> str:
+def _some(known: Mapping[int, object]) -> str:
     shown = ", ".join(str(number) for number in list(known)[:10])
     return f"{shown}, ... ({len(known)} in all)" if len(known) > 10 else shown

@@ -1,0 +1,148 @@
+"""The index that `prepare` keeps, so that a training of millions of files need not look for them again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from semivl_cli.errors import InputError, RunError
+
+from .listing import ABSENT, Entry
+from .split import Division
+
+FOLDER = "prepared"
+"""Below the root: the index, converted masks, and what else `prepare` writes."""
+_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """The first line of an index: what it was made from."""
+
+    version: int = _VERSION
+    root: str
+    converted: bool = False
+    """Whether the masks are conversions: class ids of `classes`, whatever `dataset.toml` says."""
+    classes: Sequence[str] = ()
+    elsewhere: bool = False
+    """Whether images of other places are in it, which a look into the root alone would not find."""
+    folders: Mapping[str, int] = field(default_factory=dict)
+    """Folder -> when its content changed last."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """List, `dataset.toml`, or source -> its size and time, nothing where it is absent."""
+    notes: Sequence[str] = ()
+
+    def stale(self) -> str | None:
+        """Return what is newer than the index, if anything is: a folder with other files, a list, a source.
+
+        No folder is listed for that. A file that was rewritten in place, under its name, changes no index.
+        """
+        for name, time in self.folders.items():
+            try:
+                if os.stat(name).st_mtime_ns != time:  # noqa: PTH116 - one call a folder, of which there may be many
+                    return name
+            except OSError:
+                if time != ABSENT:
+                    return name
+        return next((name for name, stamp in self.files.items() if file_stamp(Path(name)) != stamp), None)
+
+
+def places(root: Path) -> tuple[Path, Path]:
+    """Return where an index may lie: below the root, and in the cache for a root that cannot be written."""
+    digest = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
+    return root / FOLDER, Path.home() / ".cache" / "semivl" / "folder" / digest
+
+
+def writable_place(root: Path) -> Path:
+    """Make and return the first of the places that can be written.
+
+    Raises:
+        RunError: if neither can.
+    """
+    reason = ""
+    for place in places(root):
+        probe = place / f".{secrets.token_hex(8)}.tmp"
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            reason = error.strerror or str(error)
+        else:
+            return place
+    raise RunError(f"neither {places(root)[0]} nor {places(root)[1]} can be written ({reason})")
+
+
+def file_stamp(path: Path) -> str:
+    """Return size and time of a file, or nothing where there is none."""
+    try:
+        state = path.stat()
+    except OSError:
+        return ""
+    return f"{state.st_size}-{state.st_mtime_ns}" if path.is_file() else "folder"
+
+
+def read_header(root: Path) -> tuple[Path, Header] | None:
+    """Return the index of a root and its header, or nothing where `prepare` has not written one."""
+    for place in places(root):
+        path = place / "index.jsonl"
+        try:
+            with path.open(encoding="utf-8") as file:
+                content = json.loads(file.readline())
+            if content.get("version") == _VERSION and content.get("root") == str(root.resolve()):
+                return path, Header(**content)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{path}: the index cannot be read ({error}): `semivl prepare data folder` writes it anew"
+            ) from error
+    return None
+
+
+def read_entries(path: Path, root: Path, split: Literal["train", "val"]) -> Iterator[Entry]:
+    """Yield the entries of a split from an index, line by line."""
+    with path.open(encoding="utf-8") as file:
+        next(file)
+        for line in file:
+            part, name, image, mask = json.loads(line)
+            if part == split:
+                yield Entry(name, root / image, None if mask is None else root / mask)
+
+
+def write_index(place: Path, root: Path, header: Header, division: Division) -> dict[str, int]:
+    """Write the index, line by line and under a temporary name until it is whole; returns images a split.
+
+    Raises:
+        RunError: if the disk is full.
+    """
+    counts = {"train": 0, "val": 0}
+    temporary = place / f".{secrets.token_hex(8)}.tmp"
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            print(json.dumps(asdict(header)), file=file)
+            for split, entries in (("train", division.train()), ("val", iter(division.val))):
+                for entry in entries:
+                    mask = None if entry.mask is None else _relative(entry.mask, root)
+                    line = json.dumps([split, entry.id, _relative(entry.image, root), mask])
+                    print(line, file=file)
+                    counts[split] += 1
+        temporary.replace(place / "index.jsonl")
+        ids = "".join(f"{entry.id}\n" for entry in division.val)
+        temporary.write_text(ids, encoding="utf-8", errors="surrogateescape")
+        temporary.replace(place / "val.txt")
+    except OSError as error:
+        raise RunError(f"{place / 'index.jsonl'}: cannot be written ({error.strerror or error})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return counts
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path.absolute())

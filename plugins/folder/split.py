@@ -1,0 +1,110 @@
+"""Decides which images of a folder dataset train and which validate: lists, else a tenth of the masks."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from semivl_cli.data.ids import read_ids
+from semivl_cli.errors import InputError
+
+from .listing import Entry, Listing
+
+_VAL_SHARE = 10
+"""Without `val.txt` one labelled image in so many is validation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Division:
+    """The entries of a dataset, divided."""
+
+    listing: Listing
+    train_list: Sequence[Entry] | None
+    """What `train.txt` names; without it, every entry that is not validation."""
+    val: Sequence[Entry]
+    orphans: Sequence[Entry]
+    """Masks without image: their images are named all the same, so that they count as missing."""
+    notes: tuple[str, ...]
+
+    def train(self) -> Iterator[Entry]:
+        """Yield the entries to train with."""
+        held_out = {entry.id for entry in self.val}
+        if self.train_list is not None:
+            yield from self.train_list
+        else:
+            yield from (entry for entry in self.listing.entries() if entry.id not in held_out)
+        named = held_out | {entry.id for entry in self.train_list or ()}
+        yield from (entry for entry in self.orphans if entry.id not in named)
+
+
+def divide(listing: Listing) -> Division:
+    """Divide the entries by `train.txt` and `val.txt`; without `val.txt` a tenth of the labelled is validation.
+
+    Raises:
+        InputError: if there is no image, a list cannot be read, or a single labelled image would have to do for both.
+    """
+    root = listing.root
+    lists = {name: read_ids(root / f"{name}.txt") for name in ("train", "val") if (root / f"{name}.txt").is_file()}
+    wanted = {form for names in lists.values() for name in names for form in (name, _bare(name))}
+    of_pool = {form for name in lists.get("train", ()) for form in (name, _bare(name))} if "train" in lists else None
+    found: dict[str, Entry] = {}
+    labeled: list[str] = []
+    count = 0
+    for entry in listing.entries():
+        count += 1
+        if entry.id in wanted:
+            found[entry.id] = entry
+        if "val" not in lists and entry.mask is not None and (of_pool is None or entry.id in of_pool):
+            labeled.append(entry.id)
+    if not count:
+        raise InputError(f"{root / 'images'} holds no image: expected files such as .jpg, .png, .tif at any depth")
+
+    notes = list(listing.notes)
+    orphans = sorted(listing.orphans())
+    if orphans:
+        some = "1 mask has" if len(orphans) == 1 else f"{len(orphans)} masks have"
+        notes.append(f"{some} no image, for example {orphans[0]!r}")
+    if "val" in lists:
+        val = [_entry(name, found, root) for name in lists["val"]]
+    else:
+        chosen = _tenth(labeled)
+        val = [entry for entry in listing.entries() if entry.id in chosen]
+        notes.append(f"{len(val)} of the {len(labeled)} masks are validation: no val.txt")
+    held_out = {entry.id for entry in val}
+    train = None
+    if "train" in lists:
+        train = [_entry(name, found, root) for name in lists["train"]]
+        if "val" not in lists:
+            train = [entry for entry in train if entry.id not in held_out]
+    return Division(
+        listing=listing,
+        train_list=train,
+        val=[_with_mask(entry, root) for entry in val],
+        orphans=[Entry(name, root / "images" / name, root / "masks" / f"{name}.png") for name in orphans],
+        notes=tuple(notes),
+    )
+
+
+def _entry(name: str, found: dict[str, Entry], root: Path) -> Entry:
+    """Return what a list names; `street.jpg` is understood as `street`, and what is absent counts as missing."""
+    return found.get(name) or found.get(_bare(name)) or Entry(name, root / "images" / name, None)
+
+
+def _with_mask(entry: Entry, root: Path) -> Entry:
+    """Name a mask that is absent all the same, so that it counts as missing."""
+    return entry if entry.mask is not None else entry._replace(mask=root / "masks" / f"{entry.id}.png")
+
+
+def _bare(name: str) -> str:
+    return name.removesuffix(Path(name).suffix)
+
+
+def _tenth(labeled: Sequence[str]) -> set[str]:
+    """Choose a tenth, at least one, by a hash of the ids, so that more images hardly change the choice."""
+    if len(labeled) == 1:
+        raise InputError(f"only {labeled[0]!r} has a mask: training and validation need one each")
+    by_hash = sorted(labeled, key=lambda name: hashlib.sha256(os.fsencode(name)).digest())
+    return set(by_hash[: max(round(len(labeled) / _VAL_SHARE), 1)])

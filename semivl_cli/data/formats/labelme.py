@@ -1,0 +1,127 @@
+"""labelme JSON: one file an image, with polygons, rectangles, circles and masks in pixels."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import math
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from semivl_cli.data.formats.annotations import Annotations, Drawing, Key
+from semivl_cli.data.formats.canvas import Canvas
+from semivl_cli.data.formats.tree import Tree
+from semivl_cli.data.images import decoding
+from semivl_cli.errors import InputError
+
+_NO_AREA = ("point", "points", "line", "linestrip")
+_CORNERS = 64
+"""Corners of the polygon that stands for a circle."""
+
+
+def is_labelme(content: object) -> bool:
+    """Whether the content of a JSON file is labelme's."""
+    return isinstance(content, dict) and isinstance(content.get("shapes"), list) and "imagePath" in content
+
+
+def open_labelme(source: Tree) -> Annotations:
+    """Open a labelme file, or all of a folder."""
+    labels: dict[str, None] = {}
+    flat = 0
+    files = []
+    for name, file in source.files():
+        if file.suffix != ".json":
+            continue
+        content = file.json()
+        if is_labelme(content):
+            files.append((name, file))
+            for shape in _shapes(content, file):
+                if shape.get("shape_type") in _NO_AREA:
+                    flat += 1
+                else:
+                    labels.setdefault(str(shape.get("label")))
+
+    def drawings() -> Iterator[Drawing]:
+        for name, file in files:
+            yield _drawing(name, file)
+
+    notes = [f"{flat} points and lines have no area: left out"] if flat else []
+    return Annotations(kind="labelme JSON", where=str(source.path), labels=labels, drawings=drawings, notes=notes)
+
+
+def _shapes(content: Any, file: Tree) -> list[Mapping[str, Any]]:  # noqa: ANN401 - a file's JSON
+    shapes: list[Mapping[str, Any]] = content["shapes"]
+    if not all(isinstance(shape, dict) and isinstance(shape.get("label"), str) for shape in shapes):
+        raise InputError(f"{file}: expected shapes that each have a label")
+    return shapes
+
+
+def _drawing(name: str, file: Tree) -> Drawing:
+    content: Any = file.json()
+    height, width = content.get("imageHeight"), content.get("imageWidth")
+    told = str(content["imagePath"]).replace("\\", "/")
+    # what labelme wrote may be a path of another machine; beside it, the file has the name of its image
+    image = str(PurePosixPath(name).parent / (PurePosixPath(told).name or PurePosixPath(name).stem))
+    return Drawing(
+        image=image,
+        origin=str(file),
+        stamp=file.stamp,
+        size=(height, width) if isinstance(height, int) and isinstance(width, int) else None,
+        paint=partial(_paint, _shapes(content, file), str(file)),
+    )
+
+
+def _paint(shapes: list[Mapping[str, Any]], origin: str, key: Key, size: tuple[int, int]) -> Canvas:
+    """Paint the shapes in the order of the file, each over those before, as labelme draws them."""
+    canvas = Canvas(size, key.background)
+    for number, shape in enumerate(shapes):
+        if shape.get("shape_type") in _NO_AREA:
+            continue
+        try:
+            _paint_shape(canvas, shape, key.class_of[shape["label"]])
+        except InputError as error:
+            raise InputError(f"{origin}: shape {number} ({shape['label']}): {error}") from error
+    return canvas
+
+
+def _paint_shape(canvas: Canvas, shape: Mapping[str, Any], class_id: int) -> None:
+    kind, points = shape.get("shape_type") or "polygon", shape.get("points")
+    if not isinstance(points, list) or not all(isinstance(point, list) and len(point) == 2 for point in points):
+        raise InputError("expected points that are pairs of x and y")
+    flat = [number for point in points for number in point]
+    if not all(isinstance(number, int | float) and math.isfinite(number) for number in flat):
+        raise InputError("expected coordinates that are numbers of pixels")
+    if kind == "polygon":
+        canvas.polygons([flat], class_id)
+    elif len(points) != 2:
+        raise InputError(f"a {kind} has two points, this one {len(points)}")
+    elif kind == "rectangle":
+        (x, y), (right, bottom) = points
+        canvas.polygons([[x, y, right, y, right, bottom, x, bottom]], class_id)
+    elif kind == "circle":
+        (x, y), edge = points
+        radius = math.dist((x, y), edge)
+        turns = [2 * math.pi * corner / _CORNERS for corner in range(_CORNERS)]
+        canvas.polygons(
+            [[part for a in turns for part in (x + radius * math.cos(a), y + radius * math.sin(a))]], class_id
+        )
+    elif kind == "mask":
+        (left, top), _ = points
+        canvas.region(_inside(shape.get("mask")), class_id, (round(top), round(left)))
+    else:
+        raise InputError(f"a shape of the type {kind!r} cannot be painted: expected polygon, rectangle, circle or mask")
+
+
+def _inside(text: object) -> Any:  # noqa: ANN401 - a bool array [h, w]
+    try:
+        content = base64.b64decode(text if isinstance(text, str) else "", validate=True)
+    except binascii.Error as error:
+        raise InputError("its mask is no base64 text") from error
+    with decoding("its mask"), Image.open(io.BytesIO(content)) as picture:
+        return np.array(picture.convert("L")) > 0

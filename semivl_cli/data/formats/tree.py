@@ -1,0 +1,129 @@
+"""A folder, a file or a zip archive, read by the same few calls."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from semivl_cli.errors import InputError
+
+PICTURES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
+"""Suffixes of files that are images or masks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A file or folder on the disk, or inside an archive."""
+
+    path: Path
+    archive: zipfile.ZipFile | None = field(default=None, repr=False)
+    member: PurePosixPath = field(default_factory=PurePosixPath)
+
+    @classmethod
+    def open(cls, path: Path) -> Tree:
+        """Open what `path` names; a zip archive becomes a tree of its members.
+
+        Raises:
+            InputError: if there is nothing, or an archive is broken.
+        """
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder")
+        if path.is_file() and zipfile.is_zipfile(path):
+            try:
+                return cls(path, zipfile.ZipFile(path))
+            except (OSError, zipfile.BadZipFile) as error:
+                raise InputError(f"{path}: the archive cannot be read ({error})") from error
+        if path.suffix.lower() == ".zip":
+            raise InputError(f"{path}: the archive is {'empty' if not path.stat().st_size else 'broken'}")
+        return cls(path)
+
+    def __str__(self) -> str:
+        return str(self.path) if self.archive is None else f"{self.path}: {self.member}"
+
+    @property
+    def name(self) -> str:
+        """Last part of the name."""
+        return self.path.name if self.archive is None else self.member.name
+
+    @property
+    def suffix(self) -> str:
+        """Suffix in lower case."""
+        return PurePosixPath(self.name).suffix.lower()
+
+    @property
+    def stamp(self) -> str:
+        """What changes when the content of a file does, as far as one sees without reading it."""
+        state = self.path.stat()
+        if self.archive is None:
+            return f"{state.st_size}-{state.st_mtime_ns}"
+        info = self.archive.getinfo(str(self.member))
+        return f"{info.CRC}-{info.file_size}"
+
+    def files(self) -> Iterator[tuple[str, Tree]]:
+        """Yield every file below, hidden ones left out, as its relative name with `/` and itself, in order."""
+        if self.archive is not None:
+            for name in sorted(self.archive.namelist()):
+                parts = PurePosixPath(name).parts
+                if not name.endswith("/") and not any(part.startswith((".", "__MACOSX")) for part in parts):
+                    yield name, Tree(self.path, self.archive, PurePosixPath(name))
+        elif self.path.is_file():
+            yield self.path.name, self
+        else:
+            yield from _walk(self.path, "")
+
+    def read(self) -> bytes:
+        """Return the content of a file.
+
+        Raises:
+            InputError: if it cannot be read.
+        """
+        try:
+            return self.path.read_bytes() if self.archive is None else self.archive.read(str(self.member))
+        except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+            raise InputError(f"{self}: the file cannot be read ({error})") from error
+
+    def text(self) -> str:
+        """Return the content of a text file, with or without a byte-order mark.
+
+        Raises:
+            InputError: if it cannot be read, or is not UTF-8.
+        """
+        try:
+            return self.read().decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{self}: expected text in UTF-8 ({error.reason} at byte {error.start})") from error
+
+    def json(self) -> object:
+        """Return the content of a JSON file.
+
+        Raises:
+            InputError: if it cannot be read, or is not JSON.
+        """
+        try:
+            content: object = json.loads(self.text())
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise InputError(f"{self}: not JSON: {error}") from error
+        return content
+
+
+def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, Tree]]:
+    folders = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            folders.append(path)
+        else:
+            yield prefix + path.name, Tree(path)
+    for path in folders:
+        if path.resolve() not in folder.resolve().parents and path.resolve() != folder.resolve():
+            yield from _walk(path, f"{prefix}{path.name}/")
+
+
+def bare(name: str) -> str:
+    """Return a name of a picture without its suffix; other dots are part of the name."""
+    suffix = PurePosixPath(name).suffix
+    return name[: -len(suffix)] if suffix.lower() in PICTURES else name

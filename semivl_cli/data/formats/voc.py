@@ -1,0 +1,90 @@
+"""CVAT's "Segmentation mask" archive and other exports in the layout of Pascal VOC: masks and `labelmap.txt`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from semivl_cli.data.contract import IGNORE
+from semivl_cli.data.formats.annotations import Annotations, Drawing, Key, to_hex
+from semivl_cli.data.formats.canvas import Canvas
+from semivl_cli.data.formats.masks import paint_mask
+from semivl_cli.data.formats.tree import PICTURES, Tree
+from semivl_cli.errors import InputError
+
+FOLDERS = ("SegmentationClass", "SegmentationClassAug", "SegmentationClassPNG")
+_IGNORED = "__ignore__"
+"""What labelme calls the value that stands before its first class."""
+
+
+@dataclass(frozen=True, slots=True)
+class _LabelMap:
+    """What the values and colours of the masks are called."""
+
+    values: Mapping[int, str]
+    colors: Mapping[str, str]
+    """Colour as `"#rrggbb"` -> label; none where values count, not colours."""
+
+
+def open_voc(source: Tree) -> Annotations:
+    """Open masks in `SegmentationClass/`, which `labelmap.txt` or `class_names.txt` explains; else values are ids."""
+    label_map: _LabelMap | None = None
+    labels: dict[str, tuple[int, int, int] | None] = {}
+    masks: list[tuple[str, Tree]] = []
+    for name, file in source.files():
+        folders = name.split("/")[:-1]
+        if file.name.lower() == "labelmap.txt":
+            colored = dict(_read_labels(file))
+            labels = {**colored}
+            label_map = _LabelMap(dict(enumerate(colored)), {to_hex(color): name for name, color in colored.items()})
+        elif file.name.lower() == "class_names.txt" and label_map is None:
+            names = [line.strip() for line in file.text().splitlines() if line.strip()]
+            first = -1 if names[:1] == [_IGNORED] else 0
+            labels = dict.fromkeys(name for name in names if name != _IGNORED)
+            label_map = _LabelMap({place: name for place, name in enumerate(names, first) if place >= 0}, {})
+        elif file.suffix in PICTURES and any(folder in FOLDERS for folder in folders):
+            below = max(place for place, folder in enumerate(folders) if folder in FOLDERS) + 1
+            masks.append(("/".join(name.split("/")[below:]), file))
+    explained = label_map
+
+    def drawings() -> Iterator[Drawing]:
+        for name, file in masks:
+            paint = partial(_paint, file, explained)
+            yield Drawing(image=name, origin=str(file), stamp=file.stamp, paint=paint, picture=file)
+
+    return Annotations(
+        kind="masks in the layout of CVAT and Pascal VOC" + (" with a label map" if label_map else ""),
+        where=str(source.path),
+        labels=labels,
+        drawings=drawings,
+        shapes=label_map is not None,
+    )
+
+
+def _read_labels(file: Tree) -> Iterator[tuple[str, tuple[int, int, int]]]:
+    """Yield label and colour of each line `name:red,green,blue:parts:actions`."""
+    for number, line in enumerate(file.text().splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        name, *rest = line.split(":")
+        try:
+            red, green, blue = (int(part) for part in rest[0].split(","))
+            bytes((red, green, blue))
+        except (IndexError, ValueError) as error:
+            raise InputError(f"{file}:{number}: expected name:red,green,blue::, got {line!r}") from error
+        yield name.strip(), (red, green, blue)
+
+
+def _paint(file: Tree, label_map: _LabelMap | None, key: Key, size: tuple[int, int]) -> Canvas:
+    if label_map is None:
+        return paint_mask(file, key, size)
+    colors = {color: key.class_of[label] for color, label in label_map.colors.items()}
+    table = np.full(65536, IGNORE - 1, np.uint8)
+    table[255] = IGNORE
+    for value, label in label_map.values.items():
+        table[value] = key.class_of[label]
+    explained = replace(key, class_of=colors, class_ids=lambda raw: table[np.clip(raw, 0, 65535)])
+    return paint_mask(file, explained, size, palette=bool(colors))
