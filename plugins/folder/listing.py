@@ -98,7 +98,8 @@ class Listing:
         if path.is_relative_to(self.root):
             relative = path.relative_to(self.root)
         elif path.is_relative_to(extra.where):
-            relative = Path(extra.where.name) / path.relative_to(extra.where)
+            relative = path.relative_to(extra.where)
+            relative = relative if extra.listed else extra.where.name / relative
         else:
             relative = path.relative_to(path.anchor) if path.is_absolute() else path
         return relative.with_suffix("").as_posix()

@@ -98,7 +98,9 @@ def test_masks_without_image_are_told(root):
     (root / "images" / "a.jpg").unlink()
     folder = Folder()
     list(folder.records(root, "train"))
-    assert "1 of the 5 masks have no image, for example 'a'" in folder.notes
+    assert "1 mask has no image, for example 'a'" in folder.notes
+    orphan = next(record for record in folder.records(root, "train") if record.id == "a")
+    assert not orphan.image.exists()  # so that it counts as missing
 
 
 @pytest.mark.parametrize("folder", ["images", "masks"])
