@@ -18,7 +18,6 @@ from semivl_cli.errors import InputError
 
 from .kept import read_entries, read_header
 from .listing import Listing
-from .prepare import Preparation
 from .split import divide
 from .values import ValueMap, read_values
 
@@ -74,6 +73,8 @@ class Folder:
         """Say which classes the masks and sources seem to have, for a definition to begin with."""
         if not sources:
             _check_folders(root)
+        from .prepare import Preparation  # noqa: PLC0415 - reads pictures, which looking for plugins must not
+
         return Preparation(root.absolute(), sources, (), report).find_classes()
 
     def prepare(
@@ -84,6 +85,8 @@ class Folder:
             raise InputError("dataset 'folder' is your own: there is nothing to download")
         if not sources:
             _check_folders(root)
+        from .prepare import Preparation  # noqa: PLC0415 - as above
+
         self.problems = Preparation(root.absolute(), sources, classes, report).run()
 
 
