@@ -185,10 +185,14 @@ class TrainingSettings(_Section):
     """Length in passes over the unlabelled images."""
     batch: Count = 8
     """Labelled images a step, and as many unlabelled ones, over all devices."""
-    micro_batch: Count | Literal["auto"] = "auto"
-    """Images of each kind that are computed at once; their gradients are accumulated. `auto`: the largest that fits."""
+    micro_batch: Count | Literal["auto", "fit"] = "auto"
+    """Images of each kind that a device computes at once; their gradients are accumulated. `auto`: all, and fewer once
+    memory is short; `fit`: the largest number that fits, found by trying at the start."""
+    checkpoint_activations: bool | Literal["auto"] = "auto"
+    """Compute activations again for the gradient instead of keeping them: the same numbers in less memory, slower.
+    `auto`: once memory is short and no smaller micro-batch is left."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """`auto`: bf16 autocast on CUDA, float32 elsewhere."""
+    """`auto`: bf16 autocast on CUDA, float32 elsewhere. On CUDA, what float32 multiplies is rounded to TF32."""
     evaluate_every: Positive | NoneWord = 1.0
     """Epochs between evaluations; `"none"`: only at the end."""
     evaluate_steps: Count | NoneWord = "none"
@@ -251,10 +255,10 @@ class RunConfig(_Section):
             raise ValueError("training.steps and training.epochs are both none: set one")
         if group and batch % group:
             raise ValueError(f"training.batch = {batch} must be a multiple of loss.group = {group}")
-        if micro != "auto" and batch % micro:
+        if isinstance(micro, int) and batch % micro:
             raise ValueError(f"training.batch = {batch} must be a multiple of training.micro_batch = {micro}")
         unit = self.micro_batch_unit
-        if micro != "auto" and micro % unit:
+        if isinstance(micro, int) and micro % unit:
             raise ValueError(f"training.micro_batch = {micro} must be a multiple of {unit} for these settings")
         if self.augment.partner == "pair" and self.uses_unlabeled and batch % 2:
             raise ValueError(

@@ -39,6 +39,7 @@ def train(
             min=1, help="Processes, one a GPU (with --device cpu: on the cores). (default: 1)", show_default=False
         ),
     ] = None,
+    fit: Annotated[bool, typer.Option("--fit", help="Find the largest micro-batch that fits into memory.")] = False,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", help="Any setting, such as training.steps=100.", metavar="A.B=VALUE")
     ] = None,
@@ -62,6 +63,7 @@ def train(
             "seed": seed,
             "device": device,
             "training.select": select,
+            "training.micro_batch": "fit" if fit else None,
             "data.labels": labels,
             "data.root": root,
             "data.definition": definition,

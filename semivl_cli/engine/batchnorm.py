@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -41,6 +43,20 @@ class SynchronizedBatchNorm2d(nn.BatchNorm2d):
         shift = self.bias - mean * scale
         y: Tensor = (x * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
         return y
+
+
+@contextmanager
+def alone(model: nn.Module) -> Iterator[None]:
+    """Let every BatchNorm see the images of this process only, for a while."""
+    normal = [module for module in model.modules() if isinstance(module, SynchronizedBatchNorm2d)]
+    teams = [module.team for module in normal]
+    for module in normal:
+        module.team = ALONE
+    try:
+        yield
+    finally:
+        for module, team in zip(normal, teams, strict=True):
+            module.team = team
 
 
 class _Gather(torch.autograd.Function):

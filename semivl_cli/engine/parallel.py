@@ -127,14 +127,14 @@ class Team:
         if self.count == 1:
             return wish
         before = self._wish
-        asked = torch.tensor([wish == signal.SIGINT, wish == signal.SIGTERM], dtype=torch.int64)
+        asked = torch.zeros(65, dtype=torch.int64)  # one place for every signal there is
+        asked[wish or 0] = 1
         self._wish = (self.send(asked), asked)
         if before is None:
             return None
         work, heard = before
         self.receive(work)
-        interrupt, terminate = heard.tolist()
-        return signal.SIGTERM if terminate else signal.SIGINT if interrupt else None
+        return next((number for number, processes in enumerate(heard.tolist()) if number and processes), None)
 
     def unlike(self, model: nn.Module) -> list[str]:
         """Give every process the leader's weights, and name those that differed before."""

@@ -295,7 +295,12 @@ def inference(config: RunConfig, smallest: int) -> Inference:
 
 
 def autocast(config: RunConfig, device: torch.device) -> AbstractContextManager[Any]:
-    """bf16 where the settings say so, in training, evaluation and prediction alike."""
+    """bf16 where the settings say so, in training, evaluation and prediction alike.
+
+    What stays float32 on a GPU is multiplied in TF32, as the published code's PyTorch did unasked.
+    """
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
     wanted = config.training.precision
     if wanted == "bf16" or (wanted == "auto" and device.type == "cuda"):
         return torch.autocast(device.type, dtype=torch.bfloat16)

@@ -28,6 +28,7 @@ from .exchange import Exchange
 from .inputs import step_inputs
 from .integrity import checkpoint_steps, damage, first_sound
 from .losses import lambda_DC
+from .memory import Portions
 from .optim import rate_factor, set_rates
 from .parallel import ALONE, Team
 from .reporter import Reporter
@@ -124,12 +125,10 @@ class _Loop:
         self.device, self.reporter, self.team = device, reporter, team
         self.schedule = schedule_of(config, len(material.index.unlabeled))
         self.steps = self.schedule.steps
-        batch, micro_batch = config.training.batch, config.training.micro_batch
+        batch = config.training.batch
         self.positions = team.share(batch, config.micro_batch_unit)
-        self.share = len(range(batch)[self.positions])
-        self.micro_batch = self.share if micro_batch == "auto" else min(micro_batch, self.share)
-        self.normalizes_batches = trainee.model.detail is not None
         synchronize(trainee.model, team)
+        self.portions = Portions(config, trainee, len(range(batch)[self.positions]), team, reporter)
         trained = [parameter for group in trainee.optimizer.param_groups for parameter in group["params"]]
         self.exchange = Exchange(team, trained, batch, self.positions)
         self.selection = Selection(config.training.select)
@@ -177,7 +176,8 @@ class _Loop:
                 "put them back, or start a new run"
             )
         self.selection = Selection(self.config.training.select, state)
-        self.seconds, self.micro_batch = state["seconds"], min(state.get("micro_batch", self.share), self.micro_batch)
+        self.seconds = state["seconds"]
+        self.portions.restore(state.get("micro_batch", self.config.training.batch))
         self.began = time.monotonic() - self.seconds
         mine = float(self.team.leads)  # what the processes hold adds up
         self.unlogged = [
@@ -243,25 +243,11 @@ class _Loop:
         return self.finish()
 
     def agree(self) -> None:
-        """Let all processes begin from the same weights, and say where BatchNorm makes the parts of a batch matter."""
+        """Let all processes begin from the same weights."""
         if unlike := self.team.unlike(self.trainee.model):
             self.reporter.note(
                 f"{len(unlike)} tensors ({unlike[0]}, ...) were not the same in all processes, as where machines "
                 "compute differently: all take those of the first"
-            )
-        if not self.normalizes_batches:
-            return
-        parts = -(-self.share // self.micro_batch)
-        if self.team.least(parts) != -self.team.least(-parts):
-            raise InputError(
-                f"model.detail normalises over the images of all {self.team.count} processes, which then need equally "
-                f"many parts: training.batch = {self.config.training.batch} does not give them; try a batch that "
-                "divides by the number of processes"
-            )
-        if self.micro_batch < self.share:
-            self.reporter.note(
-                f"BatchNorm of model.detail sees {self.micro_batch * self.team.count} of the "
-                f"{self.config.training.batch} images at a time: with it, and it alone, parts are not the whole batch"
             )
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
@@ -277,6 +263,8 @@ class _Loop:
             first=self.positions.start,
         )
         weight = self.weight_of_guidance(batch.step)
+        if not self.portions.fitted:
+            self.portions.fit(x, u, weight)
         set_rates(trainee.optimizer, rate_factor(batch.step, self.steps, config.optimizer.power))
         self.exchange.begin()
         while True:
@@ -289,13 +277,13 @@ class _Loop:
                     u,
                     step_settings(config),
                     weight,
-                    self.micro_batch,
+                    self.portions.images,
                     autocast(config, self.device),
                     self.exchange,
                 )
                 break
             except torch.OutOfMemoryError as error:
-                self.shrink(error)
+                self.portions.shrink(error)
         trainee.optimizer.step()
         return losses
 
@@ -303,20 +291,6 @@ class _Loop:
         """lambda_DC of a step."""
         start, end = self.config.guidance.lambda_DC
         return lambda_DC(start, end, step, self.steps)
-
-    def shrink(self, error: torch.OutOfMemoryError) -> None:
-        """Halve the micro-batch, which changes nothing but the memory it takes; give up where it cannot shrink."""
-        unit = self.config.micro_batch_unit
-        half = self.micro_batch // 2 // unit * unit
-        together = self.normalizes_batches and self.team.count > 1  # nobody can go back alone
-        if self.config.training.micro_batch != "auto" or half < unit or together:
-            raise RunError(
-                f"out of memory with {self.micro_batch} images at once: try --set training.micro_batch={unit}, "
-                "training.precision=bf16, or a smaller data.crop"
-            ) from error
-        self.micro_batch = half
-        torch.cuda.empty_cache()
-        self.reporter.note(f"memory is short: {half} images at once from here on; the batch stays the same")
 
     def log(self, done: int) -> None:
         """Average the last steps' values, write and report them; stop where the loss is not finite."""
@@ -353,7 +327,7 @@ class _Loop:
             **self.selection.as_dict(),
             "seconds": self.seconds,
             "clip_sha256": self.trainee.clip_sha256,
-            "micro_batch": self.micro_batch,
+            "micro_batch": self.portions.kept,
             "unlogged": unlogged,
         }
         save_checkpoint(

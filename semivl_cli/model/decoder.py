@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .blocks import Block
 from .encoder import Features
+from .recompute import call
 from .similarity import similarity
 
 
@@ -129,7 +130,7 @@ class LanguageGuidedDecoder(nn.Module):
 
     def __init__(self, spec: DecoderSpec) -> None:
         super().__init__()
-        self.spec = spec
+        self.spec, self.recompute = spec, False
         self.embed = nn.Conv2d(1, spec.width, 7, padding=3)
         self.spatial = SpatialReasoning(spec.width, spec.dilations)
         self.text = nn.Sequential(nn.Linear(spec.embed_dim, spec.text_width), nn.ReLU())
@@ -148,12 +149,15 @@ class LanguageGuidedDecoder(nn.Module):
         earlier, later = features.skips
         S = similarity(features.dense, text)  # [B, N, h, w]  # noqa: N806 - the paper's S
         b, n = S.shape[:2]
-        volumes = self.spatial(self.embed(S.flatten(0, 1)[:, None]))  # S'' [B*N, F, h, w]
+        volumes = self.embed(S.flatten(0, 1)[:, None])  # [B*N, F, h, w]
+        volumes = call(self.spatial, volumes, recompute=self.recompute)  # S''
         volumes = volumes.unflatten(0, (b, n))
         anchors = self.text(F.normalize(text.to(features.dense.dtype), dim=1))  # [N, T]
         for layer in self.semantic:
-            volumes = layer(volumes, anchors)
-        maps = self.up1(volumes.flatten(0, 1), self.skip_later(later))  # [B*N, up1, 2h, 2w]
-        maps = self.up2(maps, self.skip_earlier(earlier))  # [B*N, up2, 4h, 4w]
+            volumes = call(layer, volumes, anchors, recompute=self.recompute)
+        skip = self.skip_later(later)
+        maps = call(self.up1, volumes.flatten(0, 1), skip, recompute=self.recompute)  # [B*N, up1, 2h, 2w]
+        skip = self.skip_earlier(earlier)
+        maps = call(self.up2, maps, skip, recompute=self.recompute)  # [B*N, up2, 4h, 4w]
         out: Tensor = self.head(maps).view(b, n, *maps.shape[2:])
         return out

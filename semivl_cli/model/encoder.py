@@ -10,6 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from .blocks import Activation, Block
+from .recompute import call
 
 SkipPath = Literal["value", "block"]
 
@@ -59,6 +60,7 @@ class DenseEncoder(nn.Module):
     def __init__(self, spec: EncoderSpec, skips: tuple[int, ...] = (), skip_path: SkipPath = "value") -> None:
         super().__init__()
         self.spec, self.skips, self.skip_path = spec, skips, skip_path
+        self.recompute = False
         e = spec.width
         self.patch_embedding = nn.Conv2d(3, e, spec.patch_size, stride=spec.patch_size, bias=False)
         self.class_token = nn.Parameter(torch.randn(e) * e**-0.5)
@@ -82,12 +84,12 @@ class DenseEncoder(nn.Module):
             block = cast(Block, module)  # a ModuleList has forgotten its type
             before = tokens
             if i < last or (i in self.skips and self.skip_path == "block"):  # else nobody needs the last attention
-                tokens = block(before)
+                tokens = call(block, before, recompute=self.recompute)
             if i in self.skips:
-                skip = block.value_path(before[:, 1:]) if self.skip_path == "value" else tokens[:, 1:]  # [B, hw, E]
+                skip = self._value_path(block, before) if self.skip_path == "value" else tokens[:, 1:]  # [B, hw, E]
                 skips.append(_as_map(skip, grid))
             if i == last:
-                dense = self.projection(self.post_norm(block.value_path(before[:, 1:])))  # [B, hw, D]
+                dense = self.projection(self.post_norm(self._value_path(block, before)))  # [B, hw, D]
         return Features(tuple(skips), _as_map(F.normalize(dense, dim=-1), grid))
 
     def embed_image(self, image: Tensor) -> Tensor:
@@ -102,6 +104,10 @@ class DenseEncoder(nn.Module):
         else:
             pooled = self.post_norm(pooled)
         return F.normalize(self.projection(pooled), dim=-1)
+
+    def _value_path(self, block: Block, tokens: Tensor) -> Tensor:
+        """Read the patches of a block by their value path: `[B, 1 + h*w, E] -> [B, h*w, E]`."""
+        return call(block.value_path, tokens[:, 1:], recompute=self.recompute)
 
     def _embed(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Patches and positions: `[B, 3, H, W] -> [B, 1 + h*w, E]` and the grid `(h, w)`."""

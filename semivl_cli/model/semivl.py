@@ -64,6 +64,10 @@ class SemiVL(nn.Module):
         self.output_size = output_size
         self.register_buffer("text", text.float())
 
+    def recompute_activations(self, wanted: bool = True) -> None:
+        """Keep less for the gradient, or everything; the numbers are the same."""
+        self.encoder.recompute = self.decoder.recompute = wanted
+
     def encode(self, image: Tensor) -> Features:
         """g: uint8 RGB `[B, 3, H, W]` -> features."""
         dtype = self.decoder.head.weight.dtype

@@ -74,6 +74,10 @@ def batch(arguments, spec, device):
     return Labeled(image=images(arguments, device), label=label), u
 
 
+def rates_of_bench():
+    return Rates(lr=1e-4, encoder_multiplier=0.01, decoder_multiplier=10.0, detail_multiplier=1.0, weight_decay=0.01)
+
+
 def timed(work, device, repeats):
     seconds = []
     for _ in range(repeats + 1):
@@ -98,8 +102,7 @@ def main():
     device = torch.device(arguments.device)
     model, spec, guide = build(arguments, device)
     model.train()
-    rates = Rates(lr=1e-4, encoder_multiplier=0.01, decoder_multiplier=10.0, detail_multiplier=1.0, weight_decay=0.01)
-    optimizer = build_optimizer(model, rates)
+    optimizer = build_optimizer(model, rates_of_bench())
     x, u = batch(arguments, spec, device)
     for micro in arguments.micro_batches or [arguments.batch]:
         for precision in ("fp32", "bf16"):

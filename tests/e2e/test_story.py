@@ -338,7 +338,9 @@ def test_short_memory_makes_the_parts_smaller_and_changes_nothing_else(semivl, s
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
     fixed = semivl("train", *FOLDER, *STEPS, *batch, "--set", "training.micro_batch=4", "--out", "fixed")
     assert fixed.exit_code == 3
-    assert "training.micro_batch=2" in fixed.stderr.splitlines()[-1]
+    last = fixed.stderr.splitlines()[-1]
+    assert "training.micro_batch=2 (memory to 50 %" in last and "data.crop=24" in last
+    assert "checkpoint_activations" not in last  # that was tried
 
 
 def test_a_resumed_run_keeps_its_own_words_and_refuses_other_images(semivl, street):

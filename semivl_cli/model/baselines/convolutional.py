@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from ..decoder import Aspp, DecoderSpec, UpBlock
 from ..encoder import Features
+from ..recompute import call
 
 SHARED = 4
 """How many times as wide as `up_widths` the upsampling is: the language-guided decoder has those channels for each
@@ -28,7 +29,7 @@ class ConvolutionalDecoder(nn.Module):
 
     def __init__(self, spec: DecoderSpec, classes: int) -> None:
         super().__init__()
-        self.spec = spec
+        self.spec, self.recompute = spec, False
         self.context = Aspp(spec.embed_dim, spec.width, spec.dilations)
         earlier, later = spec.skip_channels
         self.skip_later = nn.Sequential(nn.Conv2d(later, spec.skip_widths[0], 3, padding=1), nn.ReLU())
@@ -42,8 +43,8 @@ class ConvolutionalDecoder(nn.Module):
         """Decode features (`skips` two, `dense [B, D, h, w]`) into logits `[B, N, 4h, 4w]`; `text` is not read."""
         assert len(text) == self.head.out_channels, "the classes of a convolutional decoder are fixed"
         earlier, later = features.skips
-        maps = self.context(features.dense)  # [B, F, h, w]
-        maps = self.up1(maps, self.skip_later(later))  # [B, 4 up1, 2h, 2w]
-        maps = self.up2(maps, self.skip_earlier(earlier))  # [B, 4 up2, 4h, 4w]
+        maps = call(self.context, features.dense, recompute=self.recompute)  # [B, F, h, w]
+        maps = call(self.up1, maps, self.skip_later(later), recompute=self.recompute)  # [B, 4 up1, 2h, 2w]
+        maps = call(self.up2, maps, self.skip_earlier(earlier), recompute=self.recompute)  # [B, 4 up2, 4h, 4w]
         out: Tensor = self.head(maps)
         return out
