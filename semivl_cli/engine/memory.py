@@ -45,8 +45,9 @@ class Portions:
         return self.images if self.images < self.share else self.config.training.batch
 
     def restore(self, kept: int) -> None:
-        """Go on with the portion of a checkpoint, so that sums round as before; a number in the settings is stronger."""
-        if not isinstance(self.config.training.micro_batch, int) and kept < self.share:
+        """Go on with the portion of a checkpoint, so that sums round as before; a number in the settings rules."""
+        smaller = self.team.least(self.share - kept) > 0
+        if smaller and not isinstance(self.config.training.micro_batch, int):
             self.images, self.fitted = kept, True
 
     def shrink(self, error: torch.OutOfMemoryError) -> None:
