@@ -1,6 +1,9 @@
 """Hermetic by default: no network, no home directory; and where real images and recorded numbers are read from."""
 
+import functools
+import http.server
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -41,3 +44,23 @@ def test_data() -> Path:
     if not folder:
         pytest.skip("needs real images: set SEMIVL_TEST_DATA to a folder with camvid/ and voc_masks/")
     return Path(folder)
+
+
+@pytest.fixture
+def served(tmp_path):
+    """A folder and the address under which a server gives its files out."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *words):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
+    server.daemon_threads = False
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield folder, f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()

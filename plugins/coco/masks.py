@@ -100,7 +100,7 @@ def _write_batch(batch: Sequence[_Task], folder: Path, palette: list[int]) -> in
             raise InputError(f"image {stem}: {error}") from error
         mask = Image.fromarray(ids)
         mask.putpalette(palette)
-        temporary = folder / f".{stem}.part"
+        temporary = folder / f".{stem}.{os.getpid()}.part"  # another process may be at the same image
         mask.save(temporary, format="PNG")
         temporary.replace(folder / f"{stem}.png")
     return len(batch)

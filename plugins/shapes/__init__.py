@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semivl_cli.data.contract import Classes, Record, Split
+from semivl_cli.errors import InputError
 
 DEVELOPMENT_SEED = 4711
 
@@ -43,6 +44,8 @@ class Shapes:
         """Write all scenes as a folder dataset: `images/`, `masks/` in the classes' colours and the two lists."""
         from PIL import Image  # noqa: PLC0415 - a list of datasets must not wait for Pillow
 
+        if sources or download:
+            raise InputError(f"{self.name} draws its scenes itself: it takes no files and downloads nothing")
         for folder in ("images", "masks"):
             (root / folder).mkdir(parents=True, exist_ok=True)
         palette = [channel for _, color in classes for channel in color]

@@ -16,7 +16,7 @@ def definition_named(name: str | None) -> str | None:
     from semivl_cli.concepts.load import shipped  # noqa: PLC0415 - `semivl --help` must stay instant
     from semivl_cli.data.registry import open_dataset, own_definition, registered  # noqa: PLC0415 - likewise
 
-    if name is None or name in shipped() or Path(name).exists() or name not in registered():
+    if name is None or name in shipped() or Path(name).is_file() or name not in registered():
         return name
     return own_definition(open_dataset(name)) or name
 

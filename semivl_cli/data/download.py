@@ -98,10 +98,12 @@ def _fetch_part(url: str, part: Path, report: Callable[[str], None], size: int |
                 raise InputError(f"{part}: cannot be written ({error})") from error
             problem = error
         tries = 1 if _size(part) > before else tries + 1
+        reason = " ".join(str(problem).split())
         if tries > len(PAUSES):
-            reason = " ".join(str(problem).split())
             raise RunError(f"{url}: cannot be fetched ({reason}); {_kept(part)}") from problem
-        time.sleep(PAUSES[tries - 1])
+        pause = PAUSES[tries - 1]
+        report(f"{name}: {reason}; trying again in {pause:.0f} s")
+        time.sleep(pause)
 
 
 def _one_connection(url: str, part: Path, report: Callable[[str], None], size: int | None) -> None:

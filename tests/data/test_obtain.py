@@ -1,8 +1,5 @@
-import functools
 import hashlib
-import http.server
 import json
-import threading
 import zipfile
 
 import pytest
@@ -10,26 +7,6 @@ from filelock import FileLock
 
 from semivl_cli.data.obtain import Archive, obtain
 from semivl_cli.errors import InputError, RunError
-
-
-@pytest.fixture
-def served(tmp_path):
-    """A folder and the address under which a server gives its files out."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *words):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
-    server.daemon_threads = False
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield folder, f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def packed(path, *names):

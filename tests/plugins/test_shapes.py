@@ -19,6 +19,7 @@ from semivl_plugins.shapes import Development, Shapes, captions, probe_clip, res
 
 from semivl_cli.concepts.load import load_definition
 from semivl_cli.data.contract import Dataset
+from semivl_cli.errors import InputError
 
 PACKAGE = Path(str(files("semivl_plugins.shapes")))
 NOWHERE = Path("/nowhere")
@@ -83,6 +84,13 @@ def test_every_class_is_common_and_background_is_not_all():
     assert len(share) == 6
     assert share.min() > 0.02
     assert 0.2 < 1 - share[0] < 0.35
+
+
+def test_it_takes_no_files_and_downloads_nothing(tmp_path):
+    for sources, download in (((tmp_path,), False), ((), True)):
+        with pytest.raises(InputError, match="shapes draws its scenes itself"):
+            Shapes().prepare(tmp_path / "root", sources, (), download, print)
+    assert not (tmp_path / "root").exists()
 
 
 def test_raw_values_are_class_ids():

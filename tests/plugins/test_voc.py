@@ -1,3 +1,5 @@
+import hashlib
+import json
 import shutil
 import tarfile
 import zipfile
@@ -9,7 +11,9 @@ import pytest
 from PIL import Image
 from semivl_plugins import voc
 from semivl_plugins.voc import VOC
+from typer.testing import CliRunner
 
+from semivl_cli.cli import app
 from semivl_cli.data.contract import Record
 from semivl_cli.data.ids import read_ids
 from semivl_cli.data.index import build_index
@@ -69,27 +73,57 @@ def test_augmented_masks_are_found_in_their_usual_places_and_the_official_ones_f
     assert not labels[2].exists()
 
 
-def test_a_devkit_is_fetched_unpacked_and_read(tmp_path, monkeypatch):
+@pytest.fixture
+def devkit(tmp_path, served, monkeypatch):
+    """A small VOCtrainval tar on a server that the plugin takes for its publisher's."""
     made = tree(tmp_path / "made" / "VOCdevkit" / "VOC2012", "SegmentationClass")
     name = read_ids(SPLITS / "val.txt")[0]
     Image.new("RGB", (4, 4)).save(made / "JPEGImages" / f"{name}.jpg")
     Image.new("P", (4, 4)).save(made / "SegmentationClass" / f"{name}.png")
     (archive,) = voc.ARCHIVES
-    with tarfile.open(tmp_path / archive.name, "w") as tar:
+    folder, address = served
+    with tarfile.open(folder / archive.name, "w") as tar:
         tar.add(tmp_path / "made" / "VOCdevkit", "VOCdevkit")
-    lines = []
+    md5 = hashlib.md5((folder / archive.name).read_bytes()).hexdigest()
+    holds = {"JPEGImages/*.jpg": 1, "SegmentationClass/*.png": 1}
+    there = replace(archive, url=f"{address}/{archive.name}", size=None, md5=md5, holds=holds)
+    monkeypatch.setattr(voc, "ARCHIVES", (there,))
+    return folder / archive.name
+
+
+def test_the_command_fetches_unpacks_and_looks(tmp_path, devkit):
     root = tmp_path / "root"
-    VOC().prepare(root, [tmp_path / archive.name], [], False, lines.append)
+    command = ["prepare", "data", "voc", "--root", str(root), "--download"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 1  # of all the protocol's images one is there
+    assert f"{devkit.name}: 2 new files in {root}" in done.stderr
+    assert voc.AUGMENTED in done.stderr
+    assert "val: 1449 images, 1 with a mask" in done.stdout
+    assert (root / "VOCdevkit" / "VOC2012" / "JPEGImages").is_dir()
+    assert json.loads((root / "downloads.json").read_text())[devkit.name]["checked"] == ["md5"]
+    devkit.unlink()
+    assert "all that can be fetched is there" in CliRunner().invoke(app, command).stderr
+
+
+def test_the_command_tells_a_wrong_checksum_in_one_line(tmp_path, devkit):
+    devkit.write_bytes(devkit.read_bytes()[:-512] + bytes([1] * 512))
+    done = CliRunner().invoke(app, ["prepare", "data", "voc", "--root", str(tmp_path / "root"), "--download"])
+    assert done.exit_code == 2
+    assert "what came is not what was published (its MD5 is" in done.stderr.splitlines()[-1]
+    assert not [path for path in (tmp_path / "root").rglob("*") if path.is_file() and path.name != ".prepare.lock"]
+
+
+def test_the_users_own_archives_are_unpacked_and_read(tmp_path, devkit):
+    root, lines = tmp_path / "root", []
+    VOC().prepare(root, [devkit], [], False, lines.append)
+    name = read_ids(SPLITS / "val.txt")[0]
     first = next(iter(VOC().records(root, "val")))
     assert first.image.is_file()
     assert first.label.is_file()
-    monkeypatch.setattr(voc, "ARCHIVES", (replace(archive, holds={"JPEGImages/*.jpg": 1}),))
-    VOC().prepare(root, (), [], True, lines.append)  # all is there: nothing is fetched
-    assert lines[-2:] == [f"{root}: all that can be fetched is there", voc.AUGMENTED]
     with zipfile.ZipFile(tmp_path / "SegmentationClassAug.zip", "w") as packed:
         packed.writestr(f"SegmentationClassAug/{name}.png", b"")
     VOC().prepare(root, [tmp_path / "SegmentationClassAug.zip"], [], True, lines.append)
-    assert lines[-1] == f"{root}: all that can be fetched is there"
+    assert lines[-1] == f"{root}: all that can be fetched is there"  # and no word about augmented masks
     assert next(iter(VOC().records(root, "val"))).label == root / "SegmentationClassAug" / f"{name}.png"
 
 
