@@ -46,7 +46,9 @@ def data(
 
     Exit code 1 where training would refuse something.
 
-    Example: semivl prepare data folder --root my/ --definition my.toml
+    Examples: semivl prepare data folder --root my/ --definition my.toml
+              semivl prepare data voc --root /data/voc --download
+              semivl prepare data voc --root /data/voc --from SegmentationClassAug.zip
     """
     if dataset is None:
         _list_datasets(as_json)

@@ -98,7 +98,7 @@ def _fetch_part(url: str, part: Path, report: Callable[[str], None], size: int |
                 raise InputError(f"{part}: cannot be written ({error})") from error
             problem = error
         tries = 1 if _size(part) > before else tries + 1
-        reason = " ".join(str(problem).split())
+        reason = " ".join(str(problem).split()).removeprefix("<urlopen error ").removesuffix(">")
         if tries > len(PAUSES):
             raise RunError(f"{url}: cannot be fetched ({reason}); {_kept(part)}") from problem
         pause = PAUSES[tries - 1]

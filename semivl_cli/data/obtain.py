@@ -92,7 +92,10 @@ def obtain(
 def _fetch_and_unpack(archive: Archive, root: Path, report: Callable[[str], None], known: Iterable[str]) -> None:
     assert archive.url is not None, "only what everyone may fetch comes here"
     file = root / "downloads" / archive.name
-    sha256 = fetch(archive.url, file, report, size=archive.size, md5=archive.md5)
+    try:
+        sha256 = fetch(archive.url, file, report, size=archive.size, md5=archive.md5)
+    finally:
+        _remove_empty(file.parent)
     size = file.stat().st_size
     report(f"{archive.name}: {unpack(file, root, report, known=known)} new files in {root}")
     record = root / RECORD
@@ -113,8 +116,12 @@ def _fetch_and_unpack(archive: Archive, root: Path, report: Callable[[str], None
     temporary.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
     temporary.replace(record)
     file.unlink()
-    with suppress(OSError):  # another archive, or a part of one, still lies there
-        file.parent.rmdir()
+    _remove_empty(file.parent)
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):  # something lies there still
+        folder.rmdir()
 
 
 def _archives_in(source: Path, archives: Sequence[Archive]) -> list[Path]:

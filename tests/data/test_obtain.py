@@ -103,7 +103,7 @@ def test_a_wrong_checksum_writes_nothing_into_the_dataset(dataset, served, tmp_p
     packed(served[0] / "images.zip", "images/x.jpg", "images/y.jpg")
     with pytest.raises(InputError, match="what came is not what was published"):
         run(dataset, tmp_path / "root")
-    assert [name for name in files(tmp_path / "root") if not name.startswith(".")] == []
+    assert [path.name for path in (tmp_path / "root").iterdir()] == [".prepare.lock"]
 
 
 def test_only_one_process_prepares_a_root(dataset, tmp_path):
