@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from .console import ConsoleReporter, percent, print_json, print_line, print_table
-from .options import Device, Json, Root
+from .options import Device, Gpus, Json, Root
 from .train import show_scores
 
 
@@ -21,21 +24,33 @@ def evaluate(
     ] = None,
     root: Root = None,
     device: Device = None,
+    gpus: Gpus = None,
     report: Annotated[bool, typer.Option("--report", help="Write report.html anew.")] = False,
     as_json: Json = False,
 ) -> None:
     """Score trained models: per-class IoU and mIoU on the validation images.
 
     Examples: semivl eval
-              semivl eval runs/voc-92-1 --root /data/VOCdevkit --json
+              semivl eval runs/voc-92-1 --root /data/VOCdevkit --gpus 4 --json
     """
-    with ConsoleReporter() as reporter:
-        from ..engine.score import score_run  # noqa: PLC0415 - torch is imported only when it is needed
+    from ..engine.launch import launch  # noqa: PLC0415 - torch is imported only when it is needed
+    from ..engine.parallel import joined, launched  # noqa: PLC0415
+    from ..engine.reporter import Silence  # noqa: PLC0415
+    from ..engine.score import score_run  # noqa: PLC0415
 
+    where = device or "auto"
+    if gpus is not None and gpus > 1 and not launched():
+        raise SystemExit(launch(gpus, where, sys.argv[1:]))
+    with joined(gpus) as team, ConsoleReporter() if team.leads else nullcontext(Silence()) as reporter:
         chosen: list[Path | None] = [*runs] if runs else [None]
         scored = [
-            score_run(run, dataset=dataset, root=root, device=device or "auto", reporter=reporter) for run in chosen
+            score_run(run, dataset=dataset, root=root, device=where, reporter=reporter, team=team) for run in chosen
         ]
+    if team.leads:
+        _show(scored, report, as_json)
+
+
+def _show(scored: Sequence[Any], report: bool, as_json: bool) -> None:  # of engine.score.Scored, not imported for speed
     if report:
         from ..report.page import write_report  # noqa: PLC0415
 

@@ -61,6 +61,12 @@ RecipeOfOption = Annotated[
     ),
 ]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N. (default: auto)", show_default=False)]
+Gpus = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Processes, one a GPU (with --device cpu: on the cores). (default: 1)", show_default=False
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from .console import ConsoleReporter, percent, print_json, print_line, print_table
-from .options import DefinitionOption, Device, Json, Root, settings_of
+from .options import DefinitionOption, Device, Gpus, Json, Root, settings_of
 
 
 def train(
@@ -33,12 +33,7 @@ def train(
         str | None, typer.Option(help="Which step is the result: last or best. (default: best)", show_default=False)
     ] = None,
     device: Device = None,
-    gpus: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Processes, one a GPU (with --device cpu: on the cores). (default: 1)", show_default=False
-        ),
-    ] = None,
+    gpus: Gpus = None,
     fit: Annotated[bool, typer.Option("--fit", help="Find the largest micro-batch that fits into memory.")] = False,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", help="Any setting, such as training.steps=100.", metavar="A.B=VALUE")

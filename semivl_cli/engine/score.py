@@ -8,9 +8,10 @@ from pathlib import Path
 from ..data.index import find_root, list_validation
 from ..data.registry import open_dataset
 from .evaluate import Scores, evaluate
+from .parallel import ALONE, Team
 from .predict import load
 from .reporter import Reporter
-from .setup import autocast, inference, short_side
+from .setup import autocast, inference, pick_device, short_side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,9 @@ class Scored:
     scores: Scores
 
 
-def score_run(run: Path | None, *, dataset: str | None, root: Path | None, device: str, reporter: Reporter) -> Scored:
+def score_run(
+    run: Path | None, *, dataset: str | None, root: Path | None, device: str, reporter: Reporter, team: Team = ALONE
+) -> Scored:
     """Evaluate the checkpoint that a run selects (else its last).
 
     Args:
@@ -31,8 +34,9 @@ def score_run(run: Path | None, *, dataset: str | None, root: Path | None, devic
         root: folder of the dataset; `None`: the run's own, or the dataset's usual place.
         device: `auto`, `cpu`, `cuda`, `cuda:N`.
         reporter: hears how far it is.
+        team: the processes that share the images.
     """
-    predictor = load(run, device, reporter=reporter)
+    predictor = load(run, str(pick_device(device, team)), reporter=reporter)
     config = predictor.config
     reporter.note(f"using {predictor.run}, step {predictor.step} ({predictor.selected})")
     plugin = open_dataset(dataset or config.dataset)
@@ -50,5 +54,6 @@ def score_run(run: Path | None, *, dataset: str | None, root: Path | None, devic
         step=predictor.step,
         reporter=reporter,
         autocast=autocast(config, predictor.device),
+        team=team,
     )
     return Scored(run=predictor.run, selected=predictor.selected, scores=scores)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,8 +24,8 @@ TINY = [
 ]
 
 
-def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+def start(folder: Path, *arguments: str, **launcher: str) -> "subprocess.Popen[str]":
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", **launcher}
     command = [sys.executable, "-m", "semivl_cli", "train", *TINY, *arguments]
     return subprocess.Popen(
         command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -87,9 +88,16 @@ def test_a_mistake_that_one_process_meets_is_said_once_and_ends_all(tmp_path):
         'title = "Two"\n[[class]]\nname = "a"\ncolor = "#000000"\n[[class]]\nname = "b"\ncolor = "#ff0000"\n'
     )
     folder = ["--dataset", "folder", "--root", "data", "--definition", "two.toml", "--out", "run"]
-    process = start(tmp_path, *folder, "--gpus", "2", "--set", "training.steps=50")
-    _, said = process.communicate(timeout=240)
-    assert process.returncode == 2, said
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    slurm = {"SLURM_NTASKS": "2", "SLURM_NODELIST": "localhost", "MASTER_PORT": port}
+    tasks = [
+        start(tmp_path, *folder, "--set", "training.steps=50", SLURM_PROCID=rank, SLURM_LOCALID=rank, **slurm)
+        for rank in ("0", "1")
+    ]
+    said = "".join(task.communicate(timeout=240)[1] for task in tasks)
+    assert [task.returncode for task in tasks] == [2, 2], said
     assert len(re.findall(r"^semivl: .*7\.png", said, re.MULTILINE)) == 1, said
     assert said.count("semivl: ") == 1 and "Traceback" not in said
 
