@@ -46,6 +46,12 @@ class DataSettings(_Section):
     """How many images are labelled: a count, a fraction, a file of ids, or `all`."""
     missing: Literal["refuse", "skip"] = "refuse"
     """What to do about files that the dataset lists and the disk does not have."""
+    unlabeled: list[str] = []
+    """Unlabelled images beside the dataset's own: folders, images, tar shards, `.txt` lists of paths, patterns."""
+    damaged: Literal["auto", "refuse", "skip"] = "auto"
+    """What to do about an unlabelled image that cannot be read: end, or take the next one of the shuffle. `auto`: the
+    second for images of `data.unlabeled` and of datasets of more than 100,000, which are not all looked for at the
+    start; the first for others."""
     crop: Count = 512
     """Side of the square training crop and of evaluation windows, in pixels."""
     base_scale: list[Count] | NoneWord = "none"

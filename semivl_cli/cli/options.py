@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,12 +75,14 @@ def settings_of(flags: dict[str, Any]) -> dict[str, Any]:
     """Nest the flags that were given under the names of the settings; paths become absolute, so that a run can move."""
     settings: dict[str, Any] = {}
     for name, value in flags.items():
-        if value is None:
+        if value is None or value == []:
             continue
-        given = value
+        given: Any = value
         # A folder that is called like a shipped definition or recipe (its data, say) is not what was meant.
         if name == "data.root" or (name in ("recipe", "data.definition") and Path(value).is_file()):
             given = str(Path(value).resolve()) if Path(value).exists() else str(value)
+        elif name == "data.unlabeled":  # patterns too, which no file is called
+            given = [os.path.abspath(path) for path in value]  # noqa: PTH100 - a Path would follow links
         elif isinstance(value, Path):
             given = str(value)
         section, _, key = name.rpartition(".")

@@ -23,6 +23,14 @@ def train(
         str | None, typer.Option(help="semivl, supervised or unimatch. (default: semivl)", show_default=False)
     ] = None,
     root: Root = None,
+    unlabeled: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="More unlabelled images: a folder, tar shards (shards-{000..999}.tar), a list. Repeatable.",
+            metavar="PATH",
+            show_default=False,
+        ),
+    ] = None,
     definition: DefinitionOption = None,
     recipe: Annotated[str | None, typer.Option(help="Settings: tiny, or a TOML file.", metavar="NAME|FILE")] = None,
     out: Annotated[
@@ -48,6 +56,7 @@ def train(
               semivl train --dataset voc --labels 92
               semivl train --dataset folder --root my/ --definition my.toml --labels 24
               semivl train --dataset cityscapes --gpus 4
+              semivl train --dataset voc --labels 92 --unlabeled photos/ --unlabeled 'shards-{000..099}.tar'
               semivl train --resume
     """
     flags = settings_of(
@@ -61,6 +70,7 @@ def train(
             "training.micro_batch": "fit" if fit else None,
             "data.labels": labels,
             "data.root": root,
+            "data.unlabeled": unlabeled,
             "data.definition": definition,
         }
     )

@@ -35,7 +35,7 @@ class _UnknownFormatError(InputError):
 
 
 def read_image(source: Source) -> NDArray[np.uint8]:
-    """Read an image as uint8 RGB `[H, W, 3]`, turned as its EXIF orientation says.
+    """Read an image as uint8 RGB `[H, W, 3]`, turned as its EXIF orientation says; the array may be read-only.
 
     16-bit values are divided by 257; floats in 0..1 are multiplied by 255, others stretched from their minimum to
     their maximum, with NaN and infinity as 0. Transparent pixels are laid on black. Of several frames the first counts.
@@ -233,7 +233,8 @@ def _pixels(picture: Image.Image) -> NDArray[Any]:
     if picture.has_transparency_data:
         black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
         picture = Image.alpha_composite(black, picture.convert("RGBA"))
-    return np.array(picture.convert("RGB"))
+    # Read-only, and for RGB the only copy: that of a large picture costs more than its JPEG decoding.
+    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def _to_bytes(numbers: NDArray[Any]) -> NDArray[np.uint8]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 from semivl_cli.data.contract import IGNORE, Dataset, Record, Split
 from semivl_cli.data.hidden import Hidden
 from semivl_cli.data.images import check_sizes, image_size, read_label
+from semivl_cli.data.pool import Pool, open_pool
 from semivl_cli.data.records import Records, digest_of_ids, id_hash
 from semivl_cli.data.splits import Choice, choose_labeled, find_labeled
 from semivl_cli.errors import InputError
@@ -47,7 +48,9 @@ class Index:
         labeled, val = ([record.id for record in records] for records in (self.labeled, self.val))
         unlabeled = self.unlabeled
         hidden = (
-            unlabeled.digest() if isinstance(unlabeled, Hidden) else digest_of_ids(record.id for record in unlabeled)
+            unlabeled.digest()
+            if isinstance(unlabeled, Hidden | Pool)
+            else digest_of_ids(record.id for record in unlabeled)
         )
         digests = (digest_of_ids(labeled), hidden, digest_of_ids(val))
         return {
@@ -74,6 +77,8 @@ def build_index(
     class_names: Sequence[str],
     missing: Literal["refuse", "skip"],
     listed: tuple[Sequence[str], str] | None = None,
+    more: Sequence[str] = (),
+    say: Callable[[str], None] = lambda _: None,
 ) -> Index:
     """List the records of a training.
 
@@ -85,6 +90,8 @@ def build_index(
         class_names: of the definition, in the order of the ids.
         missing: whether absent files (images; masks of labelled and validation images) are refused or left out.
         listed: ids of the labelled images and where they were read; `None`: `labels` decides.
+        more: unlabelled images beside the dataset's own, as `open_pool` takes them.
+        say: takes a line when something takes long.
 
     Raises:
         InputError: if `root` does not hold the dataset, ids repeat or overlap, files are missing and refused, or
@@ -117,7 +124,11 @@ def build_index(
     for name, records in (("labelled", labeled), ("validation", checked)):
         if not records:
             raise InputError(f"{root}: dataset {dataset.name!r} has no {name} image there")
-    return Index(labeled=labeled, unlabeled=unlabeled, val=checked, missing=tuple(absent), notes=notes)
+    pool: Hidden | Pool = unlabeled
+    if more:
+        pool, found = open_pool(unlabeled, more, (*labeled, *checked), say)
+        notes += found
+    return Index(labeled=labeled, unlabeled=pool, val=checked, missing=tuple(absent), notes=notes)
 
 
 def list_validation(dataset: Dataset, root: Path, *, missing: Literal["refuse", "skip"]) -> tuple[Record, ...]:
@@ -177,13 +188,9 @@ def _listed(dataset: Dataset, root: Path, split: Split) -> Records:
     """Return the records of a split, each id once."""
     listed = dataset.records(root, split)
     records = listed if isinstance(listed, Records) else Records.of(listed, root)
-    alike = set(records.hashes[1:][records.hashes[1:] == records.hashes[:-1]].tolist())
-    seen: set[str] = set()
-    for record in records if alike else ():
-        if record.id in seen:
-            raise InputError(f"{root}: two {split} images have the id {record.id!r} ({_name(record)} is the second)")
-        if id_hash(record.id) in alike:
-            seen.add(record.id)
+    twice = records.first_repeated()
+    if twice is not None:
+        raise InputError(f"{root}: two {split} images have the id {twice.id!r} ({_name(twice)} is the second)")
     return records
 
 

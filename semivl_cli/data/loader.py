@@ -5,16 +5,17 @@ No global generator is touched, so neither the number of workers or processes no
 
 from __future__ import annotations
 
-import atexit
 import functools
+import itertools
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Generic, Literal, Protocol, TypeVar
 
@@ -23,21 +24,30 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, get_worker_info
 
 from semivl_cli.data.augment import ColorDraw, ColorSettings, draw_color
 from semivl_cli.data.contract import Dataset, Record
 from semivl_cli.data.cutmix import CutMixSettings, draw_box
 from semivl_cli.data.images import read_image, read_pair
-from semivl_cli.data.index import Index
+from semivl_cli.data.index import MOST_LOOKED_FOR, Index
+from semivl_cli.data.pool import Pool
+from semivl_cli.data.processes import clean_context, usable_cores
 from semivl_cli.data.shuffle import shuffled
+from semivl_cli.data.transport import SHARED_MEMORY_IS_FULL, Transport, choose_transport, why_worker_died
 from semivl_cli.data.views import View, at_short_side, draw_view, view_ignore, view_image, view_label
 from semivl_cli.errors import InputError, RunError, SemiVLError
 
 Workers = int | Literal["auto"]
+Damaged = Literal["auto", "refuse", "skip"]
 _MOST_WORKERS = 8
 _SMALL_PIXELS = 256 * 256
 _STRONG_VIEWS = (0, 1)
+_MOST_IN_A_ROW = 100
+"""Images that may be passed over one after the other; more look like a disk that is gone."""
+
+_Crop = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+"""A view `[H, W, 3]` and what of it is padding `[H, W]`."""
 
 Item = TypeVar("Item")
 Item_co = TypeVar("Item_co", covariant=True)
@@ -81,6 +91,8 @@ class Batch:
     partner_colors: tuple[tuple[ColorDraw, ...], ...] | None
     boxes: Tensor | None
     """CutMix boxes of the two strong views, int64 `[2, B, 4]`."""
+    passed_over: tuple[str, ...] = ()
+    """Why unlabelled images were not taken, a line each; the next ones of the shuffle stand in their places."""
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on `device`; from pinned memory the copy does not wait."""
@@ -89,6 +101,10 @@ class Batch:
     def pin_memory(self) -> Batch:
         """Return the batch in page-locked memory."""
         return self._each_tensor(lambda tensor: tensor.pin_memory())
+
+    def share_memory(self) -> Batch:
+        """Return the batch in shared memory; raises `RuntimeError` where that is full."""
+        return self._each_tensor(lambda tensor: tensor.share_memory_())
 
     def _each_tensor(self, change: Callable[[Tensor], Tensor]) -> Batch:
         def changed(tensor: Tensor | None) -> Tensor | None:
@@ -121,6 +137,8 @@ def train_batches(
     positions: slice | None = None,
     sharing: int = 1,
     need_unlabeled: bool = True,
+    damaged: Damaged = "auto",
+    say: Callable[[str], None] = lambda _: None,
 ) -> Generator[Batch, None, None]:
     """Yield the batches of the steps `start_step..stop_step`; closing the generator ends its workers.
 
@@ -141,9 +159,12 @@ def train_batches(
         positions: this process's share of the batch; `None`: all of it.
         sharing: processes that share the cores which this one may use.
         need_unlabeled: whether unlabelled images are read at all.
+        damaged: whether an unlabelled image that cannot be read ends the training or is passed over; `"auto"`: the
+            second for images that were not all looked for beforehand, that is of a pool or of very many.
+        say: takes a line when the machine has too little shared memory for the batches under way.
 
     Raises:
-        InputError: if a file cannot be read, or there is no unlabelled image.
+        InputError: if a file cannot be read and is not passed over, or there is no unlabelled image.
         RunError: if a worker process died.
     """
     if need_unlabeled and not index.unlabeled:
@@ -152,9 +173,12 @@ def train_batches(
             "label fewer with --labels, or add images without masks"
         )
     share = range(batch)[positions if positions is not None else slice(None)]
-    steps = _Steps(index, dataset, tuple(class_names), settings, batch, seed, share, need_unlabeled)
+    steps = _Steps(index, dataset, tuple(class_names), settings, batch, seed, share, need_unlabeled, damaged)
     count = _worker_count(workers, index.labeled[0], sharing)
-    return _read(steps, range(start_step, stop_step), count, pin)
+    transport = choose_transport(_batch_bytes(settings, len(share), need_unlabeled), count, sharing)
+    if transport.note:
+        say(transport.note)
+    return _read(steps, range(start_step, stop_step), count, pin, transport, say)
 
 
 def val_samples(
@@ -176,7 +200,7 @@ def val_samples(
     """
     samples = _Samples(tuple(records), dataset, tuple(class_names), short_side)
     count = _worker_count(workers, records[0], sharing) if records else 0  # the share of a process may be empty
-    return _read(samples, range(len(records)), count, pin=False)
+    return _read(samples, range(len(records)), count, pin=False, transport=Transport())  # arrays come by pipes anyway
 
 
 class _Draw(IntEnum):
@@ -208,6 +232,7 @@ class _Steps:
     seed: int
     share: range
     need_unlabeled: bool
+    damaged: Damaged
 
     def __getitem__(self, step: int) -> Batch:
         x_image, x_label = zip(*(self._labeled(step, position) for position in self.share), strict=True)
@@ -227,8 +252,8 @@ class _Steps:
 
     def _with_unlabeled(self, batch: Batch) -> Batch:
         step, twice = batch.step, self.settings.partner == "same_image"
-        crops = [self._unlabeled(step, position, twice) for position in self.share]  # per image: one or two crops
-        weak, *partner = zip(*crops, strict=True)
+        crops, passed_over = zip(*(self._unlabeled(step, position, twice) for position in self.share), strict=True)
+        weak, *partner = zip(*crops, strict=True)  # per image: one or two crops
         boxes = [[self._box(step, position, view) for position in self.share] for view in _STRONG_VIEWS]
         batch = replace(
             batch,
@@ -236,6 +261,7 @@ class _Steps:
             u_ignore=torch.from_numpy(np.stack([ignore for _, ignore in weak])),
             colors=self._colors(_Draw.COLOR, step),
             boxes=torch.tensor(boxes, dtype=torch.int64),
+            passed_over=tuple(itertools.chain.from_iterable(passed_over)),
         )
         if not twice:
             return batch
@@ -247,21 +273,48 @@ class _Steps:
         )
 
     def _labeled(self, step: int, position: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        record = self._element(self.index.labeled, _Draw.LABELED_ORDER, step, position)
+        records, count = self.index.labeled, len(self.index.labeled)
+        number, place = divmod(step * self.batch + position, count)
+        record = records[shuffled(place, count, (self.seed, _Draw.LABELED_ORDER, number))]
         image, label = read_pair(record, self.dataset, self.class_names)
         view = self._view(image, _Draw.LABELED_VIEW, step, position)
         return view_image(image, view), view_label(label, view)
 
-    def _unlabeled(self, step: int, position: int, twice: bool) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-        """Read one image and cut one or two crops and their ignore masks from it."""
-        image = read_image(self._element(self.index.unlabeled, _Draw.UNLABELED_ORDER, step, position).image)
+    def _unlabeled(self, step: int, position: int, twice: bool) -> tuple[list[_Crop], list[str]]:
+        """Read one image and cut one or two crops and their ignore masks from it; tell which were passed over."""
+        image, passed_over = self._unlabeled_image(step, position)
         draws = (_Draw.UNLABELED_VIEW, _Draw.PARTNER_VIEW) if twice else (_Draw.UNLABELED_VIEW,)
         views = [self._view(image, draw, step, position) for draw in draws]
-        return [(view_image(image, view), view_ignore(view)) for view in views]
+        return [(view_image(image, view), view_ignore(view)) for view in views], passed_over
 
-    def _element(self, records: Sequence[Record], order: _Draw, step: int, position: int) -> Record:
-        number, place = divmod(step * self.batch + position, len(records))
-        return records[shuffled(place, len(records), (self.seed, order, number))]
+    def _unlabeled_image(self, step: int, position: int) -> tuple[NDArray[np.uint8], list[str]]:
+        """Read the image of a position; where it cannot be used, the next one of the shuffle, whoever reads it."""
+        records = self.index.unlabeled
+        epoch, place = divmod(step * self.batch + position, len(records))
+        key = (self.seed, _Draw.UNLABELED_ORDER, epoch)
+        passed_over: list[str] = []
+        while True:
+            number = records.at(place, key) if isinstance(records, Pool) else shuffled(place, len(records), key)
+            try:
+                source = records[number].image
+                if not isinstance(records, Pool) or not records.is_known(number, source):
+                    return read_image(source), passed_over
+                passed_over.append(f"{source}: the same file is a labelled or validation image")
+            except InputError as error:
+                if not self._passes_over(number):
+                    raise
+                passed_over.append(str(error))
+            if len(passed_over) == _MOST_IN_A_ROW:
+                raise InputError(f"{_MOST_IN_A_ROW} images in a row cannot be used, the first: {passed_over[0]}")
+            place = (place + 1) % len(records)
+
+    def _passes_over(self, number: int) -> bool:
+        """Whether a damaged image is passed over."""
+        if self.damaged != "auto":
+            return self.damaged == "skip"
+        records = self.index.unlabeled
+        own = len(records.own) if isinstance(records, Pool) else len(records)
+        return number >= own or own > MOST_LOOKED_FOR
 
     def _view(self, image: NDArray[np.uint8], draw: _Draw, step: int, position: int) -> View:
         settings = self.settings
@@ -315,28 +368,48 @@ class _Caught(Generic[Item]):
     """Hands the user's mistakes over as values: raised in a worker, they would come back wrapped in its traceback."""
 
     items: _Items[Item]
+    pickled: bool
 
-    def __getitem__(self, place: int) -> Item | SemiVLError:
+    def __getitem__(self, place: int) -> Item | SemiVLError | bytes:
         try:
-            return self.items[place]
+            item = self.items[place]
         except SemiVLError as error:
             return error
+        if self.pickled:
+            return pickle.dumps(item)
+        if isinstance(item, Batch) and get_worker_info() is not None:
+            try:  # here; where torch itself finds no room for a batch, it loses it, and the training would wait for ever
+                item.share_memory()
+            except RuntimeError:
+                return pickle.dumps(item)
+        return item
 
 
-def _read(items: _Items[Item], places: range, workers: int, pin: bool) -> Generator[Item, None, None]:
+def _read(
+    items: _Items[Item],
+    places: range,
+    workers: int,
+    pin: bool,
+    transport: Transport,
+    say: Callable[[str], None] = lambda _: None,
+) -> Generator[Item, None, None]:
     """Yield `items[place]` in order, made ahead of time by worker processes if there are any."""
-    loader: DataLoader[Item | SemiVLError] = DataLoader(
-        _Caught(items),  # type: ignore[arg-type]  # a Dataset by shape: it has __getitem__
-        batch_size=None,
-        sampler=places,
-        num_workers=workers,
-        pin_memory=pin,
-        collate_fn=_unchanged,
-        worker_init_fn=functools.partial(_start_worker, Path.cwd()),
-        multiprocessing_context=_context() if workers else None,
-        generator=torch.Generator(),  # of its own: the global one stays untouched
-    )
-    iterator = iter(loader)
+    said = transport.pipes
+    with warnings.catch_warnings():  # more workers than cores are what the user asked for
+        warnings.filterwarnings("ignore", "This DataLoader will create")
+        loader: DataLoader[Item | SemiVLError | bytes] = DataLoader(
+            _Caught(items, transport.pipes),  # type: ignore[arg-type]  # a Dataset by shape: it has __getitem__
+            batch_size=None,
+            sampler=places,
+            num_workers=workers,
+            prefetch_factor=transport.prefetch if workers else None,
+            pin_memory=pin,
+            collate_fn=_unchanged,
+            worker_init_fn=functools.partial(_start_worker, Path.cwd()),
+            multiprocessing_context=clean_context() if workers else None,
+            generator=torch.Generator(),  # of its own: the global one stays untouched
+        )
+        iterator = iter(loader)
     while True:
         try:
             item = next(iterator)
@@ -346,31 +419,18 @@ def _read(items: _Items[Item], places: range, workers: int, pin: bool) -> Genera
             if not str(error).startswith("DataLoader worker"):
                 raise
             raise RunError(
-                f"a process that reads images died, which mostly means too little (shared) memory: "
-                f"`--set data.workers=0` reads without such processes ({str(error).splitlines()[0]})"
+                f"a process that reads images died ({str(error).splitlines()[0]}): {why_worker_died(str(error))}"
             ) from error
+        if isinstance(item, bytes):
+            if not said:
+                say(SHARED_MEMORY_IS_FULL)
+                said = True
+            item = pickle.loads(item)
+            item = item.pin_memory() if pin else item
         if isinstance(item, SemiVLError):
             del iterator, loader  # ends the workers now; else the error's traceback would keep them
             raise item
         yield item
-
-
-@functools.cache
-def _context() -> BaseContext:
-    """Return how workers are started: from a clean server, since a fork copies locks and threads in any state."""
-    atexit.register(_end_workers)
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", "semivl_cli.data.server"])
-    return context
-
-
-def _end_workers() -> None:
-    """End, at exit, the workers of an iterator that nobody closed: they ignore the signal that Python sends them."""
-    for child in multiprocessing.active_children():
-        if child.daemon:
-            child.kill()
 
 
 def _start_worker(folder: Path, _: int) -> None:
@@ -397,12 +457,21 @@ def _worker_count(workers: Workers, first: Record, processes: int) -> int:
         height, width = first.image().shape[:2]
         if height * width <= _SMALL_PIXELS:  # rendered faster than handed over
             return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     return 0 if cores == 1 else max(1, min(cores // processes, _MOST_WORKERS))
 
 
+def _batch_bytes(settings: ViewSettings, images: int, need_unlabeled: bool) -> int:
+    """Return the bytes of a batch: RGB and a mask for each crop."""
+    crops = 1 if not need_unlabeled else 3 if settings.partner == "same_image" else 2
+    return 4 * crops * images * settings.crop**2
+
+
 def _images(images: Sequence[NDArray[np.uint8]]) -> Tensor:  # B x [H, W, 3] -> [B, 3, H, W]
-    return torch.from_numpy(np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2)))
+    batch = np.empty((len(images), 3, *images[0].shape[:2]), np.uint8)
+    for planes, image in zip(batch, images, strict=True):
+        cv2.split(image, list(planes))  # six times as fast as a transposed copy
+    return torch.from_numpy(batch)
 
 
 def _unchanged(item: Item) -> Item:

@@ -156,6 +156,17 @@ class Records(Sequence[Record]):
         if getattr(self, "_descriptor", None) is not None:
             os.close(self._descriptor)  # type: ignore[arg-type]  # just asked
 
+    def first_repeated(self) -> Record | None:
+        """Return the first record whose id an earlier one has; where all ids differ, no record is looked at."""
+        alike = set(self.hashes[1:][self.hashes[1:] == self.hashes[:-1]].tolist())
+        seen: set[str] = set()
+        for record in self if alike else ():
+            if record.id in seen:
+                return record
+            if id_hash(record.id) in alike:
+                seen.add(record.id)
+        return None
+
     def digest(self, without: Sequence[Record] = ()) -> str:
         """Return the SHA-256 that stands for all ids but those of some of the records, in whatever order."""
         if self._count - len(without) <= _SORTED_IDS:

@@ -45,7 +45,7 @@ def write_examples(run: Path, trainee: Trainee, material: Material, config: RunC
             place.mkdir(parents=True)
             size = (label.shape[0], label.shape[1])
             seen = at_short_side(image, short_side(config))
-            pixels = torch.from_numpy(seen).to(device).permute(2, 0, 1)[None]
+            pixels = torch.tensor(seen).to(device).permute(2, 0, 1)[None]
             with autocast(config, device):
                 scores = class_scores(trainee.model, pixels, how).float()
             prediction = classes_at(scores, size)

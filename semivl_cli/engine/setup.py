@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,13 +64,14 @@ class Trainee:
     clip_sha256: str
 
 
-def open_material(config: RunConfig, kept: Path | None = None) -> Material:
+def open_material(config: RunConfig, kept: Path | None = None, say: Callable[[str], None] = lambda _: None) -> Material:
     """Open the dataset and the definition, and list the records.
 
     Args:
         config: of the run.
         kept: a run whose words (`definition.toml`) and labelled images (`split.json`) are taken; `None`: those that the
             settings name.
+        say: takes a line when something takes long.
 
     Raises:
         InputError: data or definition do not fit, or a file of the run is damaged.
@@ -92,6 +94,8 @@ def open_material(config: RunConfig, kept: Path | None = None) -> Material:
         missing=config.data.missing,
         # What was left out because files were missing stands in no list: the settings choose, and leave out, again.
         listed=None if kept is None or config.data.missing == "skip" else _labeled_ids(kept / "split.json"),
+        more=config.data.unlabeled,
+        say=say,
     )
     return Material(dataset=dataset, root=root, definition=definition, definition_text=text, index=index)
 

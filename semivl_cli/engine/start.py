@@ -15,8 +15,8 @@ from .reporter import Reporter
 from .run import find_unfinished, is_finished, read_config
 from .train import Result, kept_result, train
 
-MOVABLE = ("data.root", "data.workers", "training.micro_batch", "training.checkpoint_activations")
-"""Settings that may be others when a run is resumed: they say where it runs, not what it computes."""
+MOVABLE = ("data.root", "data.workers", "data.damaged", "training.micro_batch", "training.checkpoint_activations")
+"""Settings that may be others when a run is resumed: they say where it runs, not what it computed so far."""
 
 
 def start_or_resume(

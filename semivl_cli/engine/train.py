@@ -50,6 +50,9 @@ from .setup import (
 from .step import train_step
 from .stop import StopWish
 
+_LONG_EPOCH = 100_000
+"""Steps of an epoch above which nobody wants to wait for its end."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
@@ -82,7 +85,7 @@ def train(
     """
     device = pick_device(config.device, team)
     with team.one_first():
-        material = open_material(config, run if resume else None)
+        material = open_material(config, run if resume else None, reporter.note)
     for note in material.index.notes:
         reporter.note(note)
     if team.leads:
@@ -136,6 +139,7 @@ class _Loop:
         """Values of the steps since the last line of `metrics.jsonl`; among many processes, the part of this one."""
         self.seconds = 0.0
         self.clock = time.monotonic()
+        self.passed_over = 0
 
     def begin(self) -> int:
         """Write what explains the run before its first step; `run.toml` comes last, it makes a directory a run."""
@@ -218,13 +222,17 @@ class _Loop:
             positions=self.positions,
             sharing=self.team.sharing,
             need_unlabeled=config.uses_unlabeled,
+            damaged=config.data.damaged,
+            say=self.reporter.note,
         )
+        self.say_length()
         self.reporter.start("train", self.steps, start)
         self.clock = time.monotonic()
         with closing(batches):
             for batch in batches:
                 # One step of Sec. 3.
                 self.unlogged.append(self.step(batch))
+                self.say_passed_over(batch.passed_over)
                 done = batch.step + 1
 
                 # Say how it goes; only here the device is waited for.
@@ -240,6 +248,8 @@ class _Loop:
                 if self.schedule.evaluates_after(done):
                     self.evaluate(done)
         self.reporter.finish("train")
+        if self.passed_over:
+            self.reporter.note(f"{self.passed_over} times an unlabelled image was passed over")
         return self.finish()
 
     def agree(self) -> None:
@@ -287,6 +297,23 @@ class _Loop:
         trainee.optimizer.step()
         return losses
 
+    def say_length(self) -> None:
+        """Say what a pass over very many images means, before it begins."""
+        training = self.config.training
+        if self.schedule.epoch > _LONG_EPOCH and training.evaluate_steps == "none":
+            self.reporter.note(
+                f"a pass over the unlabelled images takes {self.schedule.epoch} steps, this training has {self.steps}: "
+                "training.steps and training.evaluate_steps set its length and its evaluations in steps"
+            )
+
+    def say_passed_over(self, reasons: tuple[str, ...]) -> None:
+        """Count unlabelled images that could not be used; say the first, then each time there are ten times as many."""
+        for reason in reasons:
+            self.passed_over += 1
+            if str(self.passed_over).strip("0") == "1":
+                others = "" if self.passed_over == 1 else f", {self.passed_over} since the start"
+                self.reporter.note(f"passed over: {reason}{others}")
+
     def weight_of_guidance(self, step: int) -> float:
         """lambda_DC of a step."""
         start, end = self.config.guidance.lambda_DC
@@ -308,6 +335,8 @@ class _Loop:
         values["lr"] = self.config.optimizer.lr * rate_factor(done - 1, self.steps, self.config.optimizer.power)
         values["images_per_second"] = kinds * self.config.training.batch * len(seen) / max(elapsed, 1e-9)
         values["seconds"] = time.monotonic() - self.began
+        if self.passed_over:
+            values["passed_over"] = self.passed_over
         if self.team.leads:
             self.metrics.write(done, "train", values)
         self.reporter.advance("train", done, values)

@@ -3,10 +3,12 @@ import gc
 import mmap
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,6 +106,29 @@ def test_a_long_list_of_images_is_mapped_by_the_workers_not_copied(world, index,
     long = build_index(Folder(), world.root, labels="4", seed=0, class_names=world.names, missing="refuse")
     assert isinstance(long.unlabeled._records._data, mmap.mmap)
     assert all(same(one, two) for one, two in zip(batches(long, workers=1), expected, strict=True))
+
+
+def test_batches_that_find_no_shared_memory_come_through_pipes_the_same(index, monkeypatch):
+    free = shutil.disk_usage("/")._replace(free=1000)
+    monkeypatch.setattr("semivl_cli.data.transport.shutil.disk_usage", lambda _: free)
+    said = []
+    helped = batches(index, workers=1, say=said.append)
+    assert all(same(one, two) for one, two in zip(helped, batches(index), strict=True))
+    assert len(said) == (1 if Path("/dev/shm").is_dir() else 0)
+
+
+def no_room(_):
+    raise RuntimeError("unable to allocate shared memory(shm): No space left on device (28)")
+
+
+def test_a_batch_that_finds_the_shared_memory_full_is_not_lost(index, monkeypatch):
+    (batch,) = batches(index, 0, 1)
+    monkeypatch.setattr("semivl_cli.data.loader.get_worker_info", lambda: "a worker")
+    monkeypatch.setattr(torch.Tensor, "share_memory_", no_room)
+    said = []
+    assert all(same(one, batch) for one in batches(index, 0, 1, say=said.append))
+    assert len(said) == 1
+    assert "full" in said[0]
 
 
 def test_each_image_comes_once_before_any_comes_again(index):
