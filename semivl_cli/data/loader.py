@@ -378,7 +378,7 @@ class _Caught(Generic[Item]):
         if self.pickled:
             return pickle.dumps(item)
         if isinstance(item, Batch) and get_worker_info() is not None:
-            try:  # here; where torch itself finds no room for a batch, it loses it, and the training would wait for ever
+            try:  # here: a batch for which torch itself finds no room is lost, and the training would wait for ever
                 item.share_memory()
             except RuntimeError:
                 return pickle.dumps(item)
