@@ -12,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
 from semivl_cli.cli import app
+from semivl_cli.engine.step import train_step
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither gloo as torch ships it nor SIGINT")
 TINY = [
@@ -132,3 +134,24 @@ def test_fit_finds_the_largest_micro_batch_and_changes_nothing(tmp_path, monkeyp
     assert refused.exit_code == 3, refused.output
     assert "even 2 image(s) at once do not fit" in refused.stderr
     assert "checkpoint_activations=true (to 18 %" in refused.stderr
+
+
+def test_where_no_smaller_part_is_left_activations_are_computed_twice(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def short_of_memory(*arguments):
+        if not arguments[0].encoder.recompute:
+            raise torch.OutOfMemoryError("out of memory")
+        return train_step(*arguments)
+
+    steps = ["--set", "training.steps=2", "--set", "training.micro_batch=2"]
+    assert CliRunner().invoke(app, ["train", *TINY, *steps, "--out", "kept"]).exit_code == 0
+    monkeypatch.setattr("semivl_cli.engine.train.train_step", short_of_memory)
+    twice = CliRunner().invoke(app, ["train", *TINY, *steps, "--out", "twice"])
+    assert twice.exit_code == 0, twice.output
+    assert "activations are computed twice from here on" in twice.stderr
+    assert losses(tmp_path / "twice") == losses(tmp_path / "kept")
+    never = ["--set", "training.checkpoint_activations=false"]
+    refused = CliRunner().invoke(app, ["train", *TINY, *steps, *never, "--out", "never"])
+    assert refused.exit_code == 3
+    assert "checkpoint_activations=true (to 18 %" in refused.stderr.splitlines()[-1]
