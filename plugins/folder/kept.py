@@ -97,7 +97,7 @@ def read_header(root: Path) -> tuple[Path, Header] | None:
                 content = json.loads(file.readline())
             if content.get("version") == _VERSION and content.get("root") == str(root.resolve()):
                 return path, Header(**content)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise InputError(

@@ -90,7 +90,7 @@ def glance(source: Source) -> tuple[tuple[int, int], NDArray[np.uint8]]:
         try:
             with _opened(source) as picture:
                 size = _shown_size(picture)
-                picture.draft("RGB", (1, 1))  # a JPEG is decoded at an eighth of its size
+                picture.draft("RGB", (64, 64))  # a large JPEG is decoded at an eighth of its size
                 ImageOps.exif_transpose(picture, in_place=True)
                 pixels = _pixels(picture)
         except _UnknownFormatError:

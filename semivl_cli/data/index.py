@@ -7,12 +7,14 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from semivl_cli.data.contract import IGNORE, Dataset, Record, Split
+from semivl_cli.data.duplicates import check_leaks
 from semivl_cli.data.hidden import Hidden
 from semivl_cli.data.images import check_sizes, image_size, read_label
 from semivl_cli.data.pool import Pool, open_pool
@@ -100,6 +102,7 @@ def build_index(
     if len(class_names) > MAX_CLASSES:
         raise InputError(f"the definition has {len(class_names)} classes, at most {MAX_CLASSES} are possible")
     train, val = list_records(dataset, root)
+    check_made_for(dataset, class_names)
     if listed is None:
         choice = choose_labeled(dataset, train, labels, seed=seed, class_names=class_names)
     else:
@@ -146,11 +149,28 @@ def list_validation(dataset: Dataset, root: Path, *, missing: Literal["refuse", 
     return present
 
 
+def check_made_for(dataset: Dataset, class_names: Sequence[str]) -> None:
+    """Refuse masks that were converted for other classes: the plugin's attribute `made_for`, if it has one, names them.
+
+    Raises:
+        InputError: names the first class that differs.
+    """
+    made_for = tuple(getattr(dataset, "made_for", ()))
+    if made_for and made_for != tuple(class_names):
+        pairs = zip_longest(made_for, class_names, fillvalue="(none)")
+        place, (old, new) = next((place, pair) for place, pair in enumerate(pairs) if pair[0] != pair[1])
+        raise InputError(
+            f"the masks were converted for other classes: class {place} was {old!r}, the definition has {new!r}: run "
+            f"`semivl prepare data {dataset.name}` again with this definition"
+        )
+
+
 def check_labels(index: Index, dataset: Dataset, class_names: Sequence[str]) -> None:
     """Read every mask file that a training needs, before anything long begins.
 
     Raises:
-        InputError: if some cannot be used; names the first and their number.
+        InputError: if some cannot be used (names the first and their number), or a validation image is also a training
+            image. Of more than `MOST_LOOKED_FOR` unlabelled images, the labelled alone are compared.
     """
 
     def problem(record: Record) -> str | None:
@@ -166,6 +186,12 @@ def check_labels(index: Index, dataset: Dataset, class_names: Sequence[str]) -> 
     if problems:
         more = f" ({len(problems)} masks in all; semivl prepare data {dataset.name} lists them)" if problems[1:] else ""
         raise InputError(problems[0] + more)
+    others = index.unlabeled if len(index.unlabeled) <= MOST_LOOKED_FOR else ()
+    train = (record.image for records in (index.labeled, others) for record in records)
+    check_leaks(
+        (image for image in train if isinstance(image, Path)),
+        [record.image for record in index.val if isinstance(record.image, Path)],
+    )
 
 
 def list_records(dataset: Dataset, root: Path) -> tuple[Records, Records]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..data.index import find_root, list_validation
+from ..data.index import check_made_for, find_root, list_validation
 from ..data.registry import open_dataset
 from .evaluate import Scores, evaluate
 from .parallel import ALONE, Team
@@ -43,6 +43,7 @@ def score_run(
     kept = config.data.root if dataset in (None, config.dataset) and config.data.root != "none" else None
     place = find_root(plugin.name, root or (Path(kept) if kept else None))
     records = list_validation(plugin, place, missing=config.data.missing)
+    check_made_for(plugin, predictor.names)
     scores = evaluate(
         predictor.model,
         records,
