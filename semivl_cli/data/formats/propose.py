@@ -55,6 +55,8 @@ def _shown(sources: Sequence[Annotations]) -> Found:
     found = [int(value) for value in np.flatnonzero(values) if value != IGNORE]
     if not found:
         raise InputError("no mask shows any class: expected masks with class ids or colours, or --from a tool's export")
+    if found == [0] and values[IGNORE]:  # 255 may be ignored, or the class that is meant: the user must say
+        return Found(classes=[("class 0", None), (f"class {IGNORE}", None)])
     plain = found[-1] < _MOST
     numbers = list(range(found[-1] + 1)) if plain and len(found) * 2 > found[-1] else found
     return Found(
