@@ -71,10 +71,11 @@ class Folder:
 
     def find_classes(self, root: Path, sources: Sequence[Path], report: Callable[[str], None]) -> Found:
         """Say which classes the masks and sources seem to have, for a definition to begin with."""
+        from .prepare import Preparation, remembered  # noqa: PLC0415 - reads pictures, which a look for plugins must not
+
+        sources = remembered(root.absolute(), sources, report)
         if not sources:
             _check_folders(root)
-        from .prepare import Preparation  # noqa: PLC0415 - reads pictures, which looking for plugins must not
-
         return Preparation(root.absolute(), sources, (), report).find_classes()
 
     def prepare(
@@ -83,10 +84,11 @@ class Folder:
         """Convert masks that are no class ids, and write an index, below `root` or where it cannot be written."""
         if download:
             raise InputError("dataset 'folder' is your own: there is nothing to download")
+        from .prepare import Preparation, remembered  # noqa: PLC0415 - as above
+
+        sources = remembered(root.absolute(), sources, report)
         if not sources:
             _check_folders(root)
-        from .prepare import Preparation  # noqa: PLC0415 - as above
-
         self.problems = Preparation(root.absolute(), sources, classes, report).run()
 
 

@@ -36,6 +36,8 @@ class Header:
     """Folder -> when its content changed last."""
     files: Mapping[str, str] = field(default_factory=dict)
     """List, `dataset.toml`, or source -> its size and time, nothing where it is absent."""
+    sources: Sequence[str] = ()
+    """What was taken in with `--from`."""
     notes: Sequence[str] = ()
 
     def stale(self) -> str | None:

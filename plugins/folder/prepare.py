@@ -14,11 +14,29 @@ from semivl_cli.data.formats.match import ImageNames
 from semivl_cli.data.formats.propose import classes_of
 from semivl_cli.data.formats.recognize import open_source
 from semivl_cli.data.formats.tree import Tree
+from semivl_cli.errors import InputError
 
-from .kept import Header, file_stamp, writable_place, write_index
+from .kept import Header, file_stamp, read_header, writable_place, write_index
 from .listing import Extra, Listing
 from .split import divide
 from .values import read_values
+
+
+def remembered(root: Path, sources: Sequence[Path], report: Callable[[str], None]) -> Sequence[Path]:
+    """Return the sources to take in: those that are given, else those of the last time, as far as they are there."""
+    try:
+        kept = read_header(root)
+    except InputError:  # a broken index is about to be written anew
+        return sources
+    before = [Path(name) for name in kept[1].sources] if kept else []
+    for path in before if sources else []:
+        if path not in [source.absolute() for source in sources]:
+            report(f"{path} is not taken in any more: name it with --from, too, to keep it")
+    if sources:
+        return sources
+    for path in before:
+        report(f"{path}: {'taken in as before' if path.exists() else 'gone, so its masks and images do not count'}")
+    return [path for path in before if path.exists()]
 
 
 class Preparation:
@@ -57,6 +75,7 @@ class Preparation:
             elsewhere=bool(self._extras),
             folders=listing.folders | self._images.folders,
             files=files,
+            sources=[str(path.absolute()) for path in self.sources],
             notes=division.notes,
         )
         counts = write_index(place, self.root, header, division)

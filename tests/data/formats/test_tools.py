@@ -383,6 +383,25 @@ def test_drawings_without_image_and_broken_ones_are_problems_by_name_and_the_res
     assert (np.array(Image.open(shop.root / "prepared/masks/a.png")) == boxes).all()
 
 
+def test_what_was_taken_in_once_is_taken_in_again(shop, boxes):
+    first, second = shop.json("first.json", coco()), shop.json("second.json", coco())
+    shop.prepare(first)
+    made = (shop.root / "prepared/masks/a.png").stat().st_mtime_ns
+    shop.prepare()
+    same(shop, boxes, "a", "day1/b")
+    assert shop.told("first.json: taken in as before")
+    assert shop.told("0 masks written, 2 are there already")
+    assert (shop.root / "prepared/masks/a.png").stat().st_mtime_ns == made
+    shop.prepare(second)
+    assert shop.told("first.json is not taken in any more")
+    second.unlink()
+    shop.mask("a.png", boxes)
+    shop.mask("c.png", boxes)
+    shop.prepare()
+    assert shop.told("second.json: gone, so its masks and images do not count")
+    same(shop, boxes, "a", "c")
+
+
 def test_overlaps_are_told(shop):
     content = coco()
     content["annotations"][1]["segmentation"] = [flat(ROAD)]
