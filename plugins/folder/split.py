@@ -48,8 +48,8 @@ def divide(listing: Listing) -> Division:
     """
     root = listing.root
     lists = {name: read_ids(root / f"{name}.txt") for name in ("train", "val") if (root / f"{name}.txt").is_file()}
-    wanted = {form for names in lists.values() for name in names for form in (name, _bare(name))}
-    of_pool = {form for name in lists.get("train", ()) for form in (name, _bare(name))} if "train" in lists else None
+    wanted = {form for names in lists.values() for name in names for form in _forms(name)}
+    of_pool = {form for name in lists["train"] for form in _forms(name)} if "train" in lists else None
     found: dict[str, Entry] = {}
     labeled: list[str] = []
     count = 0
@@ -89,8 +89,9 @@ def divide(listing: Listing) -> Division:
 
 
 def _entry(name: str, found: dict[str, Entry], root: Path) -> Entry:
-    """Return what a list names; `street.jpg` is understood as `street`, and what is absent counts as missing."""
-    return found.get(name) or found.get(_bare(name)) or Entry(name, root / "images" / name, None)
+    """Return what a list names; what is absent counts as missing."""
+    there = (found[form] for form in _forms(name) if form in found)
+    return next(there, Entry(name, root / "images" / name, None))
 
 
 def _with_mask(entry: Entry, root: Path) -> Entry:
@@ -98,8 +99,10 @@ def _with_mask(entry: Entry, root: Path) -> Entry:
     return entry if entry.mask is not None else entry._replace(mask=root / "masks" / f"{entry.id}.png")
 
 
-def _bare(name: str) -> str:
-    return name.removesuffix(Path(name).suffix)
+def _forms(name: str) -> tuple[str, ...]:
+    """Return the ids that a line of a list may mean: `street.jpg` and `images/street.jpg` mean `street`."""
+    bare = name.removesuffix(Path(name).suffix)
+    return name, bare, bare.removeprefix("./").removeprefix("images/")
 
 
 def _tenth(labeled: Sequence[str]) -> set[str]:

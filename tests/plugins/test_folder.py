@@ -57,7 +57,7 @@ def test_linked_folders_count(root, tmp_path_factory):
 
 
 def test_lists_are_taken_as_they_are(root):
-    (root / "train.txt").write_bytes(b"c\r\n\r\nday1/e\r\nf.jpg\r\n")
+    (root / "train.txt").write_bytes(b"c\r\n\r\nimages/day1/e.jpg\r\nf.jpg\r\n")
     (root / "val.txt").write_text("a\nb\n")
     assert ids(root, "train") == ["c", "day1/e", "f"]
     assert ids(root, "val") == ["a", "b"]

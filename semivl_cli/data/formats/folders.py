@@ -29,7 +29,7 @@ def open_masks(source: Tree, class_names: Sequence[str], images: ImageNames) -> 
         for name, file in source.files():
             if file.suffix not in PICTURES:
                 continue
-            layer = None if images.find(name) else _layer(name, class_names, images)
+            layer = None if images.knows(name) else _layer(name, class_names, images)
             if layer is None:
                 paint = partial(paint_mask, file)
                 yield Drawing(image=name, origin=str(file), stamp=file.stamp, paint=paint, picture=file)
@@ -56,7 +56,7 @@ def need_conversion(source: Tree, class_names: Sequence[str], images: ImageNames
     """Whether any of the masks of a folder holds colours, or one class alone; no more than headers are read."""
     for name, file in source.files():
         if file.suffix in PICTURES:
-            if not images.find(name) and _layer(name, class_names, images):
+            if not images.knows(name) and _layer(name, class_names, images):
                 return True
             try:
                 with Image.open(file.path) as picture:

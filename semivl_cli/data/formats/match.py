@@ -22,6 +22,10 @@ class ImageNames:
         for name in ids:
             self._by_last.setdefault(name.rpartition("/")[2], []).append(name)
 
+    def knows(self, name: str) -> bool:
+        """Whether an image has exactly this path, whatever its suffix."""
+        return bare(name) in self._by_last.get(bare(name).rpartition("/")[2], ())
+
     def find(self, name: str) -> tuple[str, ...]:
         """Return the ids that a name or path of an image may mean: one, none, or several that cannot be told apart.
 
