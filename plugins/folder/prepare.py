@@ -54,6 +54,7 @@ class Preparation:
         images = {entry.id: entry.image for entry in self._images.entries()} if self._converts else {}
         problems: dict[str, list[str]] = {}
         masks: dict[str, Path] | None = None
+        unmatched: Sequence[str] = ()
         if self._converts:
             self._names.add(images)
             values = read_values(self.root / "dataset.toml")
@@ -62,10 +63,10 @@ class Preparation:
             result = convert(keyed, images, place / "masks", self.classes)
             for note in result.notes:
                 self.report(note)
-            problems = result.problems
+            problems, unmatched = result.problems, result.unmatched
             masks = {name: place / "masks" / f"{name}.png" for name in result.drawn}
         listing = Listing(self.root, self._extras, masks)
-        division = divide(listing)
+        division = divide(listing, unmatched)
         watched = ["train.txt", "val.txt"] + (["dataset.toml"] if self._converts else [])
         files = {str(path): file_stamp(path) for path in (*(self.root / name for name in watched), *self.sources)}
         header = Header(

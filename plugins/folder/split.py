@@ -40,8 +40,12 @@ class Division:
         yield from (entry for entry in self.orphans if entry.id not in named)
 
 
-def divide(listing: Listing) -> Division:
+def divide(listing: Listing, unmatched: Sequence[str] = ()) -> Division:
     """Divide the entries by `train.txt` and `val.txt`; without `val.txt` a tenth of the labelled is validation.
+
+    Args:
+        listing: of all images.
+        unmatched: images that annotations name and that are not there.
 
     Raises:
         InputError: if there is no image, a list cannot be read, or a single labelled image would have to do for both.
@@ -74,6 +78,7 @@ def divide(listing: Listing) -> Division:
         val = [entry for entry in listing.entries() if entry.id in chosen]
         notes.append(f"{len(val)} of the {len(labeled)} masks are validation: no val.txt")
     held_out = {entry.id for entry in val}
+    absent = dict.fromkeys([*orphans, *(_forms(name)[1] for name in unmatched)])
     train = None
     if "train" in lists:
         train = [_entry(name, found, root) for name in lists["train"]]
@@ -83,7 +88,7 @@ def divide(listing: Listing) -> Division:
         listing=listing,
         train_list=train,
         val=[_with_mask(entry, root) for entry in val],
-        orphans=[Entry(name, root / "images" / name, root / "masks" / f"{name}.png") for name in orphans],
+        orphans=[Entry(name, root / "images" / name, root / "masks" / f"{name}.png") for name in absent],
         notes=tuple(notes),
     )
 

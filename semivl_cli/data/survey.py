@@ -212,9 +212,9 @@ def _likeness_notes(
     notes = []
     if alike:
         first = f"{alike[0][0]} looks like {alike[0][1]}"
+        some = "1 validation image looks" if len(alike) == 1 else f"{len(alike)} validation images look"
         notes.append(
-            f"{len(alike)} validation images look like training images, as frames of one film do: validation will "
-            f"flatter; the first: {first}"
+            f"{some} like training images, as frames of one film do: validation will flatter; the first: {first}"
         )
     for split, found in looks.items():
         if found.repeated:

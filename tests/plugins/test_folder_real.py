@@ -95,7 +95,7 @@ def test_neighbouring_frames_of_a_film_are_a_note(tmp_path, test_data):
     (tmp_path / "val.txt").write_text("\n".join(ids["val"]))
     found = survey(Folder(), tmp_path, load_definition("camvid").names)
     assert found.problems == ()
-    assert any("validation images look like training images" in note for note in found.notes)
+    assert any("like training images, as frames of one film do" in note for note in found.notes)
 
 
 def test_voc_masks_have_the_shares_of_a_plain_count_of_their_palette_indices(tmp_path, test_data):

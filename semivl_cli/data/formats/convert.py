@@ -32,6 +32,8 @@ class Conversion:
 
     drawn: dict[str, bool] = field(default_factory=dict)
     """Id of an image -> whether its mask could be made."""
+    unmatched: list[str] = field(default_factory=list)
+    """Images that are drawn and not there, as the sources call them."""
     problems: dict[str, list[str]] = field(default_factory=dict)
     """Kind -> one line each."""
     notes: list[str] = field(default_factory=list)
@@ -114,6 +116,7 @@ def _jobs(source: Annotations, names: ImageNames, result: Conversion) -> Iterato
     for drawing in source.drawings():
         found = names.find(drawing.image)
         if len(found) != 1:
+            result.unmatched.append(drawing.image)
             why = f"it could be {' or '.join(found[:3])}" if found else "no such image"
             result.problems.setdefault("masks that cannot be matched with an image", []).append(
                 f"{drawing.origin}: {drawing.image}: {why}"

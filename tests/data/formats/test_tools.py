@@ -377,6 +377,8 @@ def test_drawings_without_image_and_broken_ones_are_problems_by_name_and_the_res
     shop.prepare(shop.json("c.json", content))
     (unmatched,) = shop.problems["masks that cannot be matched with an image"]
     assert "day2/b.jpg: no such image" in unmatched
+    named = {record.id: record.image for record in Folder().records(shop.root, "train")}
+    assert not named["day2/b"].exists()  # so that a training refuses, too
     wrong_size, broken = shop.problems["masks that cannot be converted"]
     assert "the mask is 31 x 20 pixels (width x height), its image as shown is 30 x 20" in wrong_size
     assert "image 10: annotation 10: a polygon has the coordinate '6'" in broken
