@@ -38,7 +38,8 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of every draw. (default: 0)", show_default=False)] = None,
     select: Annotated[
-        str | None, typer.Option(help="Which step is the result: last or best. (default: best)", show_default=False)
+        str | None,
+        typer.Option(help="Step that is the result: last, best on val, held-out. (default: best)", show_default=False),
     ] = None,
     device: Device = None,
     gpus: Gpus = None,
@@ -105,7 +106,9 @@ def show_result(result: Any, as_json: bool) -> None:  # noqa: ANN401 - engine.tr
         return
     shown = result.result
     show_scores(f"{result.run}, step {shown.step} ({result.selected}): IoU in % on {shown.images} images", shown)
-    if result.last.step != shown.step:
+    if result.selected == "best on held-out labels":
+        print_line(f"there: mIoU {percent(result.best.miou)} % on {result.best.images} images")
+    elif result.last.step != shown.step:
         print_line(f"the last step, {result.last.step}: mIoU {percent(result.last.miou)} %")
     elif result.best.step != shown.step:
         print_line(f"best on val: mIoU {percent(result.best.miou)} % at step {result.best.step}")

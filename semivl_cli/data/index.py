@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from semivl_cli.data.contract import IGNORE, Dataset, Record, Split
 from semivl_cli.data.duplicates import check_leaks
@@ -33,7 +34,7 @@ _SAMPLE = 10_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Index:
-    """The records of one training; no id is in two of the three."""
+    """The records of one training; no id is in two of its parts."""
 
     labeled: tuple[Record, ...]
     unlabeled: Sequence[Record]
@@ -44,6 +45,8 @@ class Index:
     """Paths of files that are needed and absent; their records are left out."""
     notes: tuple[str, ...]
     """What the user should know, one line each."""
+    held_out: tuple[Record, ...] = ()
+    """Images whose masks choose a step: neither labelled nor unlabelled, nor validation."""
 
     def split(self) -> dict[str, Any]:
         """Return the content of `split.json`; the order of the records does not change a hash."""
@@ -54,9 +57,11 @@ class Index:
             if isinstance(unlabeled, Hidden | Pool)
             else digest_of_ids(record.id for record in unlabeled)
         )
-        digests = (digest_of_ids(labeled), hidden, digest_of_ids(val))
+        held_out = [record.id for record in self.held_out]
+        digests = (digest_of_ids(labeled), hidden, digest_of_ids(val), *([digest_of_ids(held_out)] if held_out else []))
         return {
             "labeled": labeled,
+            **({"held_out": held_out} if held_out else {}),
             "unlabeled": {"count": len(unlabeled), "sha256": hidden},
             "val": val,
             "sha256": hashlib.sha256("\n".join(digests).encode()).hexdigest(),
@@ -165,32 +170,58 @@ def check_made_for(dataset: Dataset, class_names: Sequence[str]) -> None:
         )
 
 
-def check_labels(index: Index, dataset: Dataset, class_names: Sequence[str]) -> None:
-    """Read every mask file that a training needs, before anything long begins.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelCounts:
+    """What the masks of a training hold."""
+
+    labeled: tuple[int, ...]
+    """Pixels of each class in the masks of all labelled images."""
+    empty: tuple[str, ...]
+    """Ids of the labelled images whose mask holds no class, only ignored pixels."""
+    val: tuple[int, ...] | None
+    """Pixels of each class in the validation masks; `None` where they are made while they are read."""
+
+
+def check_labels(index: Index, dataset: Dataset, class_names: Sequence[str]) -> LabelCounts:
+    """Read every mask file that a training needs, before anything long begins, and the labels that are made.
 
     Raises:
         InputError: if some cannot be used (names the first and their number), or a validation image is also a training
             image. Of more than `MOST_LOOKED_FOR` unlabelled images, the labelled alone are compared.
     """
 
-    def problem(record: Record) -> str | None:
+    def look(record: Record) -> NDArray[np.int64] | str:
         try:
-            check_sizes(record, image_size(record.image), read_label(record, dataset, class_names).shape)
+            label = read_label(record, dataset, class_names)
+            if not callable(record.label):
+                check_sizes(record, image_size(record.image), label.shape)
         except InputError as error:
             return str(error)
-        return None
+        return np.bincount(label.ravel(), minlength=256)
 
-    files = [record for record in (*index.labeled, *index.val) if not callable(record.label)]
-    with ThreadPoolExecutor() as pool:
-        problems = [found for found in pool.map(problem, files) if found]
+    labeled = (*index.labeled, *index.held_out)
+    val = tuple(record for record in index.val if not callable(record.label))
+    pool = ThreadPoolExecutor()
+    try:
+        found = list(pool.map(look, (*labeled, *val)))
+    finally:
+        pool.shutdown(cancel_futures=True)  # whoever stops now waits for no other mask
+    problems = [item for item in found if isinstance(item, str)]
     if problems:
         more = f" ({len(problems)} masks in all; semivl prepare data {dataset.name} lists them)" if problems[1:] else ""
         raise InputError(problems[0] + more)
     others = index.unlabeled if len(index.unlabeled) <= MOST_LOOKED_FOR else ()
-    train = (record.image for records in (index.labeled, others) for record in records)
+    train = (record.image for records in (labeled, others) for record in records)
     check_leaks(
         (image for image in train if isinstance(image, Path)),
         [record.image for record in index.val if isinstance(record.image, Path)],
+    )
+    counts = np.stack([item[: len(class_names)] for item in found if not isinstance(item, str)])
+    trained = counts[: len(index.labeled)]
+    return LabelCounts(
+        labeled=tuple(trained.sum(axis=0).tolist()),
+        empty=tuple(index.labeled[place].id for place in np.flatnonzero(trained.sum(axis=1) == 0)),
+        val=tuple(counts[len(labeled) :].sum(axis=0).tolist()) if len(val) == len(index.val) else None,
     )
 
 

@@ -181,6 +181,17 @@ def train_batches(
     return _read(steps, range(start_step, stop_step), count, pin, transport, say)
 
 
+def drawn_records(
+    index: Index, *, batch: int, seed: int, step: int, need_unlabeled: bool = True
+) -> tuple[list[Record], list[Record]]:
+    """Return the labelled and the unlabelled records of a step, arguments as for `train_batches`."""
+    places = range(step * batch, (step + 1) * batch)
+    labeled = [_drawn(index.labeled, _Draw.LABELED_ORDER, seed, place) for place in places]
+    if not need_unlabeled:
+        return labeled, []
+    return labeled, [_drawn(index.unlabeled, _Draw.UNLABELED_ORDER, seed, place) for place in places]
+
+
 def val_samples(
     records: Sequence[Record],
     dataset: Dataset,
@@ -214,6 +225,13 @@ class _Draw(IntEnum):
     COLOR = 5
     PARTNER_COLOR = 6
     BOX = 7
+
+
+def _drawn(records: Sequence[Record], order: _Draw, seed: int, place: int) -> Record:
+    """Return the record at a place of the endless stream of seeded permutations."""
+    number, place = divmod(place, len(records))
+    key = (seed, order, number)
+    return records[records.at(place, key) if isinstance(records, Pool) else shuffled(place, len(records), key)]
 
 
 def _generator(seed: int, *key: int) -> np.random.Generator:
@@ -315,6 +333,9 @@ class _Steps:
         records = self.index.unlabeled
         own = len(records.own) if isinstance(records, Pool) else len(records)
         return number >= own or own > MOST_LOOKED_FOR
+
+    def _element(self, records: Sequence[Record], order: _Draw, step: int, position: int) -> Record:
+        return _drawn(records, order, self.seed, step * self.batch + position)
 
     def _view(self, image: NDArray[np.uint8], draw: _Draw, step: int, position: int) -> View:
         settings = self.settings

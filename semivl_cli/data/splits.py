@@ -138,7 +138,7 @@ def _draw(dataset: Dataset, with_label: Sequence[Record], count: int, seed: int,
         raise InputError(f"{count} labelled images are asked for, but only {len(records)} training images have a mask")
     if count == len(records):
         return Choice(labeled=records, note=f"every mask is a label: {count}")
-    shows = _classes_shown(dataset, records, class_names)
+    shows = classes_shown(dataset, records, class_names)
     order = np.random.default_rng(np.random.SeedSequence(seed)).permutation(len(records))
     chosen = np.sort(order[cover(shows[order], count)])
     absent = shows.any(axis=0) & ~shows[chosen].any(axis=0)
@@ -148,7 +148,7 @@ def _draw(dataset: Dataset, with_label: Sequence[Record], count: int, seed: int,
     return Choice(labeled=tuple(records[place] for place in chosen), note=note)
 
 
-def _classes_shown(dataset: Dataset, records: Sequence[Record], class_names: Sequence[str]) -> NDArray[np.bool_]:
+def classes_shown(dataset: Dataset, records: Sequence[Record], class_names: Sequence[str]) -> NDArray[np.bool_]:
     """Read masks and return bool `[records, N]`: which classes each of them shows."""
 
     def shown(record: Record) -> NDArray[np.bool_]:

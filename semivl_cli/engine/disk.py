@@ -84,6 +84,13 @@ def remove_folder(folder: Path) -> None:
     shutil.rmtree(temporary)
 
 
+def sweep(folder: Path) -> None:
+    """Remove what a killed process left half-written in a folder."""
+    for path in folder.glob(".*"):
+        if path.suffix in (".part", ".tmp"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 def sync(path: Path) -> None:
     """Wait until the disk holds a file, or the names in a folder; raises `OSError`."""
     if os.name == "nt" and path.is_dir():

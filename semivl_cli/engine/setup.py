@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..config import RunConfig
 from ..data.augment import ColorSettings
 from ..data.contract import Dataset
 from ..data.cutmix import CutMixSettings
+from ..data.heldout import hold_out
 from ..data.index import Index, build_index, find_root
 from ..data.loader import ViewSettings
 from ..data.registry import open_dataset, own_definition, package_file
@@ -97,6 +98,12 @@ def open_material(config: RunConfig, kept: Path | None = None, say: Callable[[st
         more=config.data.unlabeled,
         say=say,
     )
+    if config.training.select == "held-out":
+        labeled, held = hold_out(dataset, index.labeled, seed=config.seed, class_names=definition.names)
+        note = (
+            f"{len(held)} of {len(index.labeled)} labelled images are held out: they choose the step, and train nothing"
+        )
+        index = replace(index, labeled=labeled, held_out=held, notes=(*index.notes, note))
     return Material(dataset=dataset, root=root, definition=definition, definition_text=text, index=index)
 
 
@@ -106,6 +113,8 @@ def _labeled_ids(split: Path) -> tuple[list[str], str] | None:
     if not content:
         return None
     ids = content.get("labeled")
+    if isinstance(ids, list):
+        ids += content.get("held_out", [])
     if not isinstance(ids, list) or not ids:
         raise InputError(f"{split} names no labelled images: put the file back that semivl train wrote")
     return [str(name) for name in ids], str(split)

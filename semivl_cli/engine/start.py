@@ -10,6 +10,7 @@ from typing import Any
 from ..config import RunConfig, merge, parse_assignments, resolve
 from ..errors import InputError
 from .configure import configure
+from .disk import sweep
 from .parallel import ALONE, Team
 from .reporter import Reporter
 from .run import find_unfinished, is_finished, read_config
@@ -50,6 +51,8 @@ def start_or_resume(
     run = team.tell(_begun(out))
     config = _moved(read_config(run), merge(flags, parse_assignments(assignments)), run)
     if is_finished(run):
+        if team.leads:
+            sweep(run)
         reporter.note(f"{run} is finished: nothing is left to do")
         return kept_result(run)
     return train(config, run, reporter, resume=True, team=team)
@@ -71,7 +74,7 @@ def _begun(out: Path | None) -> Path:
 
 def _is_left_over(path: Path) -> bool:
     """Whether a start that was killed before `run.toml` was there left this file."""
-    return path.name in (".lock", "definition.toml", "split.json") or path.suffix == ".part"
+    return path.name in (".lock", "definition.toml", "split.json") or path.suffix in (".part", ".tmp")
 
 
 def _moved(config: RunConfig, given: Mapping[str, Any], run: Path) -> RunConfig:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,21 +15,24 @@ from torch import Tensor
 
 from .. import __version__
 from ..config import RunConfig, to_toml
+from ..data.contract import Record
 from ..data.index import check_labels
-from ..data.loader import Batch, train_batches
+from ..data.loader import Batch, drawn_records, train_batches
 from ..errors import InputError, Interrupted, RunError
+from ..model.semivl import SemiVL
 from .batchnorm import synchronize
 from .checkpoint import add_scores, load_training, load_weights, prune_checkpoints, save_checkpoint, set_aside
-from .disk import write_json, write_text
+from .disk import sweep, write_json, write_text
 from .evaluate import Scores, evaluate
 from .examples import write_examples
 from .exchange import Exchange
 from .inputs import step_inputs
 from .integrity import checkpoint_steps, damage, first_sound
-from .losses import lambda_DC
+from .losses import IGNORE, lambda_DC
 from .memory import Portions
 from .optim import rate_factor, set_rates
 from .parallel import ALONE, Team
+from .postmortem import advice, find_broken, keep_evidence
 from .reporter import Reporter
 from .run import Metrics, locked, new_run, read_json
 from .schedule import schedule_of
@@ -49,6 +51,7 @@ from .setup import (
 )
 from .step import train_step
 from .stop import StopWish
+from .watch import Watch
 
 _LONG_EPOCH = 100_000
 """Steps of an epoch above which nobody wants to wait for its end."""
@@ -88,8 +91,9 @@ def train(
         material = open_material(config, run if resume else None, reporter.note)
     for note in material.index.notes:
         reporter.note(note)
+    counts = None
     if team.leads:
-        check_labels(material.index, material.dataset, material.definition.names)
+        counts = check_labels(material.index, material.dataset, material.definition.names)
     new = team.leads and (run is None or not run.exists())
     if run is None and team.leads:
         run = new_run(config.dataset, len(material.index.labeled))
@@ -100,6 +104,8 @@ def train(
             with team.one_first():
                 trainee = build_trainee(config, material, device, reporter)
             loop = _Loop(config, run, material, trainee, device, reporter, team)
+            if counts is not None and not resume:
+                loop.say(loop.watch.begins(counts, material.definition.names))
             with StopWish() as loop.stop:
                 return loop.run_from(loop.restore() if resume else loop.begin())
         except BaseException as error:
@@ -135,6 +141,7 @@ class _Loop:
         trained = [parameter for group in trainee.optimizer.param_groups for parameter in group["params"]]
         self.exchange = Exchange(team, trained, batch, self.positions)
         self.selection = Selection(config.training.select)
+        self.watch = Watch(config, self.steps)
         self.unlogged: list[dict[str, Tensor]] = []
         """Values of the steps since the last line of `metrics.jsonl`; among many processes, the part of this one."""
         self.seconds = 0.0
@@ -146,6 +153,7 @@ class _Loop:
         self.began = time.monotonic()
         if not self.team.leads:
             return 0
+        sweep(self.run)
         index, trainee = self.material.index, self.trainee
         facts = (
             f"# Written by semivl {__version__}, torch {torch.__version__}.\n"
@@ -180,6 +188,7 @@ class _Loop:
                 "put them back, or start a new run"
             )
         self.selection = Selection(self.config.training.select, state)
+        self.watch = Watch(self.config, self.steps, **state.get("watch", {}))
         self.seconds = state["seconds"]
         self.portions.restore(state.get("micro_batch", self.config.training.batch))
         self.began = time.monotonic() - self.seconds
@@ -195,6 +204,7 @@ class _Loop:
                 set_aside(self.run, step)
             self.reporter.note(f"checkpoint {step} is damaged ({wrong}): going back to step {start}")
         if self.team.leads:
+            sweep(self.run)
             write_json(self.run / "split.json", split)
             self.metrics = Metrics(self.run, start, evaluated=evaluated)
         self.write_status(start)
@@ -230,6 +240,9 @@ class _Loop:
         self.clock = time.monotonic()
         with closing(batches):
             for batch in batches:
+                if not bool((batch.x_label != IGNORE).any()) and self.team.count == 1:
+                    self.say(self.watch.ignores(batch.step, self.labeled_of(batch.step)))
+
                 # One step of Sec. 3.
                 self.unlogged.append(self.step(batch))
                 self.say_passed_over(batch.passed_over)
@@ -321,15 +334,11 @@ class _Loop:
 
     def log(self, done: int) -> None:
         """Average the last steps' values, write and report them; stop where the loss is not finite."""
+        self.refuse_poison(done)
         seen, self.unlogged = self.unlogged, []
         elapsed, self.clock = time.monotonic() - self.clock, time.monotonic()
         means = torch.stack([torch.stack([step[name] for step in seen]).mean().double() for name in seen[0]])
         values = dict(zip(seen[0], self.team.total(means).tolist(), strict=True))
-        if not math.isfinite(values["loss"]):
-            raise RunError(
-                f"the loss is {values['loss']} near step {done}: a smaller optimizer.lr or training.precision=fp32 may "
-                f"help; the run stands at its last checkpoint (step {max(checkpoint_steps(self.run), default=0)})"
-            )
         kinds = 2 if self.config.uses_unlabeled else 1
         values["lambda_DC"] = self.weight_of_guidance(done - 1)
         values["lr"] = self.config.optimizer.lr * rate_factor(done - 1, self.steps, self.config.optimizer.power)
@@ -340,14 +349,44 @@ class _Loop:
         if self.team.leads:
             self.metrics.write(done, "train", values)
         self.reporter.advance("train", done, values)
+        self.say(self.watch.logs(done, values))
+
+    def refuse_poison(self, done: int, model: SemiVL | None = None) -> None:
+        """Stop before values that are no numbers are averaged away or, with `model`, kept; keep what they came from."""
+        values = self.totals(self.unlogged)
+        broken = find_broken(values, done, model)
+        if broken is None:
+            return
+        said = f"step {broken.step}: the {broken.what}"
+        if self.team.leads:
+            lr = self.config.optimizer.lr * rate_factor(broken.step, self.steps, self.config.optimizer.power)
+            facts = {"seed": self.config.seed, "lr": lr, "lambda_DC": self.weight_of_guidance(broken.step)}
+            try:
+                kept = keep_evidence(self.run, broken, self.config, self.material, self.trainee, values, facts)
+                said += f"; {kept} holds its batch, values and weights"
+            except RunError as error:
+                said += f"; {error}"
+        self.team.wait()
+        last = max(checkpoint_steps(self.run), default=0)
+        bf16 = not isinstance(autocast(self.config, self.device), nullcontext)
+        raise RunError(
+            f"{said}. {advice(self.config, values, bf16=bf16)}. The run stands at step {last}; --resume repeats the "
+            "same steps, so change the settings in a new run, or mend what the pictures show"
+        )
+
+    def totals(self, values: Sequence[Mapping[str, Tensor]]) -> list[dict[str, float]]:
+        """Return the values of steps, summed over the processes; the device is waited for."""
+        if not values:
+            return []
+        names = list(values[0])
+        table = torch.stack([torch.stack([step[name].detach().float() for name in names]) for step in values])
+        return [dict(zip(names, row, strict=True)) for row in self.team.total(table).tolist()]
 
     def save(self, done: int) -> None:
         """Write a checkpoint; the lines of `metrics.jsonl` that belong before it are on the disk by then."""
         began = time.monotonic()
-        unlogged = [
-            {name: self.team.total(value.detach().clone()).item() for name, value in values.items()}
-            for values in self.unlogged
-        ]
+        self.refuse_poison(done, self.trainee.model)
+        unlogged = self.totals(self.unlogged)
         if not self.team.leads:
             return
         self.metrics.keep()
@@ -358,6 +397,7 @@ class _Loop:
             "clip_sha256": self.trainee.clip_sha256,
             "micro_batch": self.portions.kept,
             "unlogged": unlogged,
+            "watch": self.watch.state(),
         }
         save_checkpoint(
             self.run,
@@ -376,7 +416,8 @@ class _Loop:
     def evaluate(self, done: int) -> None:
         """Score the model of checkpoint `done`, and write the scores beside it."""
         began = time.monotonic()
-        scores = self.score(done)
+        index = self.material.index
+        scores = self.score(done, index.held_out or index.val)
         self.selection.add(scores)
         if not self.team.leads:
             return
@@ -386,15 +427,17 @@ class _Loop:
         self.write_status(done)
         prune_checkpoints(self.run, self.selection.step)
         if done < self.steps:
-            self.reporter.note(f"step {done}: mIoU {100 * scores.miou:.2f} %")
+            where = " on the held-out labels" if self.material.index.held_out else ""
+            self.reporter.note(f"step {done}: mIoU {100 * scores.miou:.2f} %{where}")
+        self.say(self.watch.evaluates(scores))
         self.clock += time.monotonic() - began
 
-    def score(self, step: int) -> Scores:
-        """Segment the validation images."""
+    def score(self, step: int, records: Sequence[Record]) -> Scores:
+        """Segment validation images, or those that are held out."""
         config, material = self.config, self.material
         return evaluate(
             self.trainee.model,
-            material.index.val,
+            records,
             material.dataset,
             material.definition.names,
             inference(config, self.trainee.spec.smallest),
@@ -431,18 +474,38 @@ class _Loop:
         write_json(self.run / "run.json", {**status, "finished": finished, "steps": self.steps})
 
     def finish(self) -> Result:
-        """Show the chosen model on some validation images."""
+        """Take the chosen model, look with it at the validation images if nothing did so far, and show some of them."""
         chosen = self.selection.step
+        if chosen is not None and chosen != self.steps:
+            wrong = damage(self.run / "checkpoints" / str(chosen), ["model.safetensors"])
+            if self.team.tell(wrong) is None:
+                load_weights(self.run, chosen, self.trainee.model)
+            else:
+                self.reporter.note(f"checkpoint {chosen}, the best, is damaged ({wrong}): the last is taken instead")
+                chosen = self.steps
+        if self.selection.rule == "held-out" and chosen is not None:
+            self.selection.look_at_val(self.score(chosen, self.material.index.val))
+        self.say(self.watch.ends())
         if self.team.leads:
-            if chosen is not None and chosen != self.steps:
-                wrong = damage(self.run / "checkpoints" / str(chosen), ["model.safetensors"])
-                if wrong is None:
-                    load_weights(self.run, chosen, self.trainee.model)
-                else:
-                    self.reporter.note(f"checkpoint {chosen}, the best, is damaged ({wrong}): pictures show the last")
             write_examples(self.run, self.trainee, self.material, self.config, self.device)
-            self.write_status(self.steps, finished=True)
+        self.write_status(self.steps, finished=True)
         return _result(self.run, self.selection.as_dict())
+
+    def say(self, lines: Sequence[str]) -> None:
+        """Say what was noticed."""
+        for line in lines:
+            self.reporter.note(f"note: {line}")
+
+    def labeled_of(self, step: int) -> list[str]:
+        """Name the labelled images of a step."""
+        labeled, _ = drawn_records(
+            self.material.index,
+            batch=self.config.training.batch,
+            seed=self.config.seed,
+            step=step,
+            need_unlabeled=False,
+        )
+        return [record.id for record in labeled]
 
 
 def kept_result(run: Path) -> Result:

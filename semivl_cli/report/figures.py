@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from semivl_cli.report.run import Run, number
+from semivl_cli.report.run import Run, number, reported
 
 # Okabe and Ito's colours, which colour-blind readers tell apart. Each chart colour is also a variable of the page's
 # style sheet, so that one drawing serves light, dark and paper.
@@ -107,10 +107,11 @@ def curves(run: Run) -> tuple[Chart, ...]:
 
 
 def class_bars(run: Run) -> Chart | None:
-    """Draw the last IoU of each class as a bar in its colour, best class first; `None` for a run without scores."""
-    if run.last is None:
+    """Draw the IoU of each class as a bar in its colour, best class first; `None` for a run without scores."""
+    score = reported(run)
+    if score is None:
         return None
-    iou = [run.last.iou.get(entry.name, math.nan) for entry in run.classes]
+    iou = [score.iou.get(entry.name, math.nan) for entry in run.classes]
     # NaN last: such a class does not occur in the validation images.
     order = sorted(range(len(iou)), key=lambda index: (math.isnan(iou[index]), -iou[index]))
     with mpl.rc_context(_STYLE):
@@ -133,8 +134,8 @@ def class_bars(run: Run) -> Chart | None:
                 axes.text(0.01, place, "not in the validation images", va="center", color=QUIET, size=9)
             else:
                 axes.text(1.02, place, f"{100 * value:.1f}", va="center", color=INK, clip_on=False)
-        if not math.isnan(run.last.miou):
-            axes.axvline(run.last.miou, color=INK, linewidth=1, linestyle=(0, (2, 2)))
+        if not math.isnan(score.miou):
+            axes.axvline(score.miou, color=INK, linewidth=1, linestyle=(0, (2, 2)))
         return Chart(
             title="IoU per class",
             explanation="In %, best class first. The dotted line is their mean, the mIoU.",

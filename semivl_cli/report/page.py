@@ -13,7 +13,7 @@ import jinja2
 from semivl_cli.errors import RunError
 from semivl_cli.paint import save_image, write_whole
 from semivl_cli.report.figures import class_bars, curves
-from semivl_cli.report.run import Run, Score, number, read_run
+from semivl_cli.report.run import Run, Score, number, read_run, reported
 from semivl_cli.report.sheet import examples_sheet
 
 FACTS = {
@@ -76,7 +76,8 @@ def _write(content: Run) -> Path:
         sheet=sheet,
         bars=class_bars(content),
         curves=curves(content),
-        last=_iou(content, content.last),
+        last=_iou(content, reported(content)),
+        names=("val", "held-out, best") if content.last and content.last.on == "held-out" else ("last", "best"),
         best=_iou(content, content.best),
     )
     report = run / "report.html"
@@ -106,11 +107,18 @@ def _state(run: Run) -> str:
 
 def _tiles(run: Run) -> list[Tile]:
     tiles = []
+    where = " on held-out labels" if run.last and run.last.on == "held-out" else ""
+    if where and run.result:
+        tiles.append(
+            Tile(name="mIoU", value=f"{percent(run.result.miou)} %", note=f"step {run.result.step}, looked at once")
+        )
     if run.last:
-        tiles.append(Tile(name="mIoU, last", value=f"{percent(run.last.miou)} %", note=f"step {run.last.step}"))
+        tiles.append(Tile(name=f"mIoU, last{where}", value=f"{percent(run.last.miou)} %", note=f"step {run.last.step}"))
     if run.best:
         chosen = f", selected on {run.best.selected_on}" if run.best.selected_on else ""
-        tiles.append(Tile(name="mIoU, best", value=f"{percent(run.best.miou)} %", note=f"step {run.best.step}{chosen}"))
+        tiles.append(
+            Tile(name=f"mIoU, best{where}", value=f"{percent(run.best.miou)} %", note=f"step {run.best.step}{chosen}")
+        )
     if run.split:
         tiles.append(Tile(name="Labelled", value=str(len(run.split.labeled)), note="images with a mask"))
         tiles.append(Tile(name="Unlabelled", value=str(run.split.unlabeled), note="images, no mask used"))

@@ -31,6 +31,8 @@ class Score:
     miou: float
     iou: dict[str, float]
     selected_on: str | None
+    on: str = "val"
+    """Images that were scored: `val`, or `held-out` labels."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,9 +74,16 @@ class Run:
     finished: bool
     last: Score | None
     best: Score | None
+    result: Score | None
+    """What the run stands for."""
     train: tuple[dict[str, Any], ...]
     evals: tuple[dict[str, Any], ...]
     examples: tuple[Example, ...]
+
+
+def reported(run: Run) -> Score | None:
+    """Return the scores on the validation images: of the step chosen on held-out labels, else of the last."""
+    return run.result if run.last is not None and run.last.on == "held-out" else run.last
 
 
 def read_run(path: Path) -> Run:
@@ -103,6 +112,7 @@ def read_run(path: Path) -> Run:
         finished=state.get("finished", False),
         last=_score(scores.get("last")),
         best=_score(scores.get("best")),
+        result=_score(scores.get("result")),
         train=_by_step(lines, "train"),
         evals=_by_step(lines, "eval"),
         examples=_examples(path / "examples"),
@@ -179,6 +189,7 @@ def _score(content: dict[str, Any] | None) -> Score | None:
         miou=number(content["miou"]),
         iou={name: number(value) for name, value in content["iou"].items()},
         selected_on=content.get("selected_on"),
+        on=content.get("on", "val"),
     )
 
 
