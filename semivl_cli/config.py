@@ -207,6 +207,8 @@ class TrainingSettings(_Section):
     """Steps between checkpoints (one is also kept at every evaluation)."""
     log_steps: Count = 10
     """Steps between lines of `metrics.jsonl`."""
+    deterministic: bool = False
+    """Whether torch takes only kernels that give the same bits each time: slower on a GPU, nothing new on a CPU."""
     select: Literal["last", "best", "held-out"] = "best"
     """Which step is the result: the last; the best on the very images that are reported, as in the published numbers;
     or the best on a fifth of the labelled images, which is set aside for this and not trained on."""
@@ -329,6 +331,15 @@ def read_toml(path: Path) -> Layer:
         return parse_toml(path.read_text(encoding="utf-8-sig"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read settings {path}: {error}") from error
+
+
+def read_settings(path: Path) -> tuple[Layer, Layer]:
+    """Read a settings file, which may be the `run.toml` of a run: settings, and its table `[environment]`."""
+    settings = read_toml(path)
+    environment = settings.pop("environment", {})
+    if not isinstance(environment, dict):
+        raise InputError(f"{path}: environment = {environment!r} is no setting; in a run.toml it is a table")
+    return settings, environment
 
 
 def merge(*layers: Mapping[str, Any]) -> Layer:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..errors import RunError
 from .console import ConsoleReporter, percent, print_json, print_line, print_table
 from .options import DefinitionOption, Device, Gpus, Json, Root, settings_of
 
@@ -37,10 +38,17 @@ def train(
         Path | None, typer.Option(help="Run directory. (default: runs/<dataset>-<labels>-<n>)", show_default=False)
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of every draw. (default: 0)", show_default=False)] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, help="Repeat with so many seeds, into <out>/seed-0, seed-1, ...", show_default=False),
+    ] = None,
     select: Annotated[
         str | None,
         typer.Option(help="Step that is the result: last, best on val, held-out. (default: best)", show_default=False),
     ] = None,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="Ask torch for the same bits each time; slower on a GPU.")
+    ] = False,
     device: Device = None,
     gpus: Gpus = None,
     fit: Annotated[bool, typer.Option("--fit", help="Find the largest micro-batch that fits into memory.")] = False,
@@ -58,6 +66,7 @@ def train(
               semivl train --dataset folder --root my/ --definition my.toml --labels 24
               semivl train --dataset cityscapes --gpus 4
               semivl train --dataset voc --labels 92 --unlabeled photos/ --unlabeled 'shards-{000..099}.tar'
+              semivl train --seeds 3
               semivl train --resume
     """
     flags = settings_of(
@@ -69,6 +78,7 @@ def train(
             "device": device,
             "training.select": select,
             "training.micro_batch": "fit" if fit else None,
+            "training.deterministic": deterministic or None,
             "data.labels": labels,
             "data.root": root,
             "data.unlabeled": unlabeled,
@@ -84,14 +94,31 @@ def train(
     from ..engine.launch import launch  # noqa: PLC0415 - torch is imported only when it is needed
     from ..engine.parallel import joined, launched  # noqa: PLC0415
     from ..engine.reporter import Silence  # noqa: PLC0415
+    from ..engine.seeds import seeds_to_resume, train_seeds  # noqa: PLC0415
     from ..engine.start import device_of, start_or_resume  # noqa: PLC0415
+    from ..report.page import write_report  # noqa: PLC0415
 
     if gpus is not None and gpus > 1 and not launched():
         raise SystemExit(launch(gpus, device or device_of(flags, assignments or (), out, resume=resume), sys.argv[1:]))
     with joined(gpus) as team:
         with ConsoleReporter() if team.leads else nullcontext(Silence()) as reporter:
-            result = start_or_resume(flags, assignments or (), out, resume=resume, reporter=reporter, team=team)
-        if team.leads:
+            several = team.tell(seeds_to_resume(out)) if resume else None
+            if seeds is not None or several is not None:
+                repeated = train_seeds(
+                    flags,
+                    assignments or (),
+                    several or out,
+                    seeds,
+                    resume=several is not None,
+                    finished=lambda result: write_report(result.run),
+                    reporter=reporter,
+                    team=team,
+                )
+            else:
+                result = start_or_resume(flags, assignments or (), out, resume=resume, reporter=reporter, team=team)
+        if team.leads and (seeds is not None or several is not None):
+            show_seeds(repeated, as_json)
+        elif team.leads:
             show_result(result, as_json)
 
 
@@ -115,6 +142,26 @@ def show_result(result: Any, as_json: bool) -> None:  # noqa: ANN401 - engine.tr
     print_line(f"pictures: {result.run / 'examples.png'}")
     print_line(f"report:   {report}")
     print_line(f"next:     semivl predict IMAGES --out masks/ --run {result.run}")
+
+
+def show_seeds(repeated: Any, as_json: bool) -> None:  # noqa: ANN401 - engine.seeds.Repeated, not imported for speed
+    """Show mean and deviation over several seeds; some that failed make the command fail once all has been shown."""
+    summary = repeated.as_dict()
+
+    def shown(spread: dict[str, float | None]) -> list[str]:
+        return ["-" if value is None else percent(value) for value in (spread["mean"], spread["deviation"])]
+
+    if as_json:
+        print_json({"out": str(repeated.out), **summary})
+    elif summary["runs"]:
+        for run in summary["runs"]:
+            print_line(f"seed {run['seed']}: mIoU {percent(run['miou'])} % at step {run['step']} ({run['selected']})")
+        rows = [[name, *shown(spread)] for name, spread in summary["iou"].items()]
+        title = f"{repeated.out}: IoU in % over {len(summary['runs'])} seeds"
+        print_table(title, ["class", "mean", "deviation"], rows, ["mean", *shown(summary["miou"])])
+    if repeated.failed:
+        seed, why = next(iter(repeated.failed.items()))
+        raise RunError(f"{len(repeated.failed)} of {len(summary['seeds'])} trainings failed, seed {seed}: {why}")
 
 
 def show_scores(title: str, scores: Any) -> None:  # noqa: ANN401 - engine.evaluate.Scores, not imported for speed

@@ -291,9 +291,7 @@ class _Steps:
         )
 
     def _labeled(self, step: int, position: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        records, count = self.index.labeled, len(self.index.labeled)
-        number, place = divmod(step * self.batch + position, count)
-        record = records[shuffled(place, count, (self.seed, _Draw.LABELED_ORDER, number))]
+        record = _drawn(self.index.labeled, _Draw.LABELED_ORDER, self.seed, step * self.batch + position)
         image, label = read_pair(record, self.dataset, self.class_names)
         view = self._view(image, _Draw.LABELED_VIEW, step, position)
         return view_image(image, view), view_label(label, view)
@@ -333,9 +331,6 @@ class _Steps:
         records = self.index.unlabeled
         own = len(records.own) if isinstance(records, Pool) else len(records)
         return number >= own or own > MOST_LOOKED_FOR
-
-    def _element(self, records: Sequence[Record], order: _Draw, step: int, position: int) -> Record:
-        return _drawn(records, order, self.seed, step * self.batch + position)
 
     def _view(self, image: NDArray[np.uint8], draw: _Draw, step: int, position: int) -> View:
         settings = self.settings

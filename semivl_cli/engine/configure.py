@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ..config import Layer, RunConfig, merge, parse_assignments, parse_toml, read_toml, resolve
+from ..config import Layer, RunConfig, merge, parse_assignments, parse_toml, read_settings, read_toml, resolve
 from ..data.contract import Dataset
 from ..data.registry import open_dataset, package_file
 from ..errors import InputError
@@ -28,7 +28,8 @@ def configure(flags: Mapping[str, Any], assignments: Iterable[str] = ()) -> RunC
         InputError: an unknown name or setting, a value that does not fit.
     """
     top = merge(flags, parse_assignments(assignments))
-    return _layered(open_dataset(str(top.get("dataset", RunConfig().dataset))), top)
+    chosen = merge(_recipe(top), top)
+    return _layered(open_dataset(str(chosen.get("dataset", RunConfig().dataset))), top)
 
 
 def configure_dataset(dataset: Dataset) -> RunConfig:
@@ -41,22 +42,24 @@ def configure_dataset(dataset: Dataset) -> RunConfig:
 
 
 def _layered(dataset: Dataset, top: Layer) -> RunConfig:
-    own = dataset_recipe(dataset)
-    recipe_name = str(top.get("recipe", "none"))
-    recipe = {} if recipe_name == "none" else _named_recipe(recipe_name)
+    own, recipe = dataset_recipe(dataset), _recipe(top)
     names = merge({"fidelity": "paper", "method": "semivl"}, own, recipe, top)
     fidelity, method = str(names["fidelity"]), str(names["method"])
     return resolve(
-        {"dataset": dataset.name},
         _without_tables(own),
         _preset("fidelity", fidelity),
         _table(own, fidelity),
         _preset("method", method),
         _without_tables(recipe),
         _table(recipe, fidelity),
-        {"fidelity": fidelity, "method": method, "recipe": recipe_name},
+        {"dataset": dataset.name, "fidelity": fidelity, "method": method, "recipe": top.get("recipe", "none")},
         top,
     )
+
+
+def _recipe(top: Layer) -> Layer:
+    name = str(top.get("recipe", "none"))
+    return {} if name == "none" else _named_recipe(name)
 
 
 def dataset_recipe(dataset: Dataset) -> Layer:
@@ -73,7 +76,7 @@ def shipped_recipes() -> list[str]:
 
 def _named_recipe(name: str) -> Layer:
     if name.endswith(".toml"):
-        return read_toml(Path(name))
+        return read_settings(Path(name))[0]
     if name not in shipped_recipes():
         raise InputError(f"unknown recipe {name!r}: shipped are {', '.join(shipped_recipes())}; or give a .toml file")
     return parse_toml(files("semivl_cli.recipes").joinpath(f"{name}.toml").read_text(encoding="utf-8"), name)

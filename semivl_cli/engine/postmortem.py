@@ -83,6 +83,7 @@ def keep_evidence(
         workers=0,
         pin=False,
         need_unlabeled=config.uses_unlabeled,
+        damaged=config.data.damaged,
     )
     labeled, unlabeled = drawn_records(
         index, batch=config.training.batch, seed=config.seed, step=broken.step, need_unlabeled=config.uses_unlabeled

@@ -10,15 +10,17 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ..config import RunConfig, read_toml, resolve
+from ..config import RunConfig, read_settings, resolve
 from ..errors import InputError
 from .disk import append_line, sync, write_text, writing
 
 RUNS = Path("runs")
 """Where new runs go, below the working directory."""
+SUMMARY = "seeds.json"
+"""Makes a directory one of several runs: it holds their seeds from the start, and in the end what they reached."""
 
 
-def new_run(dataset: str, labeled: int) -> Path:
+def new_run(dataset: str, labeled: int | str) -> Path:
     """Make a directory for a new run, `runs/<dataset>-<labelled images>-<n>` with the first free n."""
     n = 1
     while True:
@@ -52,8 +54,15 @@ def find_run(path: Path | None) -> Path:
 
 
 def find_unfinished() -> Path:
-    """Return the newest run below `runs/` that has not finished; raises `InputError` where there is none."""
+    """Return the newest run below `runs/` that has not finished, or the directory of several of which one has not.
+
+    Raises:
+        InputError: there is none.
+    """
     unfinished = [found for found in _runs() if not is_finished(found)]
+    unfinished = [run.parent if (run.parent / SUMMARY).is_file() else run for run in unfinished]
+    unfinished += [path.parent for path in RUNS.glob(f"*/{SUMMARY}") if "runs" not in read_json(path)]
+    unfinished.sort(key=_touched)
     if not unfinished:
         raise InputError(f"there is no unfinished run in {RUNS}/: name one with --out, or start anew without --resume")
     return unfinished[-1]
@@ -61,11 +70,13 @@ def find_unfinished() -> Path:
 
 def _runs() -> list[Path]:
     """All runs below `runs/`, the last written last."""
-    return sorted((path.parent for path in RUNS.glob("*/run.toml")), key=lambda run: (_touched(run), run.name))
+    found = [*RUNS.glob("*/run.toml"), *RUNS.glob("*/seed-*/run.toml")]
+    return sorted((path.parent for path in found), key=lambda run: (_touched(run), run.name))
 
 
 def _touched(run: Path) -> float:
-    files = [run / "run.toml", run / "run.json", run / "metrics.jsonl"]
+    names = ("run.toml", "run.json", "metrics.jsonl", SUMMARY)
+    files = [folder / name for folder in (run, *run.glob("seed-*")) for name in names]
     return max(file.stat().st_mtime for file in files if file.is_file())
 
 
@@ -89,7 +100,8 @@ def locked(run: Path) -> Iterator[None]:
 def read_config(run: Path) -> RunConfig:
     """Read the settings of a run."""
     path = run / "run.toml"
-    return resolve(read_toml(path), source=str(path))
+    settings, _ = read_settings(path)
+    return resolve(settings, source=str(path))
 
 
 def is_finished(run: Path) -> bool:

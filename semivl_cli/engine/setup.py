@@ -65,23 +65,33 @@ class Trainee:
     clip_sha256: str
 
 
-def open_material(config: RunConfig, kept: Path | None = None, say: Callable[[str], None] = lambda _: None) -> Material:
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What a training takes from a run that was there before: its own when it is resumed, another's to repeat it."""
+
+    run: Path
+    words: bool = True
+    """Whether its `definition.toml` is taken; otherwise the settings name the definition."""
+    labels: bool = True
+    """Whether the labelled images of its `split.json` are taken; otherwise the settings say which."""
+
+
+def open_material(config: RunConfig, kept: Kept | None = None, say: Callable[[str], None] = lambda _: None) -> Material:
     """Open the dataset and the definition, and list the records.
 
     Args:
         config: of the run.
-        kept: a run whose words (`definition.toml`) and labelled images (`split.json`) are taken; `None`: those that the
-            settings name.
+        kept: whose words and labelled images are taken; `None`: those that the settings name.
         say: takes a line when something takes long.
 
     Raises:
         InputError: data or definition do not fit, or a file of the run is damaged.
     """
     dataset = open_dataset(config.dataset)
-    if kept is None:
+    if kept is None or not kept.words:
         text, source = read_definition(config, dataset)
     else:
-        text, source = definition_text(kept / "definition.toml"), str(kept / "definition.toml")
+        text, source = definition_text(kept.run / "definition.toml"), str(kept.run / "definition.toml")
     definition = parse_definition(text, source)
     if len(definition.classes) < 2:
         raise InputError(f"{source} has {len(definition.classes)} class: segmentation tells at least two apart")
@@ -94,7 +104,9 @@ def open_material(config: RunConfig, kept: Path | None = None, say: Callable[[st
         class_names=definition.names,
         missing=config.data.missing,
         # What was left out because files were missing stands in no list: the settings choose, and leave out, again.
-        listed=None if kept is None or config.data.missing == "skip" else _labeled_ids(kept / "split.json"),
+        listed=_labeled_ids(kept.run / "split.json")
+        if kept is not None and kept.labels and config.data.missing == "refuse"
+        else None,
         more=config.data.unlabeled,
         say=say,
     )

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..config import RunConfig, merge, parse_assignments, resolve
+from ..config import RunConfig, merge, parse_assignments, read_settings, read_toml, resolve
 from ..errors import InputError
 from .configure import configure
 from .disk import sweep
 from .parallel import ALONE, Team
 from .reporter import Reporter
-from .run import find_unfinished, is_finished, read_config
+from .run import SUMMARY, find_unfinished, is_finished, read_config
+from .setup import Kept
 from .train import Result, kept_result, train
 
 MOVABLE = ("data.root", "data.workers", "data.damaged", "training.micro_batch", "training.checkpoint_activations")
@@ -47,9 +48,10 @@ def start_or_resume(
             raise InputError(f"{out} already holds a run: go on with --resume, or give another --out")
         if out is not None and out.is_dir() and any(not _is_left_over(path) for path in out.iterdir()):
             raise InputError(f"{out} holds other files: a run wants a directory of its own, give another --out")
-        return train(config, out, reporter, team=team)
+        repeats = _repeated(config, merge(flags, parse_assignments(assignments)))
+        return train(config, out, reporter, repeats=repeats, team=team)
     run = team.tell(_begun(out))
-    config = _moved(read_config(run), merge(flags, parse_assignments(assignments)), run)
+    config = moved(read_config(run), merge(flags, parse_assignments(assignments)), run)
     if is_finished(run):
         if team.leads:
             sweep(run)
@@ -60,6 +62,8 @@ def start_or_resume(
 
 def device_of(flags: Mapping[str, Any], assignments: Iterable[str], out: Path | None, *, resume: bool) -> str:
     """Say on which device a training would run, before it begins; raises `InputError` where it could not begin."""
+    if resume and out is not None and (out / SUMMARY).is_file():
+        return resolve(read_toml(out / "recipe.toml")).device
     return (read_config(_begun(out)) if resume else configure(flags, assignments)).device
 
 
@@ -72,12 +76,25 @@ def _begun(out: Path | None) -> Path:
     return run
 
 
+def _repeated(config: RunConfig, given: Mapping[str, Any]) -> Kept | None:
+    """Return the run that `--recipe <run>/run.toml` repeats: with its words and labels, where no flag names others."""
+    recipe = Path(config.recipe)
+    if recipe.suffix != ".toml" or not read_settings(recipe)[1] or not (recipe.parent / "definition.toml").is_file():
+        return None
+    data = given.get("data", {})
+    return Kept(
+        run=recipe.parent,
+        words="definition" not in data,
+        labels=not ({"dataset", "seed"} & given.keys() or "labels" in data),
+    )
+
+
 def _is_left_over(path: Path) -> bool:
     """Whether a start that was killed before `run.toml` was there left this file."""
     return path.name in (".lock", "definition.toml", "split.json") or path.suffix in (".part", ".tmp")
 
 
-def _moved(config: RunConfig, given: Mapping[str, Any], run: Path) -> RunConfig:
+def moved(config: RunConfig, given: Mapping[str, Any], run: Path) -> RunConfig:
     """Let flags say where the data lie now and how many processes read them; refuse what contradicts the run."""
     saved = config.model_dump()
     wanted = resolve(saved, given)

@@ -19,6 +19,7 @@ from semivl_cli import load
 from semivl_cli.cli import app
 from semivl_cli.engine import disk
 from semivl_cli.engine.disk import append_line, write_text
+from semivl_cli.engine.integrity import damage
 from semivl_cli.engine.run import Metrics, read_config
 from semivl_cli.engine.setup import open_material
 from semivl_cli.errors import InputError, RunError
@@ -87,20 +88,26 @@ def flip(path):
 @pytest.mark.parametrize(
     ("name", "harm", "wrong"),
     [
-        ("model.safetensors", truncate, "does not hold the bytes"),
-        ("model.safetensors", flip, "does not hold the bytes"),
-        ("training.safetensors", zero, "does not hold the bytes"),
-        ("training.safetensors", Path.unlink, "is missing"),
-        ("state.json", flip, "does not hold the bytes"),
+        ("model.safetensors", truncate, "model.safetensors does not hold the bytes"),
+        ("model.safetensors", flip, "model.safetensors does not hold the bytes"),
+        ("training.safetensors", zero, "training.safetensors does not hold the bytes"),
+        ("training.safetensors", Path.unlink, "training.safetensors is missing"),
+        ("state.json", flip, "state.json does not hold the bytes"),
         ("done.json", zero, "done.json is damaged"),
     ],
 )
-def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(semivl, run, finished, name, harm, wrong):
+def test_every_damage_is_found(run, name, harm, wrong):
     harm(run / "checkpoints" / "3" / name)
+    assert wrong in damage(run / "checkpoints" / "3")
+    assert damage(run / "checkpoints" / "2") is None
+
+
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(semivl, run, finished):
+    flip(run / "checkpoints" / "3" / "training.safetensors")
     resumed = semivl("train", "--resume", "--out", "run")
     assert resumed.exit_code == 0, resumed.output
     [said] = [line for line in resumed.stderr.splitlines() if "damaged" in line]
-    assert "checkpoint 3" in said and wrong in said and "step 2" in said
+    assert "checkpoint 3" in said and "does not hold the bytes" in said and "step 2" in said
     a, b = (load_file(folder / "checkpoints" / "3" / "model.safetensors") for folder in (finished, run))
     for key in a:
         np.testing.assert_array_equal(a[key], b[key], err_msg=key)
@@ -151,7 +158,7 @@ def test_a_run_can_move_and_its_data_too(semivl, run, tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     run.rename(tmp_path / "elsewhere" / "moved")
     monkeypatch.chdir(tmp_path / "elsewhere")
-    resumed = semivl("train", "--resume", "--out", "moved", "--root", "../street", "--set", "data.workers=1")
+    resumed = semivl("train", "--resume", "--out", "moved", "--root", "../street")
     assert resumed.exit_code == 0, resumed.output
 
 
