@@ -128,14 +128,20 @@ def end_of(run):
         "scores": json.loads((run / "scores.json").read_text()),
         "status": json.loads((run / "run.json").read_text()),
         "state": {key: value for key, value in state.items() if key != "seconds"},
-        "files": sorted(str(p.relative_to(run)) for p in run.rglob("*") if p.is_file() and p.name != ".lock"),
+        # Which checkpoint is the one before the last depends on whether a signal asked for one of its own.
+        "files": sorted(
+            str(path.relative_to(run))
+            for path in run.rglob("*")
+            if path.is_file() and path.name != ".lock" and path.parent.parent.name != "checkpoints"
+        ),
         "report": (run / "report.html").is_file(),
     }
 
 
 def differences(a, b):
     """Name what differs between two ends."""
-    found = [key for key in a if key not in ("model", "training") and a[key] != b[key]]
+    found = [key for key in a if key not in ("model", "training", "files") and a[key] != b[key]]
+    found += [f"file {name}" for name in sorted(set(a["files"]) ^ set(b["files"]))]
     for key in ("model", "training"):
         if a[key].keys() != b[key].keys():
             found.append(f"{key}: names")

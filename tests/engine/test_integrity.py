@@ -21,7 +21,7 @@ from semivl_cli.engine import disk
 from semivl_cli.engine.disk import append_line, write_text
 from semivl_cli.engine.integrity import damage
 from semivl_cli.engine.run import Metrics, read_config
-from semivl_cli.engine.setup import open_material
+from semivl_cli.engine.setup import Kept, open_material
 from semivl_cli.errors import InputError, RunError
 
 KILL = Path(__file__).parent.parent / "bench" / "bench_kill.py"
@@ -238,4 +238,4 @@ def test_ids_that_a_run_kept_must_still_be_there(semivl, run):
     split = json.loads((run / "split.json").read_text())
     (run / "split.json").write_text(json.dumps({**split, "labeled": ["nowhere"]}))
     with pytest.raises(InputError, match="nowhere"):
-        open_material(read_config(run), run)
+        open_material(read_config(run), Kept(run=run))
