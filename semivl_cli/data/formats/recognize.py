@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -136,6 +137,6 @@ def _list(file: Tree) -> Pictures:
 
     def files() -> Iterator[Path]:
         for line in lines:
-            yield file.path.parent / line
+            yield Path(os.path.normpath(file.path.parent / line))  # `..` must not become part of an id
 
     return Pictures(kind="a list of images", where=file.path.parent, files=files, listed=True)
