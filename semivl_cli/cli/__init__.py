@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from ..engine.stop import leave_closed_terminal
 from ..errors import SemiVLError
 from .concepts_clip import app as concepts_app
 from .evaluate import evaluate
@@ -24,7 +25,10 @@ _CLICK_ERROR: type[BaseException] = next(k for k in typer.BadParameter.__mro__ i
 
 
 class _Terminated(BaseException):
-    """SIGTERM, wherever nobody asked to hear of it: files are closed and half-written ones removed on the way out."""
+    """SIGTERM or SIGHUP, where nobody asked to hear of it: files are closed, half-written ones removed on the way out.
+
+    Its argument is the signal.
+    """
 
 
 class _Group(TyperGroup):
@@ -41,9 +45,9 @@ class _Group(TyperGroup):
         except KeyboardInterrupt:
             typer.echo("semivl: stopped", err=True)
             raise SystemExit(128 + signal.SIGINT) from None
-        except _Terminated:
+        except _Terminated as error:
             typer.echo("semivl: stopped", err=True)
-            raise SystemExit(128 + signal.SIGTERM) from None
+            raise SystemExit(128 + error.args[0]) from None
         except BrokenPipeError:  # the reader of stdout went away, as `head` does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(0) from None
@@ -93,9 +97,13 @@ def main() -> None:
     # A thread that waits for another must sleep, not spin: beside any other busy program, spinning threads take the
     # cores from the very threads they wait for, and a step takes tens of times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    signal.signal(signal.SIGTERM, _terminate)
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows knows no SIGHUP
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as nohup leaves SIGHUP
+            signal.signal(number, _terminate)
     app()
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    raise _Terminated
+    leave_closed_terminal()
+    raise _Terminated(number)

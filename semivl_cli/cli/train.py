@@ -102,7 +102,7 @@ def train(
         raise SystemExit(launch(gpus, device or device_of(flags, assignments or (), out, resume=resume), sys.argv[1:]))
     with joined(gpus) as team:
         with ConsoleReporter() if team.leads else nullcontext(Silence()) as reporter:
-            several = team.tell(seeds_to_resume(out)) if resume else None
+            several = team.tell(seeds_to_resume(out, seeds, resume=resume, team=team))
             if seeds is not None or several is not None:
                 repeated = train_seeds(
                     flags,

@@ -26,7 +26,7 @@ class SynchronizedBatchNorm2d(nn.BatchNorm2d):
             return super().forward(x)
         assert self.momentum is not None and self.running_mean is not None and self.running_var is not None
         variance, mean = torch.var_mean(x.float() if x.dtype != torch.float64 else x, dim=(0, 2, 3), correction=0)
-        pixels = mean.new_tensor([x.numel() // x.shape[1]])
+        pixels = mean.new_full((1,), x.numel() // x.shape[1])  # no copy that a GPU would be waited for
         everyone = _Gather.apply(torch.cat([pixels, mean, variance]), self.team)  # [processes, 1 + 2 C]
         pixels, means, variances = everyone.split([1, len(mean), len(mean)], dim=1)
         share = pixels.detach() / pixels.detach().sum()

@@ -22,9 +22,11 @@ def seal(folder: Path, step: int) -> None:
 
 
 def checkpoint_steps(run: Path) -> list[int]:
-    """Steps of the complete checkpoints of a run, oldest first; their files may have been damaged since."""
-    folders = (run / "checkpoints").glob("[0-9]*")
-    return sorted(int(path.name) for path in folders if path.name.isdigit() and (path / "done.json").is_file())
+    """Steps of the checkpoints of a run, oldest first; a folder has its number once it is complete.
+
+    Its files may have been damaged since.
+    """
+    return sorted(int(path.name) for path in (run / "checkpoints").glob("[0-9]*") if path.name.isdigit())
 
 
 def damage(folder: Path, files: Iterable[str] = FILES) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -38,6 +39,8 @@ def launch(count: int, device: str, arguments: Sequence[str]) -> int:
         local_addr="localhost",
         max_restarts=0,
     )
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # as nohup leaves it, the processes too
+        config.signals_to_handle = "SIGTERM,SIGINT,SIGQUIT"
     try:
         elastic_launch(config, sys.executable)("-m", "semivl_cli", *arguments)
     except SignalException as error:

@@ -63,11 +63,14 @@ class Portions:
             self._recompute(True)
             change = "activations are computed twice"
         else:
-            raise RunError(
-                f"out of memory with {self.images} images at once: {advice(self.config, self.images, self.recomputes)}"
-            ) from error
+            raise self.refusal() from error
         torch.cuda.empty_cache()
         self.reporter.note(f"memory is short: {change} from here on; the batch stays the same")
+
+    def refusal(self) -> RunError:
+        """Say that memory is out, and what would help."""
+        helps = advice(self.config, self.images, self.recomputes)
+        return RunError(f"out of memory with {self.images} images at once: {helps}")
 
     def fit(self, x: Labeled, u: Unlabeled | None, lambda_DC: float) -> None:  # noqa: N803 - the paper's symbol
         """Find the largest portion by steps on some of the images, which leave no trace.

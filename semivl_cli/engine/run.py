@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
@@ -18,6 +18,8 @@ RUNS = Path("runs")
 """Where new runs go, below the working directory."""
 SUMMARY = "seeds.json"
 """Makes a directory one of several runs: it holds their seeds from the start, and in the end what they reached."""
+Found = Literal["train", "eval", "end"]
+"""Where something was noticed: up to a step, in the evaluation after it, or when all was done."""
 
 
 def new_run(dataset: str, labeled: int | str) -> Path:
@@ -131,7 +133,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 class Metrics:
-    """`metrics.jsonl`: one object a line, appended; what lies beyond the state resumed from is dropped."""
+    """`metrics.jsonl`: one object a line, appended; what lies beyond the state resumed from is dropped.
+
+    Kinds of lines: `train` (means over some steps), `eval` (scores), `alarm` (something noticed, in words).
+    """
 
     def __init__(self, run: Path, step: int, *, evaluated: bool = False) -> None:
         """Keep the lines up to `step`, and its evaluation only if that is part of the state."""
@@ -144,6 +149,10 @@ class Metrics:
         """Append one line."""
         append_line(self.path, json.dumps({"step": step, "kind": kind, **values}))
 
+    def alarm(self, step: int, line: str, found: Found) -> None:
+        """Append what was noticed, for whoever was not there to read it."""
+        self.write(step, "alarm", {"found": found, "says": line})
+
     def keep(self) -> None:
         """Wait until the disk holds all lines: a checkpoint counts on those before it."""
         with writing(self.path):
@@ -151,9 +160,9 @@ class Metrics:
 
 
 def _place(line: str) -> tuple[float, int]:
-    """Where a line stands in the story: its step, and whether it belongs to the evaluation that follows it."""
+    """Where a line stands in the story: its step, and whether it belongs to what follows it: evaluation, end."""
     try:
         values = json.loads(line)
-        return float(values["step"]), int(values["kind"] == "eval")
+        return float(values["step"]), {"eval": 1, "end": 2}.get(values.get("found", values["kind"]), 0)
     except (ValueError, TypeError, KeyError):  # the process died while it wrote the line
         return float("inf"), 0

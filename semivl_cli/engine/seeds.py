@@ -17,7 +17,7 @@ from .parallel import ALONE, Team
 from .reporter import Reporter
 from .run import SUMMARY, find_unfinished, is_finished, new_run, read_json
 from .setup import read_definition
-from .start import moved, start_or_resume
+from .start import MOVABLE, moved, start_or_resume
 from .train import Result, kept_result, train
 
 
@@ -55,10 +55,24 @@ def spread(values: list[float]) -> dict[str, float | None]:
     }
 
 
-def seeds_to_resume(out: Path | None) -> Path | None:
-    """Return the directory of several runs that `--resume` means; `None`: it means a single run."""
+def seeds_to_resume(out: Path | None, seeds: int | None, *, resume: bool, team: Team = ALONE) -> Path | None:
+    """Return the directory of several runs that is gone on with; `None`: a single run is, or something begins.
+
+    Raises:
+        InputError: there is nothing to resume, or several runs are asked for and it is a single one.
+    """
+    begins = team.restarts and out is not None  # one command for every start, as for a single run
+    if not resume and not (begins and team.restarted):
+        return None
     found = out or find_unfinished()
-    return found if (found / SUMMARY).is_file() else None
+    if (found / SUMMARY).is_file():
+        return found
+    if seeds is not None and not begins:
+        raise InputError(
+            f"{found} is not what --seeds began (it has no {SUMMARY}): leave out --resume to begin, or --seeds to go "
+            "on with a single run"
+        )
+    return None
 
 
 def train_seeds(
@@ -121,6 +135,8 @@ def train_seeds(
                 raise Interrupted(message, error.exit_code - 128) from error
         if team.leads:
             finished(results[seed])
+        if (number := results[seed].stop) is not None and place < len(numbers):
+            raise Interrupted(f"stopped after seed {seed}; go on with: semivl train --resume --out {out}", number)
     repeated = Repeated(out=out, results=results, failed=failed)
     if team.leads:
         write_json(out / SUMMARY, {**repeated.as_dict(), "seeds": numbers})
@@ -144,7 +160,8 @@ def _begin(config: RunConfig, out: Path | None, numbers: list[int]) -> Path:
 def _train_one(config: RunConfig, out: Path, run: Path, seed: int, reporter: Reporter, team: Team) -> Result:
     started = team.tell((run / "run.toml").exists())
     if started:
-        moves = {"data": {"root": config.data.root, "workers": config.data.workers}}
+        settings, names = config.model_dump(), (name.split(".") for name in MOVABLE)
+        moves = merge(*({section: {key: settings[section][key]}} for section, key in names))
         return start_or_resume(moves, (), run, resume=True, reporter=reporter, team=team)
     words = str((out / "definition.toml").resolve())
     settings = merge(config.model_dump(), {"seed": seed, "data": {"definition": words}})

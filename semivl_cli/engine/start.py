@@ -62,9 +62,12 @@ def start_or_resume(
 
 def device_of(flags: Mapping[str, Any], assignments: Iterable[str], out: Path | None, *, resume: bool) -> str:
     """Say on which device a training would run, before it begins; raises `InputError` where it could not begin."""
-    if resume and out is not None and (out / SUMMARY).is_file():
-        return resolve(read_toml(out / "recipe.toml")).device
-    return (read_config(_begun(out)) if resume else configure(flags, assignments)).device
+    if not resume:
+        return configure(flags, assignments).device
+    run = out or find_unfinished()
+    if (run / SUMMARY).is_file():
+        return resolve(read_toml(run / "recipe.toml")).device
+    return read_config(_begun(run)).device
 
 
 def _begun(out: Path | None) -> Path:

@@ -28,7 +28,7 @@ from .optim import rate_factor
 from .parallel import Team
 from .postmortem import advice, find_broken, keep_evidence
 from .reporter import Reporter
-from .run import Metrics, read_json
+from .run import Found, Metrics, read_json
 from .schedule import schedule_of
 from .selection import Selection
 from .setup import Material, Trainee, autocast
@@ -84,7 +84,7 @@ class State:
         write_json(self.run / "split.json", index.split())
         table = tomli_w.dumps({"environment": self.environment()})
         write_text(self.run / "run.toml", f"{facts}{to_toml(self.config)}\n{table}")
-        self.metrics = Metrics(self.run, 0)
+        self.metrics = Metrics(self.run, -1)  # none: what is noticed before the first step is noticed again
         self.write_status(None)
         return 0
 
@@ -176,18 +176,22 @@ class State:
         """What must be alike for the same bits."""
         return environment(self.device, self.material.index, self.trainee.clip_sha256)
 
-    def compare(self, before: Path) -> None:
-        """Say what is not as it was when `before`, the `run.toml` of a run, was written."""
+    def compare(self, before: Path) -> list[str]:
+        """Name what is not as it was when `before`, the `run.toml` of a run, was written."""
         _, kept = read_settings(before)
-        if changed := differences(kept, self.environment()):
-            self.say([f"not as it was for {before}: {', '.join(changed)}; the numbers may differ"])
+        changed = differences(kept, self.environment())
+        return [f"not as it was for {before}: {', '.join(changed)}; the numbers may differ"] if changed else []
 
-    def refuse_poison(self, done: int, model: SemiVL | None = None) -> None:
-        """Stop before values that are no numbers are averaged away or, with `model`, kept; keep what they came from."""
+    def refuse_poison(self, done: int, model: SemiVL | None = None) -> list[dict[str, float]]:
+        """Stop before values that are no numbers are averaged away or, with `model`, kept; keep what they came from.
+
+        Returns:
+            The values of the steps since the last line of `metrics.jsonl`, of all processes.
+        """
         values = self.totals(self.unlogged)
         broken = find_broken(values, done, model)
         if broken is None:
-            return
+            return values
         said = f"step {broken.step}: the {broken.what}"
         if self.team.leads:
             lr = self.config.optimizer.lr * rate_factor(broken.step, self.steps, self.config.optimizer.power)
@@ -195,9 +199,10 @@ class State:
             try:
                 kept = keep_evidence(self.run, broken, self.config, self.material, self.trainee, values, facts)
                 said += f"; {kept} holds its batch, values and weights"
+                self.metrics.alarm(done, said, "train")
             except RunError as error:
                 said += f"; {error}"
-        self.team.wait()
+        said = self.team.tell(said)  # whichever process is the first to end says it
         last = max(checkpoint_steps(self.run), default=0)
         bf16 = not isinstance(autocast(self.config, self.device), nullcontext)
         raise RunError(
@@ -218,7 +223,9 @@ class State:
         start, end = self.config.guidance.lambda_DC
         return lambda_DC(start, end, step, self.steps)
 
-    def say(self, lines: Sequence[str]) -> None:
-        """Say what was noticed."""
+    def say(self, step: int, lines: Sequence[str], found: Found = "train") -> None:
+        """Say what was noticed, and keep it."""
         for line in lines:
             self.reporter.note(f"note: {line}")
+            if self.team.leads:
+                self.metrics.alarm(step, line, found)

@@ -135,8 +135,9 @@ def train_step(
         for name, value in seen.items():
             sums[name] = sums.get(name, 0) + value.detach()
     exchange.end()
+    share = len(x.image) / exchange.batch
+    sums["labeled_pixels"] = (x.label != IGNORE).float().mean() * share
     if targets.guidance_label is not None:
-        share = len(x.image) / exchange.batch
         sums["guidance_pixels"] = (targets.guidance_label[0] != IGNORE).float().mean() * share
     return sums
 

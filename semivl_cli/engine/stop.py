@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+import stat
 import threading
 from types import FrameType
 from typing import Any
@@ -28,6 +31,18 @@ class StopWish:
             signal.signal(number, handler)
 
     def _ask(self, number: int, _: FrameType | None) -> None:
+        leave_closed_terminal()
         if self.signal_number is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal_number = number
+
+
+def leave_closed_terminal() -> None:
+    """Let what is said go nowhere once the terminal is closed: to write there is an error, after SIGHUP."""
+    for number in (1, 2):
+        with contextlib.suppress(OSError):  # closed itself: nobody writes to it
+            # A terminal that is gone is still a device, but no terminal any more.
+            if stat.S_ISCHR(os.fstat(number).st_mode) and not os.isatty(number):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, number)
+                os.close(nowhere)

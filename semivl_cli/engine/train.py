@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,7 +24,6 @@ from .evaluate import Scores, evaluate
 from .examples import write_examples
 from .inputs import step_inputs
 from .integrity import checkpoint_steps, damage
-from .losses import IGNORE
 from .optim import rate_factor, set_rates
 from .parallel import ALONE, Team
 from .reporter import Reporter
@@ -59,6 +58,8 @@ class Result:
     result: Scores
     last: Scores
     best: Scores
+    stop: int | None = None
+    """The signal that asked to stop when nothing was left to do; several trainings end there."""
 
 
 def train(
@@ -111,12 +112,14 @@ def _train(
             with team.one_first():
                 trainee = build_trainee(config, material, device, reporter)
             loop = _Loop(config, run, material, trainee, device, reporter, team)
-            if kept is not None:
-                loop.compare(kept.run / "run.toml")
-            if counts is not None and not resume:
-                loop.say(loop.watch.begins(counts, material.definition.names))
+            noticed = loop.compare(kept.run / "run.toml") if kept is not None else []
             with StopWish() as loop.stop:
-                return loop.run_from(loop.restore() if resume else loop.begin())
+                start = loop.restore() if resume else loop.begin()
+                if counts is not None and start == 0:
+                    noticed += loop.watch.begins(counts, material.definition.names)
+                loop.say(start, noticed)
+                result = loop.run_from(start)
+                return replace(result, stop=team.tell(loop.stop.signal_number))
         except BaseException as error:
             started = (run / "run.toml").exists() and (checkpoint_steps(run) or not isinstance(error, InputError))
             if new and not started:  # a start that failed leaves no run behind
@@ -159,9 +162,6 @@ class _Loop(State):
         self.clock = time.monotonic()
         with closing(batches):
             for batch in batches:
-                if not bool((batch.x_label != IGNORE).any()) and self.team.count == 1:
-                    self.say(self.watch.ignores(batch.step, self.labeled_of(batch.step)))
-
                 # One step of Sec. 3.
                 self.unlogged.append(self.step(batch))
                 self.say_passed_over(batch.passed_over)
@@ -226,7 +226,10 @@ class _Loop(State):
                 break
             except torch.OutOfMemoryError as error:
                 self.portions.shrink(error)
-        trainee.optimizer.step()
+        try:
+            trainee.optimizer.step()  # the first one makes the moments
+        except torch.OutOfMemoryError as error:
+            raise self.portions.refusal() from error
         return losses
 
     def say_length(self) -> None:
@@ -248,7 +251,10 @@ class _Loop(State):
 
     def log(self, done: int) -> None:
         """Average the last steps' values, write and report them; stop where the loss is not finite."""
-        self.refuse_poison(done)
+        steps = self.refuse_poison(done)
+        for step, summed in enumerate(steps, done - len(steps)):
+            if summed.get("labeled_pixels") == 0:
+                self.say(done, self.watch.ignores(step, self.labeled_of(step)))
         seen, self.unlogged = self.unlogged, []
         elapsed, self.clock = time.monotonic() - self.clock, time.monotonic()
         means = torch.stack([torch.stack([step[name] for step in seen]).mean().double() for name in seen[0]])
@@ -263,7 +269,7 @@ class _Loop(State):
         if self.team.leads:
             self.metrics.write(done, "train", values)
         self.reporter.advance("train", done, values)
-        self.say(self.watch.logs(done, values))
+        self.say(done, self.watch.logs(done, values))
 
     def evaluate(self, done: int) -> None:
         """Score the model of checkpoint `done`, and write the scores beside it."""
@@ -274,15 +280,14 @@ class _Loop(State):
         if not self.team.leads:
             return
         self.metrics.write(done, "eval", {"miou": scores.miou, "iou": scores.iou})
-        self.metrics.keep()
-        noticed = self.watch.evaluates(scores)
-        add_scores(self.run, done, {**self.selection.as_dict(), "watch": self.watch.state()})
-        self.write_status(done)
-        prune_checkpoints(self.run, self.selection.step)
         if done < self.steps:
             where = " on the held-out labels" if self.material.index.held_out else ""
             self.reporter.note(f"step {done}: mIoU {100 * scores.miou:.2f} %{where}")
-        self.say(noticed)
+        self.say(done, self.watch.evaluates(scores), "eval")
+        self.metrics.keep()
+        add_scores(self.run, done, {**self.selection.as_dict(), "watch": self.watch.state()})
+        self.write_status(done)
+        prune_checkpoints(self.run, self.selection.step)
         self.clock += time.monotonic() - began
 
     def score(self, step: int, records: Sequence[Record]) -> Scores:
@@ -327,7 +332,7 @@ class _Loop(State):
                 chosen = self.steps
         if self.selection.rule == "held-out" and chosen is not None:
             self.selection.look_at_val(self.score(chosen, self.material.index.val))
-        self.say(self.watch.ends())
+        self.say(self.steps, self.watch.ends(), "end")
         if self.team.leads:
             write_examples(self.run, self.trainee, self.material, self.config, self.device)
         self.write_status(self.steps, finished=True)

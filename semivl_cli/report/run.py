@@ -60,7 +60,7 @@ class Split:
 class Run:
     """Everything that the report shows.
 
-    `settings` maps dotted keys (`"training.steps"`) to values; `train` and `evals` are the lines of `metrics.jsonl`,
+    `settings` maps dotted keys (`"training.steps"`) to values; `train` and `evals` are lines of `metrics.jsonl`,
     ordered by step, one a step (a resumed run repeats some: the later line counts).
     """
 
@@ -78,6 +78,8 @@ class Run:
     """What the run stands for."""
     train: tuple[dict[str, Any], ...]
     evals: tuple[dict[str, Any], ...]
+    alarms: tuple[str, ...]
+    """What the training noticed and said, in its order."""
     examples: tuple[Example, ...]
 
 
@@ -115,6 +117,7 @@ def read_run(path: Path) -> Run:
         result=_score(scores.get("result")),
         train=_by_step(lines, "train"),
         evals=_by_step(lines, "eval"),
+        alarms=tuple(line["says"] for line in lines if line["kind"] == "alarm"),
         examples=_examples(path / "examples"),
     )
 

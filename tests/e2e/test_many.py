@@ -61,8 +61,9 @@ def test_two_processes_train_as_one_and_either_goes_on_where_the_other_stopped(t
 
 
 def test_ctrl_c_stops_all_after_the_same_step(tmp_path):
-    process = start(tmp_path, "--gpus", "2", "--out", "run", "--set", "training.steps=100000")
-    metrics = tmp_path / "run" / "metrics.jsonl"
+    process = start(tmp_path, "--gpus", "2", "--seeds", "2", "--out", "seeds", "--set", "training.steps=100000")
+    run = tmp_path / "seeds" / "seed-0"
+    metrics = run / "metrics.jsonl"
     deadline = time.monotonic() + 240
     while not (metrics.is_file() and metrics.read_text().count("\n") >= 2) and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()[1]
@@ -70,11 +71,11 @@ def test_ctrl_c_stops_all_after_the_same_step(tmp_path):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
-    assert said.count("go on with: semivl train --resume") == 1
+    assert said.count("stopped with seed 0; go on with: semivl train --resume --out seeds") == 1
     assert "Traceback" not in said
-    status = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert (tmp_path / "run" / "checkpoints" / str(status["last"]) / "done.json").is_file()
-    assert f"stopped at step {status['last']} " in said
+    status = json.loads((run / "run.json").read_text())
+    assert (run / "checkpoints" / str(status["last"]) / "done.json").is_file()
+    assert not (tmp_path / "seeds" / "seed-1").exists()
 
 
 def test_a_mistake_that_one_process_meets_is_said_once_and_ends_all(tmp_path):

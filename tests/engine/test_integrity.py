@@ -94,6 +94,7 @@ def flip(path):
         ("training.safetensors", Path.unlink, "training.safetensors is missing"),
         ("state.json", flip, "state.json does not hold the bytes"),
         ("done.json", zero, "done.json is damaged"),
+        ("done.json", Path.unlink, "done.json cannot be read"),
     ],
 )
 def test_every_damage_is_found(run, name, harm, wrong):
@@ -103,11 +104,11 @@ def test_every_damage_is_found(run, name, harm, wrong):
 
 
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(semivl, run, finished):
-    flip(run / "checkpoints" / "3" / "training.safetensors")
+    (run / "checkpoints" / "3" / "done.json").unlink()
     resumed = semivl("train", "--resume", "--out", "run")
     assert resumed.exit_code == 0, resumed.output
     [said] = [line for line in resumed.stderr.splitlines() if "damaged" in line]
-    assert "checkpoint 3" in said and "does not hold the bytes" in said and "step 2" in said
+    assert "checkpoint 3" in said and "done.json cannot be read" in said and "step 2" in said
     a, b = (load_file(folder / "checkpoints" / "3" / "model.safetensors") for folder in (finished, run))
     for key in a:
         np.testing.assert_array_equal(a[key], b[key], err_msg=key)
@@ -213,8 +214,11 @@ def test_lines_on_a_full_disk_are_one_clear_line():
 
 def test_metrics_beyond_the_state_are_dropped(tmp_path):
     metrics = Metrics(tmp_path, 0)
-    for step, kind in ((1, "train"), (2, "train"), (2, "eval"), (3, "train")):
+    metrics.alarm(0, "before the first step", "train")
+    for step, kind in ((1, "train"), (2, "train"), (2, "eval")):
         metrics.write(step, kind, {})
+    metrics.alarm(2, "in the evaluation", "eval")
+    metrics.write(3, "train", {})
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "ki')
 
@@ -222,10 +226,12 @@ def test_metrics_beyond_the_state_are_dropped(tmp_path):
         lines = (json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines())
         return [(line["step"], line["kind"]) for line in lines]
 
+    Metrics(tmp_path, 2, evaluated=True).alarm(2, "at the end", "end")
+    assert kept() == [(0, "alarm"), (1, "train"), (2, "train"), (2, "eval"), (2, "alarm"), (2, "alarm")]
     Metrics(tmp_path, 2, evaluated=True)
-    assert kept() == [(1, "train"), (2, "train"), (2, "eval")]
+    assert kept() == [(0, "alarm"), (1, "train"), (2, "train"), (2, "eval"), (2, "alarm")]
     Metrics(tmp_path, 2)
-    assert kept() == [(1, "train"), (2, "train")]
+    assert kept() == [(0, "alarm"), (1, "train"), (2, "train")]
 
 
 def test_resume_refuses_what_changes_the_numbers(semivl, run):

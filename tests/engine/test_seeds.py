@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import signal
 import statistics
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from semivl_cli.config import read_settings
 from semivl_cli.engine import seeds as seeds_module
 from semivl_cli.engine.environment import differences
 from semivl_cli.engine.seeds import spread
-from semivl_cli.errors import Interrupted, RunError
+from semivl_cli.engine.start import device_of
+from semivl_cli.errors import RunError
 
 KILL = Path(__file__).parent.parent / "bench" / "bench_kill.py"
 STREET = [
@@ -62,28 +64,26 @@ def test_seeds_are_repeated_and_summed_up(semivl, tmp_path):
     again = semivl("train", "--resume", "--out", "many")
     assert again.exit_code == 0, again.output
     assert "IoU in % over 2 seeds" in again.stdout
+    single = semivl("train", "--resume", "--seeds", "2", "--out", "alone")
+    assert single.exit_code == 2
+    assert "alone is not what --seeds began" in single.stderr
 
 
 def test_seeds_go_on_where_they_were_stopped_with_the_words_of_their_start(semivl, tmp_path, monkeypatch):
-    train = seeds_module.train
-
-    def stopped(config, run, reporter, **others):
-        if config.seed == 1:
-            raise Interrupted("stopped", 15)
-        return train(config, run, reporter, **others)
-
-    monkeypatch.setattr(seeds_module, "train", stopped)
-    first = semivl("train", *STREET, "--seeds", "2", "--out", "many")
+    # The signal comes when the first training has nothing left to stop.
+    with monkeypatch.context() as patch:
+        patch.setattr("semivl_cli.engine.train.write_examples", lambda *_: signal.raise_signal(signal.SIGTERM))
+        first = semivl("train", *STREET, "--seeds", "2", "--out", "runs/many")
     assert first.exit_code == 143
-    assert "--resume --out many" in first.stderr.splitlines()[-1]
-    monkeypatch.undo()
-    monkeypatch.chdir(tmp_path)
+    said = first.stderr.splitlines()[-1]
+    assert "stopped after seed 0" in said and "--resume --out runs/many" in said
     (tmp_path / "street.toml").write_text("the guideline is being edited")
-    assert semivl("train", "--resume", "--out", "many", "--seeds", "3").exit_code == 2
-    resumed = semivl("train", "--resume", "--out", "many", "--json")
+    assert semivl("train", "--resume", "--out", "runs/many", "--seeds", "3").exit_code == 2
+    assert device_of({}, (), None, resume=True) == "auto"
+    resumed = semivl("train", "--resume", "--set", "training.micro_batch=2", "--json")
     assert resumed.exit_code == 0, resumed.output
     assert [run["seed"] for run in json.loads(resumed.stdout)["runs"]] == [0, 1]
-    taken = semivl("train", *STREET, "--seeds", "2", "--out", "many")
+    taken = semivl("train", *STREET, "--seeds", "2", "--out", "runs/many")
     assert taken.exit_code == 2
 
 

@@ -1,5 +1,6 @@
 """Nothing goes wrong silently, nothing is said twice, and a training that goes well hears nothing."""
 
+import html
 import json
 import runpy
 from pathlib import Path
@@ -127,6 +128,12 @@ def test_ignored_labels_are_told_once_with_their_images(semivl, tmp_path):
     assert "step 0: no pixel of the labelled images has a class" in said[2] and "mostly ignored" in said[2]
     assert "in 4 of 4 steps" in said[3]
 
+    # Whoever was not there finds the same in the run and in its report.
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [f"note: {line['says']}" for line in lines if line["kind"] == "alarm"] == said
+    page = html.unescape((tmp_path / "run" / "report.html").read_text())
+    assert all(line.removeprefix("note: ") in page for line in said)
+
 
 def test_a_loss_that_is_not_finite_stops_before_anything_poisoned_is_kept(semivl, tmp_path):
     settings = ["--set", "optimizer.lr=1e18", "--set", "training.log_steps=100", "--set", "training.save_steps=1"]
@@ -146,6 +153,8 @@ def test_a_loss_that_is_not_finite_stops_before_anything_poisoned_is_kept(semivl
     with Image.open(run / "not-finite" / "labeled-0.png") as picture:
         np.testing.assert_array_equal(np.asarray(picture), batch["labeled"][0].transpose(1, 2, 0))
     assert (run / "not-finite" / "model.safetensors").is_file()
+    kept = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert kept[-1]["kind"] == "alarm" and kept[-1]["says"] in last
     again = semivl("train", "--resume", "--out", "run")
     assert again.exit_code == 3
     assert again.stderr.splitlines()[-1] == last  # the very same step
