@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from semivl_cli.data.contract import Classes, Found
-from semivl_cli.data.formats.annotations import Annotations, Meaning, Pictures, make_key
+from semivl_cli.data.formats.annotations import Annotations, Meaning, Pictures, known_classes, make_key
 from semivl_cli.data.formats.convert import convert
 from semivl_cli.data.formats.folders import need_conversion, open_masks
 from semivl_cli.data.formats.match import ImageNames
@@ -51,13 +51,19 @@ class Preparation:
         place = writable_place(self.root)
         if place.parent != self.root:
             self.report(f"{self.root} cannot be written: index and conversions go to {place}")
+        values = read_values(self.root / "dataset.toml")
+        names = [name for name, _ in self.classes]
+        beyond = max(values.named, default=0)
+        if names and beyond >= len(names):
+            raise InputError(
+                f"{self.root / 'dataset.toml'} has the class id {beyond}, but the classes are {known_classes(names)}"
+            )
         images = {entry.id: entry.image for entry in self._images.entries()} if self._converts else {}
         problems: dict[str, list[str]] = {}
         masks: dict[str, Path] | None = None
         unmatched: Sequence[str] = ()
         if self._converts:
             self._names.add(images)
-            values = read_values(self.root / "dataset.toml")
             meaning = Meaning(names=values.names, background=values.background, class_ids=values.class_ids)
             keyed = [(source, make_key(source, self.classes, meaning)) for source in self._annotations]
             result = convert(keyed, images, place / "masks", self.classes)
@@ -72,7 +78,7 @@ class Preparation:
         header = Header(
             root=str(self.root.resolve()),
             converted=self._converts,
-            classes=[name for name, _ in self.classes] if self._converts else [],
+            classes=names if self._converts else [],
             elsewhere=bool(self._extras),
             folders=listing.folders | self._images.folders,
             files=files,

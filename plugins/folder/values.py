@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,6 +26,8 @@ _KEYS = ("values", "ignore", "background")
 _NO_CLASS = IGNORE - 1
 """What unknown values become: no definition has so many classes, so the reader refuses it."""
 _RAW_VALUES = 65536
+_SLIP = re.compile(r"-\d+|#(?![0-9a-fA-F]{6}$)[0-9a-fA-F]*")
+"""A number below 0, or a colour of too few or too many digits: no label is meant by these."""
 
 
 def _identity() -> NDArray[np.uint8]:
@@ -44,6 +48,8 @@ class ValueMap:
     """Labels and colours (`"#rrggbb"`) of annotation tools -> class id, or 255."""
     background: int | None = None
     """Class id of pixels in no shape, where it is said."""
+    named: tuple[int, ...] = ()
+    """Class ids that the file names."""
 
     def class_ids(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
         """Translate raw values `[H, W]` of any whole-number type."""
@@ -63,17 +69,9 @@ def read_values(path: Path) -> ValueMap:
     Raises:
         InputError: if the file cannot be understood.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
         return ValueMap()
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path} is not valid TOML: {error}") from error
-    for key in content:
-        if key not in _KEYS:
-            near = difflib.get_close_matches(key, _KEYS, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise InputError(f"{path}: unknown key {key!r}: {hint}known are {', '.join(_KEYS)}")
+    content = _content(path)
     given = _values(path, content["values"]) if "values" in content else {}
     numbers = {key: number for key, number in given.items() if isinstance(key, int)}
     values = numbers if numbers or ("values" in content and not given) else None
@@ -83,6 +81,11 @@ def read_values(path: Path) -> ValueMap:
     ignore = [one for one in listed if isinstance(one, int)]
     if "ignore" not in content or (listed and not ignore):
         ignore = [IGNORE] if values is None or IGNORE not in values else []
+    for one in (*given, *listed):
+        if isinstance(one, str) and _SLIP.fullmatch(one):
+            raise InputError(
+                f'{path}: {one!r} is neither a raw value 0..{_RAW_VALUES - 1} nor a colour such as "#804080"'
+            )
     both = set(listed) & set(given)
     if both:
         raise InputError(f"{path}: {min(both, key=str)!r} is both in values and in ignore")
@@ -101,7 +104,23 @@ def read_values(path: Path) -> ValueMap:
     table[ignore] = IGNORE
     names = {_color(key): number for key, number in given.items() if isinstance(key, str)}
     names.update({_color(one): IGNORE for one in listed if isinstance(one, str)})
-    return ValueMap(table, others, names, background)
+    return ValueMap(table, others, names, background, (*given.values(), *([] if background is None else [background])))
+
+
+def _content(path: Path) -> Mapping[str, Any]:
+    """Return the keys of the file, all of them known."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}): expected a file, or nothing there") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path} is not valid TOML: {error}") from error
+    for key in content:
+        if key not in _KEYS:
+            near = difflib.get_close_matches(key, _KEYS, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise InputError(f"{path}: unknown key {key!r}: {hint}known are {', '.join(_KEYS)}")
+    return content
 
 
 def _values(path: Path, given: object) -> Mapping[int | str, int]:

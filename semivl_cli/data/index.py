@@ -210,7 +210,9 @@ def check_labels(index: Index, dataset: Dataset, class_names: Sequence[str]) -> 
     if problems:
         more = f" ({len(problems)} masks in all; semivl prepare data {dataset.name} lists them)" if problems[1:] else ""
         raise InputError(problems[0] + more)
-    others = index.unlabeled if len(index.unlabeled) <= MOST_LOOKED_FOR else ()
+    # Strangers may be absent, and copies among them are passed over when they are met.
+    own = index.unlabeled.own if isinstance(index.unlabeled, Pool) else index.unlabeled
+    others = own if len(own) <= MOST_LOOKED_FOR else ()
     train = (record.image for records in (labeled, others) for record in records)
     check_leaks(
         (image for image in train if isinstance(image, Path)),

@@ -170,7 +170,7 @@ def train_batches(
     if need_unlabeled and not index.unlabeled:
         raise InputError(
             "no image is unlabelled, so there is nothing to learn from but labels: "
-            "label fewer with --labels, or add images without masks"
+            "label fewer with --labels, add images without masks (or --unlabeled PATH), or use --method supervised"
         )
     share = range(batch)[positions if positions is not None else slice(None)]
     steps = _Steps(index, dataset, tuple(class_names), settings, batch, seed, share, need_unlabeled, damaged)

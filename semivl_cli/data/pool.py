@@ -114,7 +114,12 @@ def open_pool(
     if twice is not None:
         raise InputError(f"data.unlabeled: {twice.id} is given twice")
     pool = Pool(own, files, open_shards(tuple(shards), say), KnownImages(taken))
+    bare = [shard.path for shard in pool.shards if not shard.images]
+    if bare and len(pool) == len(own) and not left_out:
+        raise InputError(f"data.unlabeled: {bare[0]} holds no image: expected members such as KEY.jpg or KEY.png")
     notes = [f"{len(pool) - len(own)} unlabelled images come from data.unlabeled ({len(shards)} tar shards)"]
+    if bare:
+        notes.append(f"tar shards without an image: {len(bare)}, the first is {bare[0]}")
     if left_out:
         notes.append(f"{left_out} images of data.unlabeled are labelled or validation images: left out")
     return pool, tuple(notes)

@@ -106,10 +106,17 @@ def survey(dataset: Dataset, root: Path, class_names: Sequence[str]) -> Survey:
         problems["masks hold nothing but class 0 and ignored pixels"] = [
             f"if {IGNORE} means {names[-1]!r}, dataset.toml must say values = {{ 0 = 0, {IGNORE} = {len(names) - 1} }}"
         ]
+    if pixels[IGNORE] > 0 and not shown.any():
+        problems["masks show no class"] = [f"all of their pixels are ignored ({pixels[IGNORE]})"]
     notes = [*plugin_notes(dataset)]
     bare = len(by_split["train"]) - sum(_has_mask(record) for record in by_split["train"])
     if bare:
         notes.append(f"{bare} of {len(by_split['train'])} training images have no mask: they can only be unlabelled")
+    elif by_split["train"]:
+        notes.append(
+            "every training image has a mask: where all are labels, nothing is left to be unlabelled; --labels N hides "
+            "the others, --unlabeled adds images, --method supervised needs none"
+        )
     if shown.any() and absent:
         notes.append(f"classes in no mask: {', '.join(absent)}")
     notes += [*_size_notes(sizes), *_value_notes(values), *_likeness_notes(looks, alike, plain)]

@@ -14,7 +14,7 @@ from semivl_plugins.folder import Folder
 from semivl_cli.data import shards as shards_module
 from semivl_cli.data.contract import Member
 from semivl_cli.data.images import check_image, image_size, read_image
-from semivl_cli.data.index import build_index
+from semivl_cli.data.index import build_index, check_labels
 from semivl_cli.data.loader import ViewSettings, train_batches
 from semivl_cli.data.pool import Pool
 from semivl_cli.data.shards import open_shards
@@ -216,6 +216,13 @@ def test_a_shard_that_is_damaged_in_the_middle_is_no_shorter_shard(tmp_path):
         open_shards([path], print)
 
 
+def test_shards_without_an_image_are_told_and_refused_where_there_is_nothing_else(world, photos):
+    bare = write_shard(photos / "bare.tar", [("a.json", b"{}")])
+    with pytest.raises(InputError, match=r"bare\.tar holds no image: expected members such as"):
+        build(world, bare)
+    assert f"tar shards without an image: 1, the first is {bare}" in build(world, bare, photos / "shards").notes
+
+
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
@@ -247,11 +254,20 @@ def test_labelled_and_validation_images_in_a_pool_are_not_learned_from(world, ph
     for place, record in enumerate((*index.labeled, *index.val)):  # copies, under other names
         shutil.copy(record.image, photos / "photos" / f"copy-{place}.png")
     index = build(world, photos / "photos")
+    check_labels(index, Folder(), world.names)
     batch, *_ = made = batches(index, stop=6)
     passed_over = [line for batch in made for line in batch.passed_over]
     assert passed_over
     assert all("copy-" in line and line.endswith("is a labelled or validation image") for line in passed_over)
     assert batch.u_image.shape[0] == 8
+
+
+def test_a_path_of_a_list_that_is_not_there_counts_as_damaged(world, photos):
+    (photos / "list.txt").write_text("photos/000.jpg\nnowhere.jpg\n")
+    index = build(world, photos / "list.txt")
+    check_labels(index, Folder(), world.names)
+    (line,) = {line for batch in batches(index, stop=6) for line in batch.passed_over}
+    assert line.endswith("nowhere.jpg: no such file")
 
 
 @pytest.mark.parametrize("workers", [0, 1])

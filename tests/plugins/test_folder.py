@@ -172,6 +172,8 @@ def test_every_table_is_followed(tmp_path_factory, table):
         ("values = { 255 = 1 }\nignore = [255]", "255 is both in values and in ignore"),
         ("values = { car = 1 }\nignore = ['car']", "'car' is both in values and in ignore"),
         ("values = { 1 = 1 }\nbackground = 255", "expected a class id"),
+        ("values = { -1 = 0 }", "'-1' is neither a raw value 0..65535 nor a colour such as"),
+        ("ignore = ['#12345']", "'#12345' is neither a raw value"),
         ("values = {", "dataset.toml"),
     ],
 )
@@ -179,3 +181,9 @@ def test_a_dataset_toml_that_cannot_be_followed_is_one_line(root, content, messa
     with pytest.raises(InputError, match=message) as caught:
         mapped(root, content, [0])
     assert "\n" not in str(caught.value)
+
+
+def test_a_dataset_toml_that_is_no_file_is_not_passed_over(root):
+    (root / "dataset.toml").mkdir()
+    with pytest.raises(InputError, match=r"dataset\.toml: cannot be read \(Is a directory\): expected a file"):
+        list(Folder().records(root, "train"))

@@ -98,6 +98,23 @@ def color_off(root):
     Image.fromarray(pixels).save(root / "masks/0.png")
 
 
+def two_colors_off(root):
+    pixels = np.zeros((20, 30, 3), np.uint8)
+    pixels[3:5], pixels[9] = (128, 64, 129), (128, 128, 128)
+    Image.fromarray(pixels).save(root / "masks/0.png")
+
+
+def grey_off_among_colors(root):
+    pixels = np.full((20, 30, 3), (128, 64, 128), np.uint8)
+    pixels[3:5] = 9
+    Image.fromarray(pixels).save(root / "masks/0.png")
+
+
+def masks_of_nothing(root):
+    for path in (root / "masks").iterdir():
+        Image.fromarray(np.full((20, 30), 255, np.uint8)).save(path)
+
+
 def jpeg_as_mask(root):
     pixels = np.random.default_rng(0).choice(np.array([(0, 0, 0), (128, 64, 128)], np.uint8), (20, 30))
     (root / "masks/0.png").unlink()
@@ -151,6 +168,9 @@ def binary_masks(root):
         (unknown_value, "masks/0.png: value 7 (600 pixels) is no class; the classes are 0 background, 1 road"),
         (value_of_16_bits, "masks/0.png: value 300 (600 pixels) is no class"),
         (color_off, "masks/0.png: colors that mean nothing: the color #804081 (60 pixels) is no class"),
+        (two_colors_off, "the colours #804081 (60 pixels), #808080 (30 pixels) are no classes"),
+        (grey_off_among_colors, "masks/0.png: colours that mean nothing: the colour #090909 (60 pixels) is no class"),
+        (masks_of_nothing, "masks show no class: all of their pixels are ignored (3600)"),
         (jpeg_as_mask, "masks/0.jpg: its colours look compressed (JPEG) or smoothed"),
         (grey_as_three_channels, "its three channels are equal (if they are class ids, save one channel)"),
         (validation_image_in_training, "images/5.jpg is the same image as"),
@@ -166,6 +186,24 @@ def test_what_training_would_refuse_is_a_problem(root, damage, line):
     damage(root)
     problems, _ = look(root)
     assert line.replace("colors", "colours").replace("the color ", "the colour ") in problems
+
+
+@pytest.mark.parametrize("content", ["values = { 0 = 0, 1 = 2 }", "background = 2", 'values = { "road" = 2 }'])
+def test_class_ids_of_dataset_toml_beyond_the_classes_are_refused_before_anything_is_written(root, content):
+    (root / "dataset.toml").write_text(content)
+    with pytest.raises(InputError, match=r"dataset\.toml has the class id 2, but the classes are 0 background, 1 road"):
+        look(root)
+    assert not (root / "prepared/index.jsonl").exists()
+
+
+def test_images_that_all_have_masks_are_told_for_nothing_is_unlabelled(root):
+    assert "every training image has a mask" not in look(root)[1]
+    for number in (6, 7):
+        (root / f"images/{number}.jpg").unlink()
+    problems, notes = look(root)
+    assert not problems
+    assert "every training image has a mask" in notes
+    assert "--labels N" in notes
 
 
 def test_a_folder_with_the_name_of_an_image_is_told_and_looked_into(root):

@@ -82,6 +82,8 @@ class Annotations:
     """Which of two shapes wins where they overlap."""
     notes: Sequence[str] = ()
     """What is worth telling about the source."""
+    strays: Sequence[str] = ()
+    """What is drawn on images that the source does not name, one line each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,10 +136,6 @@ def make_key(source: Annotations, classes: Classes, meaning: Meaning) -> Key:
             f"the classes are {known_classes(names)}: name the label like a class, or say in dataset.toml what it "
             f'means: values = {{ "{unknown[0]}" = 0 }} or ignore = ["{unknown[0]}"]'
         )
-    beyond = [number for number in class_of.values() if number >= len(names) and number != IGNORE]
-    if beyond or (background >= len(names) and background != IGNORE):
-        number = max([*beyond, background if background != IGNORE else 0])
-        raise InputError(f"dataset.toml has the class id {number}, but the classes are {known_classes(names)}")
     return Key(class_of=class_of, background=background, class_ids=meaning.class_ids, names=names)
 
 

@@ -54,18 +54,26 @@ def open_coco(file: Tree) -> Annotations:
                     paint=partial(_paint_image, drawn[image["id"]], categories, f"{file}: image {image['id']}"),
                 )
 
+    known = {image["id"]: image for image in images}
+    strays = [
+        f"{file}: {_name(annotations[0])}{f' and {len(annotations) - 1} more' if annotations[1:] else ''}: "
+        f"image_id {number!r} is none of {_some(known)}"
+        for number, annotations in drawn.items()
+        if number not in known
+    ]
     notes = []
     without = sum(image["id"] not in drawn for image in images)
     if without:
         notes.append(f"{without} of {len(images)} images have no annotation: they have no mask")
     if boxes:
-        notes.append(f"{boxes} annotations are boxes without a segmentation: they paint nothing")
+        notes.append(f"annotations without a segmentation, such as boxes: {boxes}; they paint nothing")
     return Annotations(
         kind="COCO JSON",
         where=str(file),
         labels={name: None for number, name in categories.items() if number in used},
         drawings=drawings,
         notes=notes,
+        strays=strays,
         on_top="the smaller one lies on top",
     )
 
@@ -155,5 +163,5 @@ def _name(annotation: Mapping[str, Any]) -> str:
 
 
 def _some(known: Mapping[int, object]) -> str:
-    shown = ", ".join(str(number) for number in list(known)[:10])
+    shown = ", ".join(repr(number) for number in list(known)[:10])
     return f"{shown}, ... ({len(known)} in all)" if len(known) > 10 else shown

@@ -23,6 +23,7 @@ from semivl_cli.paint import is_ours, made_from, save_mask
 
 _AT_ONCE = 256
 """Drawings that wait together."""
+_UNMATCHED = "masks that cannot be matched with an image"
 _ALL = np.arange(65536, dtype=np.uint16)
 
 
@@ -73,6 +74,8 @@ def convert(
     result = Conversion()
     for source, key in sources:
         jobs = _jobs(source, names, result)
+        if source.strays:
+            result.problems.setdefault(_UNMATCHED, []).extend(source.strays)
         counts = {"written": 0, "kept": 0, "contested": 0, "uncovered": 0}
         first = ""
         painter = _Painter(key, images, out, [color for _, color in classes])
@@ -118,9 +121,7 @@ def _jobs(source: Annotations, names: ImageNames, result: Conversion) -> Iterato
         if len(found) != 1:
             result.unmatched.append(drawing.image)
             why = f"it could be {' or '.join(found[:3])}" if found else "no such image"
-            result.problems.setdefault("masks that cannot be matched with an image", []).append(
-                f"{drawing.origin}: {drawing.image}: {why}"
-            )
+            result.problems.setdefault(_UNMATCHED, []).append(f"{drawing.origin}: {drawing.image}: {why}")
         elif found[0] in result.drawn or found[0] in asked:
             again.append(drawing.origin)
         else:
@@ -164,6 +165,8 @@ class _Painter:
                 check_size(drawing.origin, drawing.size, size)
             canvas = drawing.paint(self._key, size)
         except InputError as error:
+            if is_ours(path):  # of an earlier drawing: a training must not take it for this one
+                path.unlink()
             return _Made(problem=str(error))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,11 +7,13 @@ from functools import partial
 
 from PIL import Image
 
-from semivl_cli.data.formats.annotations import Annotations, Drawing
+from semivl_cli.data.formats.annotations import Annotations, Drawing, Key, known_classes
+from semivl_cli.data.formats.canvas import Canvas
 from semivl_cli.data.formats.masks import count_colors, paint_layers, paint_mask
 from semivl_cli.data.formats.match import ImageNames
 from semivl_cli.data.formats.tree import PICTURES, Tree, bare
 from semivl_cli.data.images import read_image
+from semivl_cli.errors import InputError
 
 _COLORED = ("RGB", "RGBA", "LA")
 _MANY = 64
@@ -22,19 +24,29 @@ def open_masks(source: Tree, class_names: Sequence[str], images: ImageNames) -> 
     """Open a folder of masks named like their images, or like an image and a class.
 
     `7.png` is the mask of the image `7`; `car/7.png`, `7/car.png`, `7_car.png`, `car_7.png` are the class `car` in it.
+    Beside such a one, `cra/7.png` is no mask of the whole of `7`: it is refused.
     """
 
     def drawings() -> Iterator[Drawing]:
         layers: dict[str, list[tuple[str, Tree]]] = {}
+        others: list[tuple[str, Tree]] = []
         for name, file in source.files():
             if file.suffix not in PICTURES:
                 continue
-            layer = None if images.knows(name) else _layer(name, class_names, images)
-            if layer is None:
-                paint = partial(paint_mask, file)
-                yield Drawing(image=name, origin=str(file), stamp=file.stamp, paint=paint, picture=file)
-            else:
+            if images.knows(name):
+                yield _whole(name, file)
+            elif layer := _layer(name, class_names, images):
                 layers.setdefault(layer[0], []).append((layer[1], file))
+            else:
+                others.append((name, file))
+        for name, file in others:
+            found = images.find(name)
+            if len(found) == 1 and found[0] in layers:
+                del layers[found[0]]
+                refuse = partial(_refuse, file, found[0])
+                yield Drawing(image=found[0], origin=str(file), stamp=file.stamp, paint=refuse)
+            else:
+                yield _whole(name, file)
         for image, parts in layers.items():
             yield Drawing(
                 image=image,
@@ -49,6 +61,18 @@ def open_masks(source: Tree, class_names: Sequence[str], images: ImageNames) -> 
         labels={},
         drawings=drawings,
         on_top="the class with the higher id lies on top",
+    )
+
+
+def _whole(name: str, file: Tree) -> Drawing:
+    """Return the drawing of a mask that covers its image."""
+    return Drawing(image=name, origin=str(file), stamp=file.stamp, paint=partial(paint_mask, file), picture=file)
+
+
+def _refuse(file: Tree, image: str, key: Key, size: tuple[int, int]) -> Canvas:
+    raise InputError(
+        f"{file}: other masks of {image!r} are of one class each, and this one names none of the classes: "
+        f"{known_classes(key.names)}: name it like one, or move it away"
     )
 
 

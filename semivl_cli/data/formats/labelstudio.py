@@ -143,7 +143,7 @@ def _paint(regions: Sequence[Mapping[str, Any]], origin: str, key: Key, size: tu
         labels = _labels(region)
         if not labels:
             continue
-        name = f"{origin}: region {region.get('id', '')} ({labels[0]})"
+        name = f"{origin}: region {region.get('id', '(without id)')} ({labels[0]})"
         if len(labels) > 1:
             raise InputError(f"{name} has {len(labels)} labels, a pixel has one class")
         if region.get("image_rotation"):

@@ -116,11 +116,10 @@ def _ids_of_colors(pixels: NDArray[np.uint8], key: Key, name: str) -> NDArray[np
         off = off[np.argsort(-counts[off], kind="stable")]
         shown = ", ".join(f"#{found[place]:06x} ({counts[place]} pixels)" for place in off[:_SHOWN])
         more = f" and {len(off) - _SHOWN} more" if len(off) > _SHOWN else ""
+        what = f"the colours {shown}{more} are no classes" if off[1:].size else f"the colour {shown} is no class"
         known = ", ".join(f"{color} {_name(number, key)}" for color, number in key.class_of.items() if color[0] == "#")
-        grey = all(len({*to_bytes(found[place])}) == 1 for place in off)
-        raise InputError(
-            f"{name}: {_cause(len(off), grey)}: the colour {shown}{more} is no class; the colours are {known}"
-        )
+        grey = bool((pixels == pixels[..., :1]).all())
+        raise InputError(f"{name}: {_cause(len(off), grey)}: {what}; the colours are {known}")
     return result
 
 
@@ -130,11 +129,6 @@ def _cause(colors: int, grey: bool) -> str:
     if colors > 20:
         return "its colours look compressed (JPEG) or smoothed, save it as PNG without either"
     return "colours that mean nothing"
-
-
-def to_bytes(code: int) -> tuple[int, int, int]:
-    """Return red, green and blue of a colour in one number."""
-    return int(code) >> 16, int(code) >> 8 & 255, int(code) & 255
 
 
 def _name(number: int, key: Key) -> str:

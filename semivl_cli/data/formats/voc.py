@@ -53,7 +53,8 @@ def open_voc(source: Tree) -> Annotations:
     def drawings() -> Iterator[Drawing]:
         for name, file in masks:
             paint = partial(_paint, file, explained)
-            yield Drawing(image=name, origin=str(file), stamp=file.stamp, paint=paint, picture=file)
+            stamp = f"{file.stamp} {explained}"  # a colour that is called otherwise is another drawing
+            yield Drawing(image=name, origin=str(file), stamp=stamp, paint=paint, picture=file)
 
     return Annotations(
         kind="masks in the layout of CVAT and Pascal VOC" + (" with a label map" if label_map else ""),

@@ -41,7 +41,8 @@ def open_yolo(source: Tree) -> Annotations:
         for name, file in files:
             parts = name.removesuffix(".txt").split("/")
             image = "/".join(part for part in parts if part != "labels")
-            yield Drawing(image=image, origin=str(file), stamp=file.stamp, paint=partial(_paint, file, known))
+            stamp = f"{file.stamp} {known}"  # a number that is called otherwise is another drawing
+            yield Drawing(image=image, origin=str(file), stamp=stamp, paint=partial(_paint, file, known))
 
     return Annotations(
         kind="YOLO polygons", where=str(source.path), labels=dict.fromkeys(known.values()), drawings=drawings

@@ -76,6 +76,28 @@ def test_one_picture_a_class_becomes_one_mask(shop, boxes, names, there):
     assert all((ids == boxes).all() for ids in found.values())
 
 
+def test_a_picture_of_no_class_beside_those_of_classes_is_not_the_mask_of_the_whole(shop, boxes):
+    for name in ("a", "c"):
+        shop.mask(f"road/{name}.png", (boxes == 1).astype(np.uint8) * 255)
+    stranger = shop.mask("raod/a.png", (boxes == 2).astype(np.uint8) * 255)
+    (problem,) = shop.prepare().problems["masks that cannot be converted"]
+    assert problem.startswith(f"{stranger}: other masks of 'a' are of one class each")
+    assert "0 background, 1 road, 2 traffic light" in problem
+    assert not (shop.root / "prepared/masks/a.png").exists()
+    stranger.unlink()
+    assert not shop.prepare().problems
+    assert (shop.ids()["a"] == (boxes == 1)).all()
+
+
+def test_what_was_made_before_does_not_stand_for_what_cannot_be_made_now(shop, boxes):
+    for name in ("a", "c"):
+        shop.mask(f"{name}.png", COLORS[boxes])
+    assert set(shop.prepare().ids()) == {"a", "c"}
+    shop.mask("a.png", COLORS[boxes] + np.uint8(1))
+    assert shop.prepare().problems
+    assert [path.name for path in (shop.root / "prepared/masks").iterdir()] == ["c.png"]
+
+
 def test_a_class_alone_has_one_value_and_overlaps_are_told(shop, boxes):
     shop.mask("a_road.png", np.arange(600, dtype=np.uint16).reshape(20, 30))
     for name in ("c_road.png", "c_traffic light.png", "b_road.png"):

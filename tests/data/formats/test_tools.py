@@ -325,6 +325,38 @@ def test_yolo_polygons(tmp_path, shop, boxes, layout):
     same(shop, boxes, f"yolo/{layout}/a", f"yolo/{layout}/c")
 
 
+def test_masks_are_made_again_when_numbers_or_colors_are_called_otherwise(shop, boxes):
+    labels = shop.root.parent / "yolo"
+    (labels / "labels").mkdir(parents=True)
+    for name in ("a", "c"):
+        (labels / f"labels/{name}.txt").write_text("0 " + " ".join(f"{x / 30:.6f} {y / 20:.6f}" for x, y in ROAD))
+    for names, expected in (("[road, traffic light]", 1), ("[traffic light, road]", 2)):
+        (labels / "data.yaml").write_text(f"names: {names}\n")
+        assert shop.prepare(labels).ids()["a"].max() == expected
+
+    masks = shop.root.parent / "voc"
+    for name in ("a", "c"):
+        shop.mask(f"{name}.png", colored(boxes), folder="../voc/SegmentationClass")
+    for road, light in (("128,64,128", "250,170,30"), ("250,170,30", "128,64,128")):
+        (masks / "labelmap.txt").write_text(f"background:0,0,0::\nroad:{road}::\ntraffic light:{light}::\n")
+        assert (shop.prepare(masks).ids()["a"] == (boxes if road[0] == "1" else np.array([0, 2, 1])[boxes])).all()
+    (masks / "labelmap.txt").write_text("background:0,0,0::\nroad:128,64,128::\n")
+    problem = shop.prepare(masks).problems["masks that cannot be converted"][0]
+    assert "the colour #faaa1e (16 pixels) is no class" in problem
+
+
+def test_annotations_of_images_that_a_coco_file_does_not_name_are_a_problem(shop, boxes):
+    content = coco()
+    content["annotations"] += [{**content["annotations"][0], "id": 90 + more, "image_id": "7"} for more in range(2)]
+    path = shop.json("instances.json", content)
+    assert shop.prepare(path).problems == {
+        "masks that cannot be matched with an image": [
+            f"{path}: annotation 90 and 1 more: image_id '7' is none of 7, 8, 9"
+        ]
+    }
+    assert (shop.ids()["a"] == boxes).all()
+
+
 def test_a_list_and_a_folder_of_more_images_are_unlabelled(shop, tmp_path, boxes):
     for name in ("a", "c"):
         shop.mask(f"{name}.png", boxes)
