@@ -38,6 +38,13 @@ def away_from_home(tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture
+def plain_reports(monkeypatch):
+    """Leave the charts out of reports: they take longer than a small training, and tests/report draws them."""
+    monkeypatch.setattr("semivl_cli.report.page.curves", lambda _: ())
+    monkeypatch.setattr("semivl_cli.report.page.class_bars", lambda _: None)
+
+
+@pytest.fixture
 def test_data() -> Path:
     """Folder of real street scenes and VOC masks; tests that need it skip without it."""
     folder = os.environ.get("SEMIVL_TEST_DATA")

@@ -82,9 +82,14 @@ def strong_view(images: Tensor, draws: Sequence[ColorDraw]) -> Tensor:
     pixels = images.float()
     for place in range(len(_STEPS)):
         pixels = _jitter(pixels, draws, [draw.order[place] if draw.order else None for draw in draws])
-    gray = torch.tensor([draw.gray for draw in draws], device=images.device)[:, None, None, None]
+    gray = _sent(torch.tensor([draw.gray for draw in draws]), images.device)[:, None, None, None]
     pixels = torch.where(gray, _gray(pixels), pixels)
     return _blur(pixels, draws).to(torch.uint8)
+
+
+def _sent(few: Tensor, device: torch.device) -> Tensor:
+    """Copy a few numbers to the device without waiting for what it still computes."""
+    return few.to(device, non_blocking=True)
 
 
 def _jitter(pixels: Tensor, draws: Sequence[ColorDraw], steps: Sequence[ColorStep | None]) -> Tensor:
@@ -100,19 +105,19 @@ def _jitter(pixels: Tensor, draws: Sequence[ColorDraw], steps: Sequence[ColorSte
             numbers[place] = torch.tensor((draw.contrast, 0.0, 1.0))
         elif step == "saturation":
             numbers[place] = torch.tensor((draw.saturation, 1.0, 0.0))
-    factor, own, mean = numbers.to(pixels.device)[:, :, None, None, None].unbind(1)  # [B, 1, 1, 1] each
+    factor, own, mean = _sent(numbers, pixels.device)[:, :, None, None, None].unbind(1)  # [B, 1, 1, 1] each
     gray = _gray(pixels)
     target = own * gray + mean * gray.mean(dim=(1, 2, 3), keepdim=True)
     pixels = (factor * pixels + (1 - factor) * target).clamp_(0, 255).floor_()
     if turned:
-        places = torch.tensor(turned, device=pixels.device)
-        turns = torch.tensor([draws[place].hue for place in turned], device=pixels.device)
+        places = _sent(torch.tensor(turned), pixels.device)
+        turns = _sent(torch.tensor([draws[place].hue for place in turned]), pixels.device)
         pixels[places] = _turn_hue(pixels[places], turns)
     return pixels
 
 
 def _gray(pixels: Tensor) -> Tensor:  # [B, 3, H, W] -> [B, 1, H, W]
-    weights = torch.tensor((0.2989, 0.587, 0.114), device=pixels.device)  # luma of ITU-R 601
+    weights = _sent(torch.tensor((0.2989, 0.587, 0.114)), pixels.device)  # luma of ITU-R 601
     return (pixels * weights[:, None, None]).sum(dim=1, keepdim=True).floor_()
 
 
@@ -139,9 +144,9 @@ def _blur(pixels: Tensor, draws: Sequence[ColorDraw]) -> Tensor:
     sigmas = {place: draw.sigma for place, draw in enumerate(draws) if draw.sigma is not None}
     if not sigmas:
         return pixels
-    places = torch.tensor(list(sigmas), device=pixels.device)
+    places = _sent(torch.tensor(list(sigmas)), pixels.device)
     radius = max(math.ceil(3 * sigma) for sigma in sigmas.values())
-    kernels = torch.stack([_gaussian(sigma, radius) for sigma in sigmas.values()]).to(pixels.device)  # [b, taps]
+    kernels = _sent(torch.stack([_gaussian(sigma, radius) for sigma in sigmas.values()]), pixels.device)  # [b, taps]
     kernels = kernels.repeat_interleave(3, dim=0)[:, None, None, :]  # [b * 3, 1, 1, taps]
     chosen = pixels[places]
     wide = functional.pad(chosen, [radius] * 4, mode="replicate").flatten(0, 1)[None]  # [1, b * 3, H', W']

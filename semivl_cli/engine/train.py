@@ -17,7 +17,7 @@ from ..config import RunConfig
 from ..data.contract import Record
 from ..data.index import check_labels
 from ..data.loader import Batch, drawn_records, train_batches
-from ..errors import InputError, Interrupted
+from ..errors import InputError, Interrupted, RunError
 from .checkpoint import add_scores, load_weights, prune_checkpoints
 from .environment import deterministic
 from .evaluate import Scores, evaluate
@@ -293,20 +293,26 @@ class _Loop(State):
     def score(self, step: int, records: Sequence[Record]) -> Scores:
         """Segment validation images, or those that are held out."""
         config, material = self.config, self.material
-        return evaluate(
-            self.trainee.model,
-            records,
-            material.dataset,
-            material.definition.names,
-            inference(config, self.trainee.spec.smallest),
-            short_side=short_side(config),
-            workers=config.data.workers,
-            step=step,
-            reporter=self.reporter,
-            autocast=autocast(config, self.device),
-            team=self.team,
-            between=self.between_images if self.team.count == 1 else None,  # many cannot agree in the midst of it
-        )
+        try:
+            return evaluate(
+                self.trainee.model,
+                records,
+                material.dataset,
+                material.definition.names,
+                inference(config, self.trainee.spec.smallest),
+                short_side=short_side(config),
+                workers=config.data.workers,
+                step=step,
+                reporter=self.reporter,
+                autocast=autocast(config, self.device),
+                team=self.team,
+                between=self.between_images if self.team.count == 1 else None,  # many cannot agree in the midst of it
+            )
+        except torch.OutOfMemoryError as error:
+            raise RunError(
+                f"out of memory while images are scored, step {step} is kept: free the device of other programs and go "
+                "on with --resume, or begin anew with a smaller evaluation.short_side or data.crop"
+            ) from error
 
     def between_images(self) -> None:
         """Stop where somebody asks for it; an evaluation that is cut off is made again when the run goes on."""

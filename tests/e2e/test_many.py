@@ -19,7 +19,10 @@ from typer.testing import CliRunner
 from semivl_cli.cli import app
 from semivl_cli.engine.step import train_step
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither gloo as torch ships it nor SIGINT")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither gloo as torch ships it nor SIGINT"),
+    pytest.mark.usefixtures("plain_reports"),
+]
 TINY = [
     *("--recipe", "tiny", "--device", "cpu", "--set", "training.log_steps=1", "--set", "training.batch=4"),
     *("--set", "data.crop=32", "--set", "evaluation.mode=whole", "--set", "evaluation.short_side=32"),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from filelock import FileLock
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
@@ -24,6 +25,7 @@ from semivl_cli.engine.run import Metrics, read_config
 from semivl_cli.engine.setup import Kept, open_material
 from semivl_cli.errors import InputError, RunError
 
+pytestmark = pytest.mark.usefixtures("plain_reports")
 KILL = Path(__file__).parent.parent / "bench" / "bench_kill.py"
 
 STREET = [
@@ -143,6 +145,16 @@ def test_what_comes_after_the_last_step_is_made_up_for(semivl, run, finished):
     assert (run / "report.html").is_file()
     kinds = [json.loads(line)["kind"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert kinds == ["train", "eval"]
+
+
+def test_an_evaluation_that_runs_out_of_memory_is_one_line(semivl, run, monkeypatch):
+    def short_of_memory(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("semivl_cli.engine.train.evaluate", short_of_memory)
+    failed = semivl("train", "--resume", "--out", "run")
+    assert failed.exit_code == 3, failed.output
+    assert "step 3 is kept" in failed.stderr.splitlines()[-1] and "evaluation.short_side" in failed.stderr
 
 
 def test_damaged_small_files_do_not_stop_a_run(semivl, run):

@@ -19,6 +19,7 @@ from semivl_cli.engine.seeds import spread
 from semivl_cli.engine.start import device_of
 from semivl_cli.errors import RunError
 
+pytestmark = pytest.mark.usefixtures("plain_reports")
 KILL = Path(__file__).parent.parent / "bench" / "bench_kill.py"
 STREET = [
     *("--dataset", "folder", "--root", "street", "--definition", "street.toml", "--recipe", "tiny", "--labels", "3"),

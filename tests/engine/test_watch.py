@@ -19,6 +19,7 @@ from semivl_cli.engine.evaluate import Scores
 from semivl_cli.engine.postmortem import find_broken
 from semivl_cli.engine.watch import Watch
 
+pytestmark = pytest.mark.usefixtures("plain_reports")
 KILL = Path(__file__).parent.parent / "bench" / "bench_kill.py"
 STREET = [
     *("--dataset", "folder", "--root", "street", "--definition", "street.toml", "--labels", "all", "--recipe", "tiny"),
