@@ -1,13 +1,14 @@
 """Repeat the tables of docs/results.md: `python -m semivl_plugins.shapes.results --out results`.
 
 Every row is a `semivl train` command, run for each seed in a directory of its own; what is finished stays, so that the
-same command goes on where it was stopped. Rows are compared on the masks that `semivl predict` writes. Take another
-directory after a change of recipe, world or CLIP: what is kept is not compared with what it was made from.
+same command goes on where it was stopped. Rows are compared on the masks that `semivl predict` writes. What was made
+with another recipe, world or CLIP is refused.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import os
@@ -23,6 +24,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -50,7 +52,7 @@ def _settings(*assignments: str) -> tuple[str, ...]:
     return tuple(word for assignment in assignments for word in ("--set", assignment))
 
 
-_LENGTH = ("training.steps=400", "training.evaluate_steps=100")  # half the recipe's, so that all takes an hour
+_COMMON = ("training.evaluate_steps=200", "training.select=last")  # no step is chosen on the scenes of the table
 _HEAD = ("decoder.kind=convolutional", "finetune.encoder=full")
 _UNGUIDED = ("guidance.lambda_DC=[0.0,0.0]",)
 ROWS = (
@@ -86,6 +88,16 @@ ROWS = (
     Row(name="supervised", title="supervised, the last row's model", arguments=("--method", "supervised")),
 )
 """The rows of the paper's Table 6, with the settings that were chosen on the development scenes."""
+_BY_NAME = {row.name: row for row in ROWS}
+
+PAIRS = (
+    ("guided", "guided-names"),
+    ("guided", "language"),
+    ("guided", "supervised-clip"),
+    ("guided", "supervised"),
+    ("language", "supervised"),
+)
+"""Rows that are compared besides neighbours: the first is expected to be better."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,6 +120,30 @@ class Bench:
     def seeds_of(self, row: Row) -> range:
         """Return the seeds of a row: a frozen CLIP knows no chance."""
         return range(self.seeds if row.trains else 1)
+
+
+def origin(row: Row) -> str:
+    """Return a hash of all that a row is made from, but for the code of the method."""
+    files = [Path(__file__).with_name(name) for name in ("recipe.toml", "clip.safetensors", "scenes.py")]
+    digest = hashlib.sha256(json.dumps([row.arguments, _COMMON]).encode())
+    for file in files:
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def keep_origin(bench: Bench) -> None:
+    """Remember what the rows are made from; refuse a directory whose runs were made from something else."""
+    file = bench.out / "origin.json"
+    made_from = {row.name: origin(row) for row in ROWS}
+    if file.is_file():
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        other = [row.name for row in ROWS if kept.get(row.name) != made_from[row.name]]
+        stale = [bench.out / "runs" / name for name in other if (bench.out / "runs" / name).exists()]
+        if stale:
+            raise SystemExit(
+                f"{stale[0]} was made with another recipe, world, CLIP or settings: delete it, or name another --out"
+            )
+    file.write_text(json.dumps(made_from, indent=1), encoding="utf-8")
 
 
 def draw_scenes(bench: Bench) -> None:
@@ -167,7 +203,7 @@ def work(bench: Bench, row: Row, seed: int, threads: int) -> None:
             semivl(bench, "train", "--resume", "--out", run, threads=threads)
         else:
             which = ("--dataset", bench.dataset.name, "--seed", str(seed), "--out", run)
-            semivl(bench, "train", *which, *_settings(*_LENGTH), *row.arguments, threads=threads)
+            semivl(bench, "train", *which, *_settings(*_COMMON), *row.arguments, threads=threads)
         semivl(bench, "predict", bench.out / "val", "--out", masks, "--run", run, threads=threads)
     found = compare(masks, bench.dataset.seeds["val"])
     temporary = run / "shapes.json.part"
@@ -219,15 +255,29 @@ def table(bench: Bench) -> str:
     for row in ROWS:
         scores = [bench.score(row, seed) for seed in bench.seeds_of(row)]
         miou = [100 * score["miou"] for score in scores]
-        step = ""
-        if len(before) == len(miou) > 1:
-            step = "{:+.1f} ± {:.1f}".format(*mean_and_error([b - a for a, b in zip(before, miou, strict=True)]))
+        step = _gain(before, miou) if len(before) == len(miou) > 1 else ""
         cells = [row.title, "{:.1f} ± {:.1f}".format(*mean_and_error(miou)), step]
         cells.append(f"{100 * mean_and_error([score['rejected'] for score in scores])[0]:.0f} %")
         cells += [f"{100 * mean_and_error([score['iou'][name] for score in scores])[0]:.0f}" for name in CLASSES]
         lines.append("| " + " | ".join(cells) + " |")
         before = miou
     return "\n".join(lines) + "\n"
+
+
+def comparisons(bench: Bench) -> str:
+    """Return the gains of `PAIRS` as Markdown, seed by seed."""
+    lines = ["| row | against | mIoU | seed by seed |", "| --- | --- | --- | --- |"]
+    for better, other in PAIRS:
+        a, b = (
+            [100 * bench.score(_BY_NAME[name], seed)["miou"] for seed in range(bench.seeds)] for name in (other, better)
+        )
+        each = ", ".join(f"{y - x:+.1f}" for x, y in zip(a, b, strict=True))
+        lines.append(f"| {_BY_NAME[better].title} | {_BY_NAME[other].title} | {_gain(a, b)} | {each} |")
+    return "\n".join(lines) + "\n"
+
+
+def _gain(before: Sequence[float], after: Sequence[float]) -> str:
+    return "{:+.1f} ± {:.1f}".format(*mean_and_error([b - a for a, b in zip(before, after, strict=True)]))
 
 
 def draw_curves(bench: Bench) -> None:
@@ -262,15 +312,14 @@ def draw_curves(bench: Bench) -> None:
 
 def draw_sheet(bench: Bench) -> None:
     """Draw scenes with their labels, what guidance says by names and by definitions, and each row's prediction."""
-    by_name = {row.name: row for row in ROWS}
-    examples = sorted((bench.run(by_name["guided"], 0) / "examples").iterdir())
+    examples = sorted((bench.run(_BY_NAME["guided"], 0) / "examples").iterdir())
     shown = ("supervised-random", "supervised-clip", "consistency", "spatial", "language", "guided-names", "guided")
     titles = ["scene", "labels", "guidance:\nclass names", "guidance:\ndefinitions"]
-    titles += [by_name[name].title.replace(", ", ",\n") for name in shown]
+    titles += [_BY_NAME[name].title.replace(", ", ",\n") for name in shown]
     figure = Figure(figsize=(1.35 * len(titles), 1.4 * len(examples) + 0.5), layout="constrained")
     grid = figure.subplots(len(examples), len(titles), squeeze=False)
     for axes_row, example in zip(grid, examples, strict=True):
-        other = [bench.run(by_name[name], 0) / "examples" / example.name for name in shown]
+        other = [bench.run(_BY_NAME[name], 0) / "examples" / example.name for name in shown]
         files = [example / "image.png", example / "label.png", other[shown.index("guided-names")] / "guidance.png"]
         files += [example / "guidance.png", *(folder / "prediction.png" for folder in other)]
         for axes, file in zip(axes_row, files, strict=True):
@@ -278,6 +327,10 @@ def draw_sheet(bench: Bench) -> None:
             axes.set_axis_off()
     for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title, fontsize=7)
+    colors = np.reshape(Image.open(examples[0] / "label.png").getpalette() or (), (-1, 3))[: len(CLASSES)] / 255
+    patches = [Patch(facecolor=color, edgecolor="0.5", label=name) for name, color in zip(CLASSES, colors, strict=True)]
+    patches.append(Patch(facecolor="0.88", edgecolor="0.5", label="the frozen CLIP is not sure"))
+    figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), fontsize=8)
     _save(figure, bench.out / "sheet.png")
 
 
@@ -302,6 +355,8 @@ def main() -> None:
     arguments = parser.parse_args()
     dataset = Development() if arguments.development else Shapes()
     bench = Bench(out=arguments.out.resolve() / dataset.name, dataset=dataset, seeds=arguments.seeds)
+    bench.out.mkdir(parents=True, exist_ok=True)
+    keep_origin(bench)
     draw_scenes(bench)
     rows = [row for row in ROWS if arguments.rows is None or row.name in arguments.rows]
     threads = max(1, (os.cpu_count() or 1) // arguments.jobs)
@@ -310,10 +365,11 @@ def main() -> None:
         for finished in [pool.submit(work, bench, row, seed, threads) for row, seed in todo]:
             finished.result()
     if arguments.rows is None:
-        (bench.out / "table.md").write_text(table(bench), encoding="utf-8")
+        text = f"{table(bench)}\n{comparisons(bench)}"
+        (bench.out / "table.md").write_text(text, encoding="utf-8")
         draw_curves(bench)
         draw_sheet(bench)
-        sys.stdout.write(table(bench))
+        sys.stdout.write(text)
 
 
 if __name__ == "__main__":

@@ -290,3 +290,14 @@ def test_the_log_ends_with_the_best_checkpoint_kept():
     best = max(rows, key=lambda row: row["miou_definitions"])
     assert best["kept"]
     assert not any(row["kept"] for row in rows[rows.index(best) + 1 :])
+
+
+def test_runs_of_another_recipe_are_not_mixed_into_a_table(tmp_path, monkeypatch):
+    bench = results.Bench(out=tmp_path, dataset=Shapes(), seeds=1)
+    results.keep_origin(bench)
+    results.keep_origin(bench)
+    run = bench.run(results.ROWS[-1], 0)
+    run.mkdir(parents=True)
+    monkeypatch.setattr(results, "_COMMON", ("training.steps=2",))
+    with pytest.raises(SystemExit, match=f"{run.parent.name} was made with another recipe"):
+        results.keep_origin(bench)
