@@ -134,7 +134,9 @@ def show_result(result: Any, as_json: bool) -> None:  # noqa: ANN401 - engine.tr
     shown = result.result
     show_scores(f"{result.run}, step {shown.step} ({result.selected}): IoU in % on {shown.images} images", shown)
     if result.selected == "best on held-out labels":
-        print_line(f"on the {result.best.images} held-out images that chose the step: mIoU {percent(result.best.miou)} %")
+        print_line(
+            f"on the {result.best.images} held-out images that chose the step: mIoU {percent(result.best.miou)} %"
+        )
     elif result.last.step != shown.step:
         print_line(f"the last step, {result.last.step}: mIoU {percent(result.last.miou)} %")
     elif result.best.step != shown.step:
