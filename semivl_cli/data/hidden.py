@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator, Sequence
-from typing import overload
 
 import numpy as np
 
 from semivl_cli.data.contract import Record
-from semivl_cli.data.records import Records
+from semivl_cli.data.records import Listed, Records
 
 
-class Hidden(Sequence[Record]):
+class Hidden(Listed):
     """Records without their labels, and without those whose numbers are left out."""
 
     def __init__(self, records: Records, left_out: Sequence[int]) -> None:
@@ -24,17 +22,7 @@ class Hidden(Sequence[Record]):
     def __len__(self) -> int:
         return len(self._records) - len(self._left_out)
 
-    @overload
-    def __getitem__(self, place: int) -> Record: ...
-    @overload
-    def __getitem__(self, place: slice) -> tuple[Record, ...]: ...
-    def __getitem__(self, place: int | slice) -> Record | tuple[Record, ...]:
-        if isinstance(place, slice):
-            return tuple(self[number] for number in range(*place.indices(len(self))))
-        number = operator.index(place)
-        number += len(self) if number < 0 else 0
-        if not 0 <= number < len(self):
-            raise IndexError(f"record {place} of {len(self)}")
+    def _at(self, number: int) -> Record:
         record = self._records[self.number(number)]
         return Record(id=record.id, image=record.image)
 

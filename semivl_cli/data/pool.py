@@ -5,19 +5,17 @@ from __future__ import annotations
 import glob
 import hashlib
 import itertools
-import operator
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 
 from semivl_cli.data.contract import Record, Source
 from semivl_cli.data.hidden import Hidden
 from semivl_cli.data.known import KnownImages
-from semivl_cli.data.records import Records
+from semivl_cli.data.records import Listed, Records
 from semivl_cli.data.shards import IMAGE_SUFFIXES, Shard, open_shards
 from semivl_cli.data.shuffle import shuffled
 from semivl_cli.data.windows import Windows
@@ -27,7 +25,7 @@ _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _LISTS = ("txt", "lst", "list")
 
 
-class Pool(Sequence[Record]):
+class Pool(Listed):
     """A dataset's unlabelled images, then loose files, then the images of shards; the last two are strangers to it."""
 
     def __init__(self, own: Hidden, loose: Records, shards: Sequence[Shard], known: KnownImages) -> None:
@@ -40,17 +38,7 @@ class Pool(Sequence[Record]):
     def __len__(self) -> int:
         return int(self._ends[-1])
 
-    @overload
-    def __getitem__(self, place: int) -> Record: ...
-    @overload
-    def __getitem__(self, place: slice) -> tuple[Record, ...]: ...
-    def __getitem__(self, place: int | slice) -> Record | tuple[Record, ...]:
-        if isinstance(place, slice):
-            return tuple(self[number] for number in range(*place.indices(len(self))))
-        number = operator.index(place)
-        number += len(self) if number < 0 else 0
-        if not 0 <= number < len(self):
-            raise IndexError(f"record {place} of {len(self)}")
+    def _at(self, number: int) -> Record:
         part = int(np.searchsorted(self._ends, number, side="right"))
         within = number - (int(self._ends[part - 1]) if part else 0)
         if part < 2:

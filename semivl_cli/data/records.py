@@ -10,6 +10,7 @@ import operator
 import os
 import struct
 import tempfile
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing import context, reduction
 from pathlib import Path
@@ -32,7 +33,28 @@ _ID = "\x01"
 """Stands for the id within a path."""
 
 
-class Records(Sequence[Record]):
+class Listed(Sequence[Record]):
+    """Records that are made when they are asked for: who knows their number and makes one is a sequence of them."""
+
+    @abstractmethod
+    def _at(self, number: int) -> Record:
+        """Return a record by its place, which is one of `0..len(self) - 1`."""
+
+    @overload
+    def __getitem__(self, place: int) -> Record: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Record, ...]: ...
+    def __getitem__(self, place: int | slice) -> Record | tuple[Record, ...]:
+        if isinstance(place, slice):
+            return tuple(self[number] for number in range(*place.indices(len(self))))
+        number = operator.index(place)
+        number += len(self) if number < 0 else 0
+        if not 0 <= number < len(self):
+            raise IndexError(f"record {place} of {len(self)}")
+        return self._at(number)
+
+
+class Records(Listed):
     """An immutable sequence of records; `Records.of` makes one from a stream, `save` and `open` keep it in a file.
 
     The bytes: rows in blocks of 32; then as little-endian uint64 the place of each block, the numbers of the records
@@ -123,17 +145,7 @@ class Records(Sequence[Record]):
     def __len__(self) -> int:
         return self._count
 
-    @overload
-    def __getitem__(self, place: int) -> Record: ...
-    @overload
-    def __getitem__(self, place: slice) -> tuple[Record, ...]: ...
-    def __getitem__(self, place: int | slice) -> Record | tuple[Record, ...]:
-        if isinstance(place, slice):
-            return tuple(self[number] for number in range(*place.indices(self._count)))
-        number = operator.index(place)
-        number += self._count if number < 0 else 0
-        if not 0 <= number < self._count:
-            raise IndexError(f"record {place} of {self._count}")
+    def _at(self, number: int) -> Record:
         start = int(self._starts[number // _BLOCK])
         for _ in range(number % _BLOCK):
             start += 4 + struct.unpack_from("<I", self._data, start)[0]

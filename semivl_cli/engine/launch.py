@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import torch
 
+from ..data.processes import usable_cores
 from ..errors import InputError, RunError
-from .parallel import cores
 
 
 def launch(count: int, device: str, arguments: Sequence[str]) -> int:
@@ -27,7 +27,7 @@ def launch(count: int, device: str, arguments: Sequence[str]) -> int:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch  # noqa: PLC0415
 
     logging.disable(logging.CRITICAL)  # what failed is said by the process that failed
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(cores() // count, 1)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(usable_cores() // count, 1)))
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "300")  # a stop waits for an evaluation
     config = LaunchConfig(
         min_nodes=1,

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
+from ..data.processes import usable_cores
 from ..errors import InputError, RunError, SemiVLError
 
 MEETING = timedelta(minutes=10)
@@ -185,7 +186,7 @@ def team_of(environment: Mapping[str, str]) -> Team:
         local_rank = number("SLURM_LOCALID", 0)
         nodes = number("SLURM_STEP_NUM_NODES", number("SLURM_NNODES", 1))
         local_count = max(-(-count // max(nodes, 1)), local_rank + 1)
-        sharing = 1 if cores() <= number("SLURM_CPUS_PER_TASK", 0) else local_count
+        sharing = 1 if usable_cores() <= number("SLURM_CPUS_PER_TASK", 0) else local_count
         restarts, restarted = True, number("SLURM_RESTART_COUNT", 0) > 0
         host = environment.get("MASTER_ADDR") or first_host(
             environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_NODELIST", "localhost")
@@ -210,11 +211,6 @@ def team_of(environment: Mapping[str, str]) -> Team:
         restarted=restarted,
         restarts=restarts,
     )
-
-
-def cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _is_srun(environment: Mapping[str, str]) -> bool:
