@@ -1,6 +1,6 @@
 """`python -m semivl_cli`: the program without its script."""
 
-from .cli import main
+from semivl_cli.cli import main
 
 if __name__ == "__main__":
     main()

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from .errors import InputError
+from semivl_cli.errors import InputError
 
 if sys.version_info >= (3, 11):
     import tomllib

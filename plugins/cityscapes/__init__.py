@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semivl_cli.data.contract import IGNORE, Classes, Record, Split
+from semivl_cli.data.fetch.obtain import Archive, obtain
 from semivl_cli.data.ids import read_ids
-from semivl_cli.data.obtain import Archive, obtain
 from semivl_cli.errors import InputError
 
 ARCHIVES = (
@@ -75,7 +75,7 @@ class Cityscapes:
 
 def read_train_ids(path: Path) -> NDArray[np.uint8]:
     """Read a `_labelIds.png` as the train ids `[H, W]` that a `_labelTrainIds.png` would hold."""
-    from semivl_cli.data.images import read_raw_label  # noqa: PLC0415 - a list of datasets must not wait for Pillow
+    from semivl_cli.data.read.images import read_raw_label  # noqa: PLC0415 - a list of datasets must not wait for Pillow
 
     ids: NDArray[np.uint8] = _table(_CLASS_VALUES)[np.clip(read_raw_label(path), 0, IGNORE)]
     return ids

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from semivl_cli.data.archives import FULL
+from semivl_cli.data.fetch.archives import FULL
+from semivl_cli.data.fetch.pace import Pace
 from semivl_cli.data.formats.coco import paint_annotations
-from semivl_cli.data.pace import Pace
 from semivl_cli.errors import InputError, RunError
 
 from .instances import Instances

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from semivl_cli.data.contract import Classes, Found, Record, Split
 from semivl_cli.errors import InputError
 
-from .kept import read_entries, read_header
 from .listing import Listing
+from .saved_index import read_entries, read_header
 from .split import divide
 from .values import ValueMap, read_values
 

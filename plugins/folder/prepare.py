@@ -7,17 +7,17 @@ from functools import cached_property
 from pathlib import Path
 
 from semivl_cli.data.contract import Classes, Found
-from semivl_cli.data.formats.annotations import Annotations, Meaning, Pictures, known_classes, make_key
-from semivl_cli.data.formats.convert import convert
+from semivl_cli.data.convert.classes import classes_of
+from semivl_cli.data.convert.paint import convert
+from semivl_cli.data.convert.recognize import open_source
+from semivl_cli.data.drawing.annotations import Annotations, Meaning, Pictures, known_classes, make_key
+from semivl_cli.data.drawing.names import ImageNames
+from semivl_cli.data.drawing.tree import Tree
 from semivl_cli.data.formats.folders import need_conversion, open_masks
-from semivl_cli.data.formats.match import ImageNames
-from semivl_cli.data.formats.propose import classes_of
-from semivl_cli.data.formats.recognize import open_source
-from semivl_cli.data.formats.tree import Tree
 from semivl_cli.errors import InputError
 
-from .kept import Header, file_stamp, read_header, writable_place, write_index
 from .listing import Extra, Listing
+from .saved_index import Header, file_stamp, read_header, writable_place, write_index
 from .split import divide
 from .values import read_values
 

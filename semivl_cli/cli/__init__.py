@@ -12,13 +12,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ..engine.stop import leave_closed_terminal
-from ..errors import SemiVLError
-from .concepts_clip import app as concepts_app
-from .evaluate import evaluate
-from .predict import predict
-from .prepare import app as prepare_app
-from .train import train
+from semivl_cli.cli.concepts import app as concepts_app
+from semivl_cli.cli.evaluate import evaluate
+from semivl_cli.cli.predict import predict
+from semivl_cli.cli.prepare import app as prepare_app
+from semivl_cli.cli.train import train
+from semivl_cli.engine.signals import leave_closed_terminal
+from semivl_cli.errors import SemiVLError
 
 _CLICK_ERROR: type[BaseException] = next(k for k in typer.BadParameter.__mro__ if k.__name__ == "ClickException")
 """What wrong options raise; some versions of Typer carry their own copy of click."""
@@ -61,7 +61,7 @@ class _Group(TyperGroup):
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from .. import __version__  # noqa: PLC0415
+        from semivl_cli import __version__  # noqa: PLC0415
 
         typer.echo(f"semivl {__version__}")
         raise typer.Exit

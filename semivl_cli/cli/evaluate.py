@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from .console import ConsoleReporter, percent, print_json, print_line, print_table
-from .options import Device, Gpus, Json, Root
-from .train import show_scores
+from semivl_cli.cli.console import ConsoleReporter, percent, print_json, print_line, print_table
+from semivl_cli.cli.options import Device, Gpus, Json, Root
+from semivl_cli.cli.train import show_scores
 
 
 def evaluate(
@@ -33,10 +33,10 @@ def evaluate(
     Examples: semivl eval
               semivl eval runs/voc-92-1 --root /data/VOCdevkit --gpus 4 --json
     """
-    from ..engine.launch import launch  # noqa: PLC0415 - torch is imported only when it is needed
-    from ..engine.parallel import joined, launched  # noqa: PLC0415
-    from ..engine.reporter import Silence  # noqa: PLC0415
-    from ..engine.score import score_run  # noqa: PLC0415
+    from semivl_cli.engine.distributed.group import joined, launched  # noqa: PLC0415
+    from semivl_cli.engine.distributed.launch import launch  # noqa: PLC0415 - torch is imported only when it is needed
+    from semivl_cli.engine.infer.evaluate import score_run  # noqa: PLC0415
+    from semivl_cli.reporter import Silence  # noqa: PLC0415
 
     where = device or "auto"
     if gpus is not None and gpus > 1 and not launched():
@@ -52,7 +52,7 @@ def evaluate(
 
 def _show(scored: Sequence[Any], report: bool, as_json: bool) -> None:  # of engine.score.Scored, not imported for speed
     if report:
-        from ..report.page import write_report  # noqa: PLC0415
+        from semivl_cli.report.page import write_report  # noqa: PLC0415
 
         for found in scored:
             print_line(f"report: {write_report(found.run)}") if not as_json else write_report(found.run)

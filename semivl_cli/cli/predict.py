@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ..errors import InputError
-from .console import ConsoleReporter, print_json_line
-from .options import DefinitionOption, Device, RecipeOfOption, WeightsOption
+from semivl_cli.cli.console import ConsoleReporter, print_json_line
+from semivl_cli.cli.options import DefinitionOption, Device, RecipeOfOption, WeightsOption
+from semivl_cli.errors import InputError
 
 
 def predict(
@@ -46,8 +46,8 @@ def predict(
         raise InputError("--weights and --dataset go with --zero-shot: a run knows its own")
     with ConsoleReporter() as reporter:
         # torch is imported only when it is needed
-        from ..engine.frozen import open_frozen  # noqa: PLC0415
-        from ..engine.predict import Segments, load, plan_predictions, predict_files  # noqa: PLC0415
+        from semivl_cli.engine.infer.predict import Segments, load, plan_predictions, predict_files  # noqa: PLC0415
+        from semivl_cli.engine.zero_shot.segmenter import open_frozen  # noqa: PLC0415
 
         jobs = plan_predictions(images, out)
         predictor: Segments
@@ -71,7 +71,7 @@ def predict(
                 failed += 1
                 reporter.note(f"semivl: {prediction.error}")
     if failed:
-        from ..errors import CheckFailed  # noqa: PLC0415
+        from semivl_cli.errors import CheckFailed  # noqa: PLC0415
 
         raise CheckFailed(f"{failed} of {len(jobs)} pictures could not be read; the others are in {out}")
     reporter.note(f"{len(jobs)} {'mask' if len(jobs) == 1 else 'masks'} in {out}")

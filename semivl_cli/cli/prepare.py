@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from .console import ConsoleReporter, percent, print_json, print_line, print_table
-from .options import DefinitionOption, Json, Root, settings_of
+from semivl_cli.cli.console import ConsoleReporter, percent, print_json, print_line, print_table
+from semivl_cli.cli.options import DefinitionOption, Json, Root, settings_of
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -54,7 +54,7 @@ def data(
         _list_datasets(as_json)
         return
     with ConsoleReporter() as reporter:
-        from ..engine.prepare import prepare_data  # noqa: PLC0415
+        from semivl_cli.engine.prepare.data import prepare_data  # noqa: PLC0415
 
         flags = settings_of({"dataset": dataset, "data.root": root, "data.definition": definition})
         found = prepare_data(flags, sources or (), reporter, download=download)
@@ -72,7 +72,7 @@ def data(
         for problem in found.problems:
             print_line(f"problem: {problem}")
     if found.problems:
-        from ..errors import CheckFailed  # noqa: PLC0415
+        from semivl_cli.errors import CheckFailed  # noqa: PLC0415
 
         kinds = "1 kind" if len(found.problems) == 1 else f"{len(found.problems)} kinds"
         raise CheckFailed(f"{kinds} of problem: training would refuse this dataset as it is")
@@ -80,7 +80,7 @@ def data(
 
 def _list_datasets(as_json: bool) -> None:
     """Print each dataset plugin with what it is, or why it cannot be used."""
-    from ..data.registry import available, open_dataset, title  # noqa: PLC0415
+    from semivl_cli.data.registry import available, open_dataset, title  # noqa: PLC0415
 
     states = available()
     titles = {name: title(open_dataset(name)) if reason is None else "" for name, reason in states.items()}
@@ -110,7 +110,7 @@ def checkpoint(
     Example: semivl prepare checkpoint best.pth --dataset voc --out runs/voc-92
     """
     with ConsoleReporter() as reporter:
-        from ..engine.published import import_published  # noqa: PLC0415
+        from semivl_cli.engine.prepare.checkpoint import import_published  # noqa: PLC0415
 
         flags = settings_of({"dataset": dataset, "data.definition": definition})
         run = import_published(file, flags, assignments or (), out, text, reporter)
@@ -129,7 +129,7 @@ def weights(
     Example: semivl prepare weights ViT-B-16 openai
              semivl prepare weights ViT-B-16 Downloads/ViT-B-16.pt
     """
-    from ..engine.prepare import prepare_weights  # noqa: PLC0415
+    from semivl_cli.engine.prepare.data import prepare_weights  # noqa: PLC0415
 
     kept = prepare_weights(model, source)
     print_line(f"{kept}: use it with --set model.clip={model} --set model.weights={kept.stem}")

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import RunError
-from .console import ConsoleReporter, percent, print_json, print_line, print_table
-from .options import DefinitionOption, Device, Gpus, Json, Root, settings_of
+from semivl_cli.cli.console import ConsoleReporter, percent, print_json, print_line, print_table
+from semivl_cli.cli.options import DefinitionOption, Device, Gpus, Json, Root, settings_of
+from semivl_cli.errors import RunError
 
 
 def train(
@@ -86,17 +86,17 @@ def train(
         }
     )
     if print_config:
-        from ..config import to_toml  # noqa: PLC0415
-        from ..engine.configure import configure  # noqa: PLC0415
+        from semivl_cli.config import to_toml  # noqa: PLC0415
+        from semivl_cli.engine.settings import configure  # noqa: PLC0415
 
         print_line(to_toml(configure(flags, assignments or ())))
         return
-    from ..engine.launch import launch  # noqa: PLC0415 - torch is imported only when it is needed
-    from ..engine.parallel import joined, launched  # noqa: PLC0415
-    from ..engine.reporter import Silence  # noqa: PLC0415
-    from ..engine.seeds import seeds_to_resume, train_seeds  # noqa: PLC0415
-    from ..engine.start import device_of, start_or_resume  # noqa: PLC0415
-    from ..report.page import write_report  # noqa: PLC0415
+    from semivl_cli.engine.distributed.group import joined, launched  # noqa: PLC0415
+    from semivl_cli.engine.distributed.launch import launch  # noqa: PLC0415 - torch is imported only when it is needed
+    from semivl_cli.engine.train.seeds import seeds_to_resume, train_seeds  # noqa: PLC0415
+    from semivl_cli.engine.train.start import device_of, start_or_resume  # noqa: PLC0415
+    from semivl_cli.report.page import write_report  # noqa: PLC0415
+    from semivl_cli.reporter import Silence  # noqa: PLC0415
 
     if gpus is not None and gpus > 1 and not launched():
         raise SystemExit(launch(gpus, device or device_of(flags, assignments or (), out, resume=resume), sys.argv[1:]))
@@ -124,7 +124,7 @@ def train(
 
 def show_result(result: Any, as_json: bool) -> None:  # noqa: ANN401 - engine.train.Result, not imported for speed
     """Write the report of a training and show what came out."""
-    from ..report.page import write_report  # noqa: PLC0415
+    from semivl_cli.report.page import write_report  # noqa: PLC0415
 
     report = write_report(result.run)
     if as_json:

@@ -15,10 +15,10 @@ from typing import get_args, get_origin
 
 import numpy as np
 
+from semivl_cli.data.choose.splits import choose_labeled, labeled_fractions
 from semivl_cli.data.contract import IGNORE, Dataset, Record, Source, Split
-from semivl_cli.data.images import check_sizes, read_image, read_raw_label
+from semivl_cli.data.read.images import check_sizes, read_image, read_raw_label
 from semivl_cli.data.registry import GROUP, own_definition, package_files
-from semivl_cli.data.splits import choose_labeled, labeled_fractions
 from semivl_cli.errors import InputError
 
 _SOURCES = tuple(get_origin(kind) or kind for kind in get_args(Source))
@@ -85,7 +85,7 @@ def _count_classes(dataset: Dataset) -> int | None:
 
 
 def _check_recipe(dataset: Dataset) -> None:
-    from semivl_cli.engine.configure import configure_dataset  # noqa: PLC0415 - see above
+    from semivl_cli.engine.settings import configure_dataset  # noqa: PLC0415 - see above
 
     with _as_assertion("recipe"):
         configure_dataset(dataset)

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from .. import __version__
-from ..data.index import Index
+from semivl_cli import __version__
+from semivl_cli.data.choose.index import Index
 
 PACKAGES = ("torch", "torchvision", "numpy", "open_clip_torch", "opencv-python", "pillow")
 

@@ -1,222 +1,105 @@
-"""Memory: finds the largest micro-batch that fits, and says what helps where nothing does."""
+"""How much memory a device has, and the most that was in use: a GPU's by its allocator, main memory by Linux."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import re
+from pathlib import Path
+from typing import Protocol
 
 import torch
 
-from ..config import RunConfig
-from ..errors import InputError, RunError
-from .batchnorm import alone
-from .meter import Meter, meter_of
-from .parallel import Team
-from .reporter import Reporter
-from .setup import Trainee, autocast, step_settings
-from .step import Labeled, Unlabeled, part_of, train_step
+from semivl_cli.errors import InputError
+
+MARGIN = 0.1
+"""Share of the memory that is left free: later steps and evaluations need a little more, in other pieces."""
 
 
-class Portions:
-    """How much of this process's share of a batch is computed at once.
+class Meter(Protocol):
+    """Measures the memory of one device, in bytes."""
 
-    Args:
-        config: all settings.
-        trainee: the model that is trained; portions decide whether it keeps its activations.
-        share: images of this process.
-        team: the processes that train together.
-        reporter: hears what changes.
-    """
+    def start(self) -> int:
+        """Begin to watch for the peak; returns what is in use now."""
 
-    def __init__(self, config: RunConfig, trainee: Trainee, share: int, team: Team, reporter: Reporter) -> None:
-        self.config, self.trainee, self.share = config, trainee, share
-        self.team, self.reporter = team, reporter
-        wanted = config.training.micro_batch
-        self.images = min(wanted, share) if isinstance(wanted, int) else share
-        """Images of each kind at once."""
-        self.fitted = wanted != "fit"
-        self._recompute(config.training.checkpoint_activations is True)
-        if self.fitted:
-            self._check_normalization()
+    def peak(self) -> int:
+        """Return the most that was in use since `start`."""
 
-    @property
-    def kept(self) -> int:
-        """What a checkpoint keeps: images at once where they are a part of the share, else the batch."""
-        return self.images if self.images < self.share else self.config.training.batch
+    def limit(self) -> int:
+        """Return how much this process may use."""
 
-    def restore(self, kept: int) -> None:
-        """Go on with the portion of a checkpoint, so that sums round as before; a number in the settings rules."""
-        smaller = self.team.least(self.share - kept) > 0
-        if smaller and not isinstance(self.config.training.micro_batch, int):
-            self.images, self.fitted = kept, True
 
-    def shrink(self, error: torch.OutOfMemoryError) -> None:
-        """Make a step smaller, which changes nothing but the memory it takes; give up where it cannot shrink."""
-        unit = self.config.micro_batch_unit
-        half = self.images // 2 // unit * unit
-        # Processes that normalise together wait for each other inside the step: none can go back by itself.
-        free = self.trainee.model.detail is None or self.team.count == 1
-        if free and not isinstance(self.config.training.micro_batch, int) and half >= unit:
-            self.images = half
-            change = f"{half} images at once"
-        elif free and self.config.training.checkpoint_activations == "auto" and not self.recomputes:
-            self._recompute(True)
-            change = "activations are computed twice"
-        else:
-            raise self.refusal() from error
+class CudaMeter:
+    """What PyTorch's allocator holds of a GPU."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def start(self) -> int:
+        """Begin with what is in use, the rest given back."""
         torch.cuda.empty_cache()
-        self.reporter.note(f"memory is short: {change} from here on; the batch stays the same")
+        torch.cuda.reset_peak_memory_stats(self.device)
+        return torch.cuda.memory_reserved(self.device)
 
-    def refusal(self) -> RunError:
-        """Say that memory is out, and what would help."""
-        helps = advice(self.config, self.images, self.recomputes)
-        return RunError(f"out of memory with {self.images} images at once: {helps}")
+    def peak(self) -> int:
+        """Return the most that was held, with the gaps."""
+        return torch.cuda.max_memory_reserved(self.device)
 
-    def fit(self, x: Labeled, u: Unlabeled | None, lambda_DC: float) -> None:  # noqa: N803 - the paper's symbol
-        """Find the largest portion by steps on some of the images, which leave no trace.
-
-        Raises:
-            InputError: memory cannot be measured on this device.
-            RunError: not even the smallest fits.
-        """
-        config, model, optimizer = self.config, self.trainee.model, self.trainee.optimizer
-        device = x.image.device
-
-        def attempt(images: int) -> None:
-            images = min(images, self.share)
-            settings, part = step_settings(config), slice(0, images)
-            if settings.group and images % settings.group:
-                settings = replace(settings, group=0)
-            some_u = None if u is None else part_of(u, part)
-            some_x, cast = part_of(x, part), autocast(config, device)
-            try:
-                with alone(model):
-                    train_step(model, self.trainee.guide, some_x, some_u, settings, lambda_DC, images, cast)
-            finally:
-                optimizer.zero_grad(set_to_none=True)
-
-        trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        moments = 0 if optimizer.state else 2 * sum(p.numel() * p.element_size() for p in trained)
-        meter = meter_of(device, self.team.local_count)
-        tried = sizes(-self.team.least(-self.share), config.micro_batch_unit)  # the same in every process
-        statistics = {name: value.clone() for name, value in model.named_buffers()}
-        choices = (False, True) if config.training.checkpoint_activations == "auto" else (self.recomputes,)
-        for recomputes in choices:
-            self._recompute(recomputes)
-            found = largest_that_fits(tried, attempt, meter, reserve=moments, agree=self.team.least)
-            if found.images:
-                break
-        for name, value in model.named_buffers():
-            value.copy_(statistics[name])
-        if not found.images:
-            raise RunError(
-                f"even {tried[0]} image(s) at once do not fit into {_gib(found.limit)} GiB: "
-                f"{advice(config, tried[0], self.recomputes)}"
-            )
-        self.images, self.fitted = min(found.images, self.share), True
-        self.reporter.note(f"fits: {found}" + (", with activations computed twice" if self.recomputes else ""))
-        self._check_normalization()
-
-    def _recompute(self, wanted: bool) -> None:
-        self.recomputes = wanted
-        self.trainee.model.recompute_activations(wanted)
-
-    def _check_normalization(self) -> None:
-        """Say where BatchNorm makes portions matter; among processes it needs equally many of them in each."""
-        if self.trainee.model.detail is None:
-            return
-        number, batch = -(-self.share // self.images), self.config.training.batch
-        if self.team.least(number) != -self.team.least(-number):
-            raise InputError(
-                f"model.detail normalises over the images of all {self.team.count} processes, which then need equally "
-                f"many parts: training.batch = {batch} does not give them; take one that divides by the processes"
-            )
-        if number > 1:
-            self.reporter.note(
-                f"BatchNorm of model.detail sees {self.images * self.team.count} of the {batch} images at a time: "
-                "with it, and it alone, parts are not the whole batch"
-            )
+    def limit(self) -> int:
+        """Return what is held or free."""
+        return int((torch.cuda.mem_get_info(self.device)[0] + torch.cuda.memory_reserved(self.device)) * (1 - MARGIN))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fit:
-    """The micro-batch that was found, with the bytes it takes at most and the bytes there are; 0 images: none fits."""
+class LinuxMeter:
+    """Main memory of this process; Linux remembers its peak, and ends who takes too much, so nothing is risked."""
 
-    images: int
-    peak: int
-    limit: int
+    def __init__(self, processes: int) -> None:
+        self.processes = processes
 
-    def __str__(self) -> str:
-        """Say it in one line."""
-        return f"{self.images} images at once take {_gib(self.peak)} of {_gib(self.limit)} GiB"
+    def start(self) -> int:
+        """Let the peak begin at what is in use."""
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        return _kilobytes("/proc/self/status", "VmRSS")
+
+    def peak(self) -> int:
+        """Return the largest resident size."""
+        return _kilobytes("/proc/self/status", "VmHWM")
+
+    def limit(self) -> int:
+        """Return what is in use and this process's part of what the machine, or its container, has left."""
+        free = min(_kilobytes("/proc/meminfo", "MemAvailable"), *_left_in_groups())
+        return int(_kilobytes("/proc/self/status", "VmRSS") + free / self.processes * (1 - MARGIN))
 
 
-def sizes(share: int, unit: int) -> list[int]:
-    """Micro-batches worth trying for `share` images, in whole units: doubling, and at last everything at once."""
-    found = [unit]
-    while 2 * found[-1] < share:
-        found.append(2 * found[-1])
-    return found if found[-1] == share else [*found, share]
+def meter_of(device: torch.device, processes: int) -> Meter:
+    """Return the meter of a device that `processes` on this machine use (a GPU has one).
 
-
-def largest_that_fits(
-    tried: Sequence[int],
-    step: Callable[[int], None],
-    meter: Meter,
-    *,
-    reserve: int = 0,
-    agree: Callable[[int], int] = int,
-) -> Fit:
-    """Try steps with more and more images while the next one can be expected to fit.
-
-    Memory grows in proportion to the images, so that the largest is found without running out: which the CPU would
-    not survive, and a GPU would remember by its fragments.
-
-    Args:
-        tried: numbers of images, ascending.
-        step: computes a step with so many.
-        meter: of the device.
-        reserve: bytes that a training will need besides, and a trial does not.
-        agree: what all processes make of a 0 (does not fit) or 1 of this one.
+    Raises:
+        InputError: there is none.
     """
-    best = Fit(images=0, peak=0, limit=meter.limit())
-    before, expected = meter.start(), 0
-    for images in tried:
-        fits = expected + reserve <= best.limit
-        if fits:
-            meter.start()
-            try:
-                step(images)
-            except torch.OutOfMemoryError:
-                fits = False
-            peak = meter.peak() + reserve
-            fits = fits and peak <= best.limit
-        if not agree(int(fits)):
-            break
-        best = Fit(images=images, peak=peak, limit=best.limit)
-        following = next((size for size in tried if size > images), images)
-        expected = before + (peak - reserve - before) * following // images
-    return best
+    if device.type == "cuda":
+        return CudaMeter(device)
+    if device.type == "cpu" and Path("/proc/self/clear_refs").exists():
+        return LinuxMeter(processes)
+    raise InputError(
+        f"memory cannot be measured on {device.type} here: give a number in place of --fit, as --set "
+        "training.micro_batch=2"
+    )
 
 
-def advice(config: RunConfig, micro_batch: int, recomputes: bool) -> str:
-    """Name the settings that would make a step smaller, each with what it was measured to do.
-
-    The shares are those of the bytes that a step keeps for its gradient (docs/performance.md: ViT-B/16, 512 pixels, 21
-    classes, counted by tests/bench/bench_memory.py).
-    """
-    unit = config.micro_batch_unit
-    ideas = []
-    if micro_batch > unit:
-        ideas.append(f"training.micro_batch={unit} (memory to {100 * unit / micro_batch:.0f} %, the same numbers)")
-    if not recomputes:
-        ideas.append("training.checkpoint_activations=true (to 18 %, the same numbers, slower)")
-    if config.training.precision == "fp32":
-        ideas.append("training.precision=bf16 (to 56 %)")
-    crop = config.data.crop * 3 // 4
-    ideas.append(f"data.crop={crop} (to 56 %, another training)")
-    return "try --set " + ", or ".join(ideas)
+def _kilobytes(file: str, name: str) -> int:
+    """Read a line such as `VmHWM:  1024 kB`; returns bytes."""
+    match = re.search(rf"^{name}:\s+(\d+) kB", Path(file).read_text(encoding="ascii"), re.MULTILINE)
+    assert match is not None, f"Linux has {name} in {file}"
+    return 1024 * int(match[1])
 
 
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.1f}"
+def _left_in_groups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
+    """Bytes that the control groups of this process leave it: a container, a SLURM job (cgroup v2)."""
+    match = re.search(r"^0::/(.*)$", own.read_text(encoding="utf-8"), re.MULTILINE) if own.exists() else None
+    left = []
+    place = root / match[1] if match else root
+    while place != root.parent:
+        most, now = place / "memory.max", place / "memory.current"
+        if most.is_file() and now.is_file() and (text := most.read_text(encoding="ascii").strip()) != "max":
+            left.append(max(int(text) - int(now.read_text(encoding="ascii")), 0))
+        place = place.parent
+    return left or [2**62]

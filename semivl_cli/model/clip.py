@@ -29,10 +29,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..errors import InputError
-from .blocks import Activation
-from .encoder import DenseEncoder, EncoderSpec, SkipPath, resize_positions
-from .published import our_state
+from semivl_cli.errors import InputError
+from semivl_cli.model.blocks import Activation
+from semivl_cli.model.encoders.dense_vit import DenseEncoder, EncoderSpec, SkipPath, resize_positions
+from semivl_cli.model.published_names import our_state
 
 FROM_WEIGHTS = "from-weights"
 RANDOM = "random"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .encoder import DenseEncoder
+from semivl_cli.model.encoders.dense_vit import DenseEncoder
 
 FineTuning = Literal["spatial", "full", "frozen"]
 

@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .encoder import DenseEncoder
-from .semivl import Normalize, resize
+from semivl_cli.model.encoders.dense_vit import DenseEncoder
+from semivl_cli.model.semivl import Normalize, resize
 
 Aggregate = Literal["similarity", "probability"]
 

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from .baselines.convolutional import ConvolutionalDecoder
-from .decoder import LanguageGuidedDecoder
-from .detail import DetailEncoder
-from .encoder import DenseEncoder, Features
+from semivl_cli.model.decoders.convolutional import ConvolutionalDecoder
+from semivl_cli.model.decoders.language import LanguageGuidedDecoder
+from semivl_cli.model.encoders.dense_vit import DenseEncoder, Features
+from semivl_cli.model.encoders.detail import DetailEncoder
 
 IMAGENET_STATISTICS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation of RGB in 0..1."""

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import torch
 
-from semivl_cli.data.loader import val_samples
-from semivl_cli.engine.checkpoint import load_checkpoint
-from semivl_cli.engine.integrity import checkpoint_steps
-from semivl_cli.engine.metrics import class_iou, confusion
-from semivl_cli.engine.reporter import Silence
-from semivl_cli.engine.run import read_config
-from semivl_cli.engine.setup import Kept, build_guide, open_clip_of, open_material, pick_device, short_side
+from semivl_cli.data.load.batches import val_samples
+from semivl_cli.engine.build import Kept, build_guide, open_clip_of, open_material, pick_device, short_side
+from semivl_cli.engine.infer.metrics import class_iou, confusion
+from semivl_cli.engine.rundir.checkpoint import load_checkpoint
+from semivl_cli.engine.rundir.integrity import checkpoint_steps
+from semivl_cli.engine.rundir.layout import read_config
+from semivl_cli.reporter import Silence
 
 
 @torch.inference_mode()

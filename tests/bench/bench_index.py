@@ -20,13 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
-from semivl_cli.data import shards
 from semivl_cli.data.contract import Record
-from semivl_cli.data.hidden import Hidden
-from semivl_cli.data.known import KnownImages
-from semivl_cli.data.pool import Pool
-from semivl_cli.data.records import Records
-from semivl_cli.data.shuffle import shuffled
+from semivl_cli.data.pool import shards
+from semivl_cli.data.pool.hidden import Hidden
+from semivl_cli.data.pool.known import KnownImages
+from semivl_cli.data.pool.records import Records
+from semivl_cli.data.pool.shuffle import shuffled
+from semivl_cli.data.pool.unlabeled import Pool
 
 IN_SHARD = 10_000
 DRAWS = 20_000
@@ -99,7 +99,7 @@ def row_of(kind, count, folder):
     row["digest_seconds"] = time.process_time() - began
     row["own_mib"] = memory()[0] - empty
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["semivl_cli.data.pool"])
+    context.set_forkserver_preload(["semivl_cli.data.pool.unlabeled"])
     for name in ("worker_first", "worker"):
         answers = context.Queue()
         process = context.Process(target=worker, args=(unlabeled, time.time(), answers))

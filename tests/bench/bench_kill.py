@@ -27,7 +27,7 @@ from safetensors.numpy import load_file
 from typer.main import get_command
 
 from semivl_cli.cli import app
-from semivl_cli.engine import start  # noqa: F401  (imports torch here, once)
+from semivl_cli.engine.train import start  # noqa: F401  (imports torch here, once)
 from semivl_cli.report import page  # noqa: F401
 
 STEPS = 8

@@ -17,13 +17,13 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from semivl_cli.data import loader
+from semivl_cli.data.choose.index import Index
 from semivl_cli.data.contract import Record
-from semivl_cli.data.images import read_image
-from semivl_cli.data.index import Index
-from semivl_cli.data.loader import ViewSettings, train_batches
-from semivl_cli.data.transport import Transport
-from semivl_cli.data.views import draw_view, view_image
+from semivl_cli.data.load import batches as loader
+from semivl_cli.data.load.batches import ViewSettings, train_batches
+from semivl_cli.data.load.transport import Transport
+from semivl_cli.data.read.images import read_image
+from semivl_cli.data.read.views import draw_view, view_image
 
 
 class Plain:

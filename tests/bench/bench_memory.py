@@ -13,8 +13,8 @@ import torch
 from bench_step import SETTINGS, batch, build, rates_of_bench
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from semivl_cli.engine.optim import build_optimizer
-from semivl_cli.engine.step import prepare_targets, step_losses, train_step
+from semivl_cli.engine.train.optim import build_optimizer
+from semivl_cli.engine.train.step import prepare_targets, step_losses, train_step
 
 VARIANTS = [
     {"what": "default"},

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from semivl_cli.data.loader import val_samples
-from semivl_cli.engine.checkpoint import load_checkpoint
-from semivl_cli.engine.infer import class_scores, scores_at
-from semivl_cli.engine.integrity import checkpoint_steps
-from semivl_cli.engine.run import read_config
-from semivl_cli.engine.setup import Kept, inference, open_material, pick_device, place, short_side
+from semivl_cli.data.load.batches import val_samples
+from semivl_cli.engine.build import Kept, inference, open_material, pick_device, place, short_side
+from semivl_cli.engine.infer.windows import class_scores, scores_at
+from semivl_cli.engine.rundir.checkpoint import load_checkpoint
+from semivl_cli.engine.rundir.integrity import checkpoint_steps
+from semivl_cli.engine.rundir.layout import read_config
 
 
 def count(run, images, device):

@@ -11,9 +11,9 @@ from pathlib import Path
 import tomli_w
 
 from semivl_cli.concepts.load import load_definition
-from semivl_cli.engine.findings import WORTH
-from semivl_cli.engine.reporter import Silence
-from semivl_cli.engine.tuning import score_words
+from semivl_cli.engine.zero_shot.score import score_words
+from semivl_cli.engine.zero_shot.word_report import WORTH
+from semivl_cli.reporter import Silence
 
 
 def score(definition, arguments):

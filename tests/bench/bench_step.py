@@ -12,12 +12,12 @@ from contextlib import nullcontext
 
 import torch
 
-from semivl_cli.engine.configure import configure
-from semivl_cli.engine.infer import Inference, class_scores
-from semivl_cli.engine.inputs import channel_dropout
-from semivl_cli.engine.optim import Rates, build_optimizer
-from semivl_cli.engine.setup import model_spec, place
-from semivl_cli.engine.step import Labeled, StepSettings, Unlabeled, train_step
+from semivl_cli.engine.build import model_spec, place
+from semivl_cli.engine.infer.windows import Inference, class_scores
+from semivl_cli.engine.settings import configure
+from semivl_cli.engine.train.inputs import channel_dropout
+from semivl_cli.engine.train.optim import Rates, build_optimizer
+from semivl_cli.engine.train.step import Labeled, StepSettings, Unlabeled, train_step
 from semivl_cli.model.clip import build_encoder, encoder_weights, load_clip
 from semivl_cli.model.finetune import set_trainable
 from semivl_cli.model.guidance import DenseClip

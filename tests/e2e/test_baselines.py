@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from semivl_cli import load
 from semivl_cli.cli import app
-from semivl_cli.model.baselines.convolutional import ConvolutionalDecoder
+from semivl_cli.model.decoders.convolutional import ConvolutionalDecoder
 
 SETTINGS = ["model.initial=random", "training.steps=2", "training.batch=2", "training.log_steps=1"]
 

@@ -17,7 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from semivl_cli.cli import app
-from semivl_cli.engine.step import train_step
+from semivl_cli.engine.train.step import train_step
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither gloo as torch ships it nor SIGINT"),
@@ -133,7 +133,7 @@ def test_fit_finds_the_largest_micro_batch_and_changes_nothing(tmp_path, monkeyp
     whole = CliRunner().invoke(app, ["train", *TINY, *steps, "--out", "whole"])
     assert whole.exit_code == 0, whole.output
     assert losses(tmp_path / "fitted") == losses(tmp_path / "whole")
-    monkeypatch.setattr("semivl_cli.engine.meter.LinuxMeter.limit", lambda _: 2**20)
+    monkeypatch.setattr("semivl_cli.engine.memory.LinuxMeter.limit", lambda _: 2**20)
     refused = CliRunner().invoke(app, ["train", *TINY, *steps, "--fit", "--out", "short"])
     assert refused.exit_code == 3, refused.output
     assert "even 2 image(s) at once do not fit" in refused.stderr
@@ -150,7 +150,7 @@ def test_where_no_smaller_part_is_left_activations_are_computed_twice(tmp_path, 
 
     steps = ["--set", "training.steps=2", "--set", "training.micro_batch=2"]
     assert CliRunner().invoke(app, ["train", *TINY, *steps, "--out", "kept"]).exit_code == 0
-    monkeypatch.setattr("semivl_cli.engine.train.train_step", short_of_memory)
+    monkeypatch.setattr("semivl_cli.engine.train.loop.train_step", short_of_memory)
     twice = CliRunner().invoke(app, ["train", *TINY, *steps, "--out", "twice"])
     assert twice.exit_code == 0, twice.output
     assert "activations are computed twice from here on" in twice.stderr

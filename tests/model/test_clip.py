@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from semivl_cli.errors import InputError
 from semivl_cli.model.clip import FROM_WEIGHTS, _openai_hashes, build_encoder, keep_weights, load_clip, weights_id
-from semivl_cli.model.published import published_name
+from semivl_cli.model.published_names import published_name
 
 CONFIG = {
     "embed_dim": 8,

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from semivl_cli.model.encoder import DenseEncoder, EncoderSpec
+from semivl_cli.model.encoders.dense_vit import DenseEncoder, EncoderSpec
 from semivl_cli.model.guidance import DenseClip
 from semivl_cli.model.semivl import IMAGENET_STATISTICS
 

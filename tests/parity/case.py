@@ -13,13 +13,13 @@ from torch import Tensor
 
 import semivl_cli.recipes
 from semivl_cli.config import Layer, RunConfig, read_toml, resolve
-from semivl_cli.engine.checkpoint import ModelSpec
-from semivl_cli.engine.optim import Rates, build_optimizer
-from semivl_cli.model.decoder import DecoderSpec
-from semivl_cli.model.encoder import DenseEncoder, EncoderSpec
+from semivl_cli.engine.rundir.checkpoint import ModelSpec
+from semivl_cli.engine.train.optim import Rates, build_optimizer
+from semivl_cli.model.decoders.language import DecoderSpec
+from semivl_cli.model.encoders.dense_vit import DenseEncoder, EncoderSpec
 from semivl_cli.model.finetune import set_trainable
 from semivl_cli.model.guidance import DenseClip
-from semivl_cli.model.published import our_state
+from semivl_cli.model.published_names import our_state
 from semivl_cli.model.semivl import IMAGENET_STATISTICS, SemiVL
 
 CLIP_STATISTICS = (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)

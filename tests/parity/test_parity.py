@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from semivl_cli.data.views import scale_size, validation_size
-from semivl_cli.engine import step as product_step
-from semivl_cli.engine.infer import class_scores, classes_at, scores_at
-from semivl_cli.engine.losses import lambda_DC
-from semivl_cli.engine.metrics import confusion, intersection_union, mean_iou
-from semivl_cli.engine.optim import rate_factor
-from semivl_cli.engine.setup import inference
-from semivl_cli.engine.step import Labeled, Losses, StepSettings, Targets, Unlabeled
+from semivl_cli.data.read.views import scale_size, validation_size
+from semivl_cli.engine.build import inference
+from semivl_cli.engine.infer.metrics import confusion, intersection_union, mean_iou
+from semivl_cli.engine.infer.windows import class_scores, classes_at, scores_at
+from semivl_cli.engine.train import step as product_step
+from semivl_cli.engine.train.losses import lambda_DC
+from semivl_cli.engine.train.optim import rate_factor
+from semivl_cli.engine.train.step import Labeled, Losses, StepSettings, Targets, Unlabeled
 from semivl_cli.model.guidance import DenseClip
-from semivl_cli.model.published import our_name, our_state
+from semivl_cli.model.published_names import our_name, our_state
 from semivl_cli.model.semivl import SemiVL, perturb
 
 from .case import Case, published, read_manifest

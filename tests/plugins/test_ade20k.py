@@ -7,7 +7,7 @@ from PIL import Image
 from semivl_plugins import ade20k
 from semivl_plugins.ade20k import ADE20K
 
-from semivl_cli.data.index import build_index
+from semivl_cli.data.choose.index import build_index
 from semivl_cli.errors import InputError
 
 NAMES = tuple(str(number) for number in range(150))

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 from semivl_plugins.cityscapes import Cityscapes
 
+from semivl_cli.data.choose.index import list_records
 from semivl_cli.data.contract import Record
-from semivl_cli.data.images import read_label
-from semivl_cli.data.index import list_records
+from semivl_cli.data.read.images import read_label
 from semivl_cli.errors import InputError
 
 NAMES = tuple(str(number) for number in range(19))

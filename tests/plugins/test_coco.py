@@ -14,7 +14,7 @@ from semivl_plugins.coco.masks import CLASS_OF, write_masks
 
 from semivl_cli.concepts.load import load_definition
 from semivl_cli.data.ids import read_ids
-from semivl_cli.data.images import read_label
+from semivl_cli.data.read.images import read_label
 from semivl_cli.errors import InputError, RunError
 
 DEFINITION = load_definition("coco")

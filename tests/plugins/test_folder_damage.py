@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from semivl_plugins.folder import Folder
 
-from semivl_cli.data.formats import convert as conversion
-from semivl_cli.data.survey import survey
+from semivl_cli.data.choose.survey import survey
+from semivl_cli.data.convert import paint as conversion
 from semivl_cli.errors import InputError, RunError
 
 CLASSES = (("background", (0, 0, 0)), ("road", (128, 64, 128)))

@@ -13,8 +13,8 @@ from semivl_plugins.folder import Folder
 from semivl_plugins.voc import VOC
 
 from semivl_cli.concepts.load import load_definition
-from semivl_cli.data.images import read_label
-from semivl_cli.data.survey import survey
+from semivl_cli.data.choose.survey import survey
+from semivl_cli.data.read.images import read_label
 
 EVERY = 24
 """One street scene in so many: all of them take minutes."""

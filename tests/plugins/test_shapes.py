@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors import safe_open
-from semivl_plugins.shapes import Development, Shapes, captions, probe_clip, results, scenes, train_clip
+from semivl_plugins.shapes import Development, Shapes, scenes
+from semivl_plugins.shapes.dev import captions, probe_clip, results, train_clip
 
 from semivl_cli.concepts.load import load_definition
 from semivl_cli.data.contract import Dataset

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from semivl_cli.data.choose.index import list_records
+from semivl_cli.data.choose.splits import choose_labeled
 from semivl_cli.data.contract import Record
 from semivl_cli.data.ids import read_ids
-from semivl_cli.data.index import list_records
 from semivl_cli.data.registry import open_dataset
-from semivl_cli.data.splits import choose_labeled
 from semivl_cli.errors import InputError
 
 # The columns of Tables 1, 3, 4 and 5.

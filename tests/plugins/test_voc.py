@@ -14,10 +14,10 @@ from semivl_plugins.voc import VOC
 from typer.testing import CliRunner
 
 from semivl_cli.cli import app
+from semivl_cli.data.choose.index import build_index
+from semivl_cli.data.choose.survey import survey
 from semivl_cli.data.contract import Record
 from semivl_cli.data.ids import read_ids
-from semivl_cli.data.index import build_index
-from semivl_cli.data.survey import survey
 from semivl_cli.errors import InputError
 
 SPLITS = Path(voc.__file__).parent / "splits"

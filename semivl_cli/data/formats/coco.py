@@ -7,10 +7,10 @@ from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
-from semivl_cli.data.formats.annotations import Annotations, Drawing, Key
-from semivl_cli.data.formats.canvas import Canvas
-from semivl_cli.data.formats.runs import decode_runs
-from semivl_cli.data.formats.tree import Tree
+from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key
+from semivl_cli.data.drawing.canvas import Canvas
+from semivl_cli.data.drawing.rle import decode_runs
+from semivl_cli.data.drawing.tree import Tree
 from semivl_cli.errors import InputError
 
 

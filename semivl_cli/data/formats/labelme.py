@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from semivl_cli.data.formats.annotations import Annotations, Drawing, Key
-from semivl_cli.data.formats.canvas import Canvas
-from semivl_cli.data.formats.tree import Tree
-from semivl_cli.data.images import decoding
+from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key
+from semivl_cli.data.drawing.canvas import Canvas
+from semivl_cli.data.drawing.tree import Tree
+from semivl_cli.data.read.images import decoding
 from semivl_cli.errors import InputError
 
 _NO_AREA = ("point", "points", "line", "linestrip")

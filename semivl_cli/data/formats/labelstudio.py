@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from semivl_cli.data.formats.annotations import Annotations, Drawing, Key
-from semivl_cli.data.formats.brush import decode_brush
-from semivl_cli.data.formats.canvas import Canvas
-from semivl_cli.data.formats.tree import Tree, bare
+from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key
+from semivl_cli.data.drawing.brush import decode_brush
+from semivl_cli.data.drawing.canvas import Canvas
+from semivl_cli.data.drawing.tree import Tree, bare
 from semivl_cli.errors import InputError
 
 _KINDS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels", "labels")

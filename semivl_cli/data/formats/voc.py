@@ -9,10 +9,10 @@ from functools import partial
 import numpy as np
 
 from semivl_cli.data.contract import IGNORE
-from semivl_cli.data.formats.annotations import Annotations, Drawing, Key, to_hex
-from semivl_cli.data.formats.canvas import Canvas
-from semivl_cli.data.formats.masks import paint_mask
-from semivl_cli.data.formats.tree import PICTURES, Tree
+from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key, to_hex
+from semivl_cli.data.drawing.canvas import Canvas
+from semivl_cli.data.drawing.masks import paint_mask
+from semivl_cli.data.drawing.tree import PICTURES, Tree
 from semivl_cli.errors import InputError
 
 FOLDERS = ("SegmentationClass", "SegmentationClassAug", "SegmentationClassPNG")

@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from semivl_cli.data.formats.annotations import Annotations, Drawing, Key
-from semivl_cli.data.formats.canvas import Canvas
-from semivl_cli.data.formats.tree import Tree
+from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key
+from semivl_cli.data.drawing.canvas import Canvas
+from semivl_cli.data.drawing.tree import Tree
 from semivl_cli.errors import InputError
 
 _CLASS_LISTS = ("classes.txt", "obj.names")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from semivl_plugins.folder import Folder
 
-from semivl_cli.data.images import read_label
+from semivl_cli.data.read.images import read_label
 
 CLASSES = (("background", (0, 0, 0)), ("road", (128, 64, 128)), ("traffic light", (250, 170, 30)))
 SIZE = (20, 30)

@@ -9,7 +9,7 @@ from semivl_plugins.folder import Folder
 
 from semivl_cli.concepts.load import parse_definition
 from semivl_cli.concepts.propose import propose_definition
-from semivl_cli.data.formats.match import ImageNames
+from semivl_cli.data.drawing.names import ImageNames
 from semivl_cli.errors import InputError
 
 COLORS = np.array([(0, 0, 0), (128, 64, 128), (250, 170, 30)], np.uint8)

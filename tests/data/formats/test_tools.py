@@ -13,7 +13,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from semivl_plugins.folder import Folder
 
-from semivl_cli.data.formats.brush import decode_brush
+from semivl_cli.data.drawing.brush import decode_brush
 from semivl_cli.data.formats.coco import is_coco
 from semivl_cli.data.formats.labelme import is_labelme
 from semivl_cli.data.formats.labelstudio import clean_name, is_labelstudio

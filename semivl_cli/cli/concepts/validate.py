@@ -1,0 +1,85 @@
+"""`semivl concepts validate`: everything that is wrong with definition files; `--weights` alone loads a model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from semivl_cli.cli.console import ConsoleReporter, print_json
+from semivl_cli.cli.options import Json, definition_named
+from semivl_cli.concepts.load import load_definition, read_definition
+from semivl_cli.concepts.sarif import to_sarif
+from semivl_cli.concepts.validate import UNPARSABLE, Problem
+from semivl_cli.concepts.validate import validate as problems_of
+from semivl_cli.errors import CheckFailed, InputError
+
+
+def validate(
+    file: Annotated[list[str], typer.Argument(metavar="FILE", help="Files or shipped names.")],
+    dataset: Annotated[str | None, typer.Option(help="The classes must be this dataset's.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Also ask this CLIP what it confuses.", metavar="MODEL[:TAG]|FILE")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail on warnings too.")] = False,
+    as_json: Json = False,
+    as_sarif: Annotated[bool, typer.Option("--sarif", help="Print SARIF 2.1.0, for code hosts.")] = False,
+) -> None:
+    """List everything that is wrong with definition files, with its lines.
+
+    Exit code: 0 no errors, 1 errors (with --strict: or warnings), 2 a file could not be read or parsed.
+
+    Example: semivl concepts validate definitions/voc.toml --dataset voc
+             semivl concepts validate my.toml --weights ViT-B-16:openai
+    """
+    if as_json and as_sarif:
+        raise InputError("--json and --sarif were both given: choose one")
+    dataset_classes = _classes_of(dataset) if dataset else None
+    files = [str(definition_named(name)) for name in file]
+    problems = [problem for name in files for problem in _problems_in(name, dataset, dataset_classes, weights)]
+    errors = sum(problem.severity == "error" for problem in problems)
+    warnings = len(problems) - errors
+    if as_json:
+        print_json({"errors": errors, "warnings": warnings, "problems": [asdict(problem) for problem in problems]})
+    elif as_sarif:
+        print_json(to_sarif(problems, version("semivl")))
+    else:
+        for problem in problems:
+            place = f"{problem.file}:{problem.line}: {problem.severity}"
+            typer.echo(f"{place}: {problem.message} ({problem.advice}) [{problem.code}]")
+    unparsable = {problem.file for problem in problems if problem.code in UNPARSABLE}
+    found = f"{_count(errors, 'error')}, {_count(warnings, 'warning')} in {_count(len(file), 'file')}"
+    if unparsable:
+        raise InputError(f"{found}; could not read or parse: {', '.join(sorted(unparsable))}")
+    if errors or (strict and warnings):
+        raise CheckFailed(found)
+    typer.echo(found, err=True)
+
+
+def _classes_of(dataset: str) -> tuple[str, ...]:
+    from semivl_cli.data.registry import open_dataset, own_definition  # noqa: PLC0415 - only --dataset needs plugins
+
+    return load_definition(own_definition(open_dataset(dataset))).names
+
+
+def _problems_in(
+    name: str, dataset: str | None, dataset_classes: tuple[str, ...] | None, weights: str | None
+) -> list[Problem]:
+    try:
+        content, source = read_definition(name)
+    except InputError as error:
+        advice = "check the name"
+        return [Problem(file=name, line=1, severity="error", code="unreadable", message=str(error), advice=advice)]
+    problems = problems_of(content, source, dataset_classes=dataset_classes)
+    if weights is None or any(problem.severity == "error" for problem in problems):
+        return problems
+    from semivl_cli.engine.zero_shot.separability import indistinct_words  # noqa: PLC0415 - only --weights needs torch
+
+    asked = indistinct_words(content, source, weights=weights, dataset=dataset, reporter=ConsoleReporter())
+    return sorted([*problems, *asked], key=lambda problem: (problem.line, problem.severity))
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"

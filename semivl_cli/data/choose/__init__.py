@@ -1,0 +1,1 @@
+"""Which images are labelled, unlabelled or validation, and whether they may be."""

@@ -1,0 +1,50 @@
+"""Sets labelled images aside, so that a step can be chosen on labels that neither trained it nor are reported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from semivl_cli.data.choose.splits import classes_shown
+from semivl_cli.data.contract import Dataset, Record
+from semivl_cli.errors import InputError
+
+SHARE = 5
+"""One labelled image in so many is set aside, rounded up."""
+MOST = 500
+"""More are not needed to tell two steps apart."""
+_HELD_OUT = 1
+"""Part of the seed of this draw; the draw of the labelled images has none."""
+
+
+def hold_out(
+    dataset: Dataset, labeled: Sequence[Record], *, seed: int, class_names: Sequence[str]
+) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
+    """Split the labelled images into those that train and those that are set aside; both keep their order.
+
+    The draw follows from the seed. It covers as many classes as it can, and never takes the last image of a class.
+
+    Raises:
+        InputError: if no image can be spared.
+    """
+    shows = classes_shown(dataset, labeled, class_names)  # [images, N]
+    order = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_HELD_OUT,))).permutation(len(labeled))
+    shows = shows[order]
+    held = np.zeros(len(labeled), bool)
+    for _ in range(min(-(-len(labeled) // SHARE), MOST)):
+        last = shows[~held].sum(axis=0) == 1
+        free = ~held & ~(shows & last).any(axis=1) & shows.any(axis=1)
+        if not free.any():
+            break
+        covered = shows[held].any(axis=0)
+        gain = np.where(free, (shows & ~covered).sum(axis=1), -1)
+        held[gain.argmax()] = True
+    if not held.any():
+        raise InputError(
+            f"no labelled image can be set aside for held-out selection: each of the {len(labeled)} is the only one of "
+            "some class; label more, or take --select last"
+        )
+    chosen = set(order[held].tolist())
+    kept = tuple(record for place, record in enumerate(labeled) if place not in chosen)
+    return kept, tuple(record for place, record in enumerate(labeled) if place in chosen)

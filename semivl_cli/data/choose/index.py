@@ -1,0 +1,301 @@
+"""Lists what a training reads: labelled, unlabelled and validation records, checked before anything else happens."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semivl_cli.data.choose.duplicates import check_leaks
+from semivl_cli.data.choose.splits import Choice, choose_labeled, find_labeled
+from semivl_cli.data.contract import IGNORE, Dataset, Record, Split
+from semivl_cli.data.pool.hidden import Hidden
+from semivl_cli.data.pool.records import Records, digest_of_ids, id_hash
+from semivl_cli.data.pool.unlabeled import Pool, open_pool
+from semivl_cli.data.read.images import check_sizes, image_size, read_label
+from semivl_cli.errors import InputError
+
+MAX_CLASSES = IGNORE - 1
+"""Ids are 0..253: 255 is ignored, and 254 stays free to mean "no class"."""
+
+MOST_LOOKED_FOR = 100_000
+"""Unlabelled files up to which each is looked for at every start."""
+_SAMPLE = 10_000
+"""How many of more files are looked for, evenly spread."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Index:
+    """The records of one training; no id is in two of its parts."""
+
+    labeled: tuple[Record, ...]
+    unlabeled: Sequence[Record]
+    """Images alone: their masks, if they have any, are hidden. Maybe a hundred million, so never turned into objects
+    all together; the other two are few, as labels and evaluations are."""
+    val: tuple[Record, ...]
+    missing: tuple[str, ...]
+    """Paths of files that are needed and absent; their records are left out."""
+    notes: tuple[str, ...]
+    """What the user should know, one line each."""
+    held_out: tuple[Record, ...] = ()
+    """Images whose masks choose a step: neither labelled nor unlabelled, nor validation."""
+
+    def split(self) -> dict[str, Any]:
+        """Return the content of `split.json`; the order of the records does not change a hash."""
+        labeled, val = ([record.id for record in records] for records in (self.labeled, self.val))
+        unlabeled = self.unlabeled
+        hidden = (
+            unlabeled.digest()
+            if isinstance(unlabeled, Hidden | Pool)
+            else digest_of_ids(record.id for record in unlabeled)
+        )
+        held_out = [record.id for record in self.held_out]
+        digests = (digest_of_ids(labeled), hidden, digest_of_ids(val), *([digest_of_ids(held_out)] if held_out else []))
+        return {
+            "labeled": labeled,
+            **({"held_out": held_out} if held_out else {}),
+            "unlabeled": {"count": len(unlabeled), "sha256": hidden},
+            "val": val,
+            "sha256": hashlib.sha256("\n".join(digests).encode()).hexdigest(),
+        }
+
+
+def find_root(dataset_name: str, root: Path | None) -> Path:
+    """Return where a dataset lies: `root`, else `$SEMIVL_DATA/<dataset>`, else `data/<dataset>`; it need not exist."""
+    if root is not None:
+        return root
+    return Path(os.environ.get("SEMIVL_DATA") or "data") / dataset_name
+
+
+def build_index(
+    dataset: Dataset,
+    root: Path,
+    *,
+    labels: str,
+    seed: int,
+    class_names: Sequence[str],
+    missing: Literal["refuse", "skip"],
+    listed: tuple[Sequence[str], str] | None = None,
+    more: Sequence[str] = (),
+    say: Callable[[str], None] = lambda _: None,
+) -> Index:
+    """List the records of a training.
+
+    Args:
+        dataset: the plugin.
+        root: where its files lie.
+        labels: which training images are labelled, as `choose_labeled` takes it.
+        seed: of the draw of labelled images.
+        class_names: of the definition, in the order of the ids.
+        missing: whether absent files (images; masks of labelled and validation images) are refused or left out.
+        listed: ids of the labelled images and where they were read; `None`: `labels` decides.
+        more: unlabelled images beside the dataset's own, as `open_pool` takes them.
+        say: takes a line when something takes long.
+
+    Raises:
+        InputError: if `root` does not hold the dataset, ids repeat or overlap, files are missing and refused, or
+            nothing is left to train with or to validate on.
+    """
+    if len(class_names) > MAX_CLASSES:
+        raise InputError(f"the definition has {len(class_names)} classes, at most {MAX_CLASSES} are possible")
+    train, val = list_records(dataset, root)
+    check_made_for(dataset, class_names)
+    if listed is None:
+        choice = choose_labeled(dataset, train, labels, seed=seed, class_names=class_names)
+    else:
+        named = find_labeled(train, *listed)
+        choice = Choice(labeled=named, note=f"{len(named)} labels: listed in {listed[1]}")
+    chosen = {record.id for record in choice.labeled}
+    out = [number for number in map(int, train.labeled) if train[number].id in chosen]
+    absent: list[str] = []
+    labeled = _present(choice.labeled, absent, labels=True)
+    unlabeled = Hidden(train, out)
+    gone, looked_for = _absent_images(unlabeled)
+    absent += [str(unlabeled[place].image) for place in gone]
+    checked = _present(val, absent, labels=True)
+    notes = (choice.note, *plugin_notes(dataset))
+    if looked_for < len(unlabeled):
+        notes += (f"{looked_for} of the {len(unlabeled)} unlabelled files were looked for, evenly spread",)
+    if absent:
+        _refuse(dataset, absent, missing)
+        unlabeled = Hidden(train, [*out, *(unlabeled.number(place) for place in gone)])
+        left = len(labeled) + len(unlabeled) + len(checked)
+        notes += (f"{len(train) + len(val) - left} images are left out, because files are missing",)
+    for name, records in (("labelled", labeled), ("validation", checked)):
+        if not records:
+            raise InputError(f"{root}: dataset {dataset.name!r} has no {name} image there")
+    pool: Hidden | Pool = unlabeled
+    if more:
+        pool, found = open_pool(unlabeled, more, (*labeled, *checked), say)
+        notes += found
+    return Index(labeled=labeled, unlabeled=pool, val=checked, missing=tuple(absent), notes=notes)
+
+
+def list_validation(dataset: Dataset, root: Path, *, missing: Literal["refuse", "skip"]) -> tuple[Record, ...]:
+    """List the records of the validation split alone, as an evaluation reads them.
+
+    Raises:
+        InputError: if files are missing and refused, or nothing is left.
+    """
+    absent: list[str] = []
+    present = _present(dataset.records(root, "val"), absent, labels=True)
+    if absent:
+        _refuse(dataset, absent, missing)
+    if not present:
+        raise InputError(f"{root}: dataset {dataset.name!r} has no validation image there")
+    return present
+
+
+def check_made_for(dataset: Dataset, class_names: Sequence[str]) -> None:
+    """Refuse masks that were converted for other classes: the plugin's attribute `made_for`, if it has one, names them.
+
+    Raises:
+        InputError: names the first class that differs.
+    """
+    made_for = tuple(getattr(dataset, "made_for", ()))
+    if made_for and made_for != tuple(class_names):
+        pairs = zip_longest(made_for, class_names, fillvalue="(none)")
+        place, (old, new) = next((place, pair) for place, pair in enumerate(pairs) if pair[0] != pair[1])
+        raise InputError(
+            f"the masks were converted for other classes: class {place} was {old!r}, the definition has {new!r}: run "
+            f"`semivl prepare data {dataset.name}` again with this definition"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelCounts:
+    """What the masks of a training hold."""
+
+    labeled: tuple[int, ...]
+    """Pixels of each class in the masks of all labelled images."""
+    empty: tuple[str, ...]
+    """Ids of the labelled images whose mask holds no class, only ignored pixels."""
+    val: tuple[int, ...] | None
+    """Pixels of each class in the validation masks; `None` where they are made while they are read."""
+
+
+def check_labels(index: Index, dataset: Dataset, class_names: Sequence[str]) -> LabelCounts:
+    """Read every mask file that a training needs, before anything long begins, and the labels that are made.
+
+    Raises:
+        InputError: if some cannot be used (names the first and their number), or a validation image is also a training
+            image. Of more than `MOST_LOOKED_FOR` unlabelled images, the labelled alone are compared.
+    """
+
+    def look(record: Record) -> NDArray[np.int64] | str:
+        try:
+            label = read_label(record, dataset, class_names)
+            if not callable(record.label):
+                check_sizes(record, image_size(record.image), label.shape)
+        except InputError as error:
+            return str(error)
+        return np.bincount(label.ravel(), minlength=256)
+
+    labeled = (*index.labeled, *index.held_out)
+    val = tuple(record for record in index.val if not callable(record.label))
+    pool = ThreadPoolExecutor()
+    try:
+        found = list(pool.map(look, (*labeled, *val)))
+    finally:
+        pool.shutdown(cancel_futures=True)  # whoever stops now waits for no other mask
+    problems = [item for item in found if isinstance(item, str)]
+    if problems:
+        more = f" ({len(problems)} masks in all; semivl prepare data {dataset.name} lists them)" if problems[1:] else ""
+        raise InputError(problems[0] + more)
+    # Strangers may be absent, and copies among them are passed over when they are met.
+    own = index.unlabeled.own if isinstance(index.unlabeled, Pool) else index.unlabeled
+    others = own if len(own) <= MOST_LOOKED_FOR else ()
+    train = (record.image for records in (labeled, others) for record in records)
+    check_leaks(
+        (image for image in train if isinstance(image, Path)),
+        [record.image for record in index.val if isinstance(record.image, Path)],
+    )
+    counts = np.stack([item[: len(class_names)] for item in found if not isinstance(item, str)])
+    trained = counts[: len(index.labeled)]
+    return LabelCounts(
+        labeled=tuple(trained.sum(axis=0).tolist()),
+        empty=tuple(index.labeled[place].id for place in np.flatnonzero(trained.sum(axis=1) == 0)),
+        val=tuple(counts[len(labeled) :].sum(axis=0).tolist()) if len(val) == len(index.val) else None,
+    )
+
+
+def list_records(dataset: Dataset, root: Path) -> tuple[Records, Records]:
+    """Return the training and validation records of a dataset.
+
+    Raises:
+        InputError: if an id occurs twice in a split, or in both.
+    """
+    train, val = (_listed(dataset, root, split) for split in ("train", "val"))
+    places = np.minimum(np.searchsorted(train.hashes, val.hashes), max(len(train) - 1, 0))
+    alike = set(val.hashes[train.hashes[places] == val.hashes].tolist()) if len(train) else set()
+    if alike:
+        shared = sorted({record.id for record in train if id_hash(record.id) in alike} & {record.id for record in val})
+        if shared:
+            raise InputError(f"{root}: {len(shared)} ids are in both train and val, for example {shared[0]!r}")
+    return train, val
+
+
+def _listed(dataset: Dataset, root: Path, split: Split) -> Records:
+    """Return the records of a split, each id once."""
+    listed = dataset.records(root, split)
+    records = listed if isinstance(listed, Records) else Records.of(listed, root)
+    twice = records.first_repeated()
+    if twice is not None:
+        raise InputError(f"{root}: two {split} images have the id {twice.id!r} ({_name(twice)} is the second)")
+    return records
+
+
+def _absent_images(records: Sequence[Record]) -> tuple[list[int], int]:
+    """Return the places of image files that are absent, and how many files were looked for."""
+    count = len(records)
+    if count <= MOST_LOOKED_FOR:
+        return [place for place, record in enumerate(records) if missing_files(record, label=False)], count
+    places = range(0, count, count // _SAMPLE)
+    with ThreadPoolExecutor() as pool:  # files may lie on a network, which answers many at once
+        gone = pool.map(lambda place: bool(missing_files(records[place], label=False)), places)
+        return [place for place, absent in zip(places, gone, strict=True) if absent], len(places)
+
+
+def plugin_notes(dataset: Dataset) -> tuple[str, ...]:
+    """Return what a plugin found worth telling while it listed records: its attribute `notes`, if it has one."""
+    return tuple(getattr(dataset, "notes", ()))
+
+
+def missing_files(record: Record, *, label: bool) -> tuple[str, ...]:
+    """Return the files of a record that are absent: its image and, if asked for, its mask."""
+    sources = (record.image, record.label) if label else (record.image,)
+    absent = [str(source) for source in sources if isinstance(source, Path) and not source.is_file()]
+    if label and record.label is None:
+        absent.append(f"the mask of {record.id!r}")
+    return tuple(absent)
+
+
+def _refuse(dataset: Dataset, absent: Sequence[str], missing: Literal["refuse", "skip"]) -> None:
+    if missing == "refuse":
+        raise InputError(
+            f"{len(absent)} {'file is' if len(absent) == 1 else 'files are'} missing, the first is {absent[0]}: "
+            f"`semivl prepare data {dataset.name}` lists what is there, `--set data.missing=skip` goes on without"
+        )
+
+
+def _present(records: Iterable[Record], absent: list[str], *, labels: bool) -> tuple[Record, ...]:
+    """Return the records whose files are there, and add what is not to `absent`."""
+    present = []
+    for record in records:
+        gone = missing_files(record, label=labels)
+        absent.extend(gone)
+        if not gone:
+            present.append(record)
+    return tuple(present)
+
+
+def _name(record: Record) -> str:
+    return "rendered" if callable(record.image) else str(record.image)

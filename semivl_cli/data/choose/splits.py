@@ -1,0 +1,183 @@
+"""Decides which training images are labelled: all, the protocol's own list, a seeded class-covering draw, a file."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semivl_cli.data.contract import Dataset, Record
+from semivl_cli.data.ids import read_ids
+from semivl_cli.data.pool.records import Records
+from semivl_cli.data.read.images import read_label
+from semivl_cli.data.registry import find_package_file
+from semivl_cli.errors import InputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_COUNT = re.compile(r"\d+")
+_FRACTION = re.compile(r"\d+/\d+|\d*\.\d+")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """The labelled images, in the order of the records, and a line that says where they come from."""
+
+    labeled: tuple[Record, ...]
+    note: str
+
+
+def choose_labeled(
+    dataset: Dataset, train: Sequence[Record], labels: str, *, seed: int, class_names: Sequence[str]
+) -> Choice:
+    """Choose the labelled images among the training records.
+
+    Args:
+        dataset: the plugin; its package may hold `splits/labeled-<N>.txt` and `splits/fractions.toml`.
+        train: all training records.
+        labels: `"all"`, a count, a fraction of the training images (`"1/8"`, `"0.1"`), or the path of a list of ids.
+        seed: of the draw that a count without a list of its own needs.
+        class_names: the classes that the draw covers where the count allows.
+
+    Raises:
+        InputError: if `labels` cannot be understood, or asks for labels that are not there.
+    """
+    if isinstance(train, Records):
+        with_label = tuple(train[int(number)] for number in train.labeled)
+    else:
+        with_label = tuple(record for record in train if record.label is not None)
+    if not with_label:
+        raise InputError(f"none of the {len(train)} training images of dataset {dataset.name!r} has a mask")
+    if labels == "all":
+        return Choice(labeled=with_label, note=f"every mask is a label: {len(with_label)}")
+    if _COUNT.fullmatch(labels) or _FRACTION.fullmatch(labels):
+        count = _count(dataset, labels, len(train))
+        listed = find_package_file(dataset, f"splits/labeled-{count}.txt")
+        if listed is None:
+            return _draw(dataset, with_label, count, seed, class_names)
+        return Choice(labeled=_named(train, listed), note=f"{count} labels: the protocol's own list")
+    if not Path(labels).is_file():
+        raise InputError(
+            f"labels {labels!r}: expected all, a count of at least 1 (92), a fraction (1/8 or 0.1), or a file of ids"
+        )
+    chosen = _named(train, Path(labels))
+    return Choice(labeled=chosen, note=f"{len(chosen)} labels: listed in {labels}")
+
+
+def _count(dataset: Dataset, labels: str, images: int) -> int:
+    """Return the number of labels that a count or a fraction means."""
+    if _COUNT.fullmatch(labels):
+        count = int(labels)
+    else:
+        fraction = Fraction(0) if re.search(r"/0+$", labels) else Fraction(labels)
+        if not 0 < fraction <= 1:
+            raise InputError(f"labels {labels!r}: expected a fraction above 0 and at most 1")
+        count = labeled_fractions(dataset).get(fraction, math.ceil(fraction * images))
+    if count < 1:
+        raise InputError(f"labels {labels!r}: expected at least one labelled image")
+    return count
+
+
+def labeled_fractions(dataset: Dataset) -> dict[Fraction, int]:
+    """Return the fractions that head the columns of the protocol's table, and the lists that they mean.
+
+    Raises:
+        InputError: if the plugin's `splits/fractions.toml` is broken.
+    """
+    path = find_package_file(dataset, "splits/fractions.toml")
+    if path is None:
+        return {}
+    try:
+        with path.open("rb") as file:
+            return {Fraction(fraction): int(count) for fraction, count in tomllib.load(file).items()}
+    except (ValueError, TypeError, ZeroDivisionError) as error:
+        raise InputError(f'{path}: expected lines such as "1/8" = 372 ({error})') from error
+
+
+def _named(train: Sequence[Record], listed: Path) -> tuple[Record, ...]:
+    """Return the records that a list names."""
+    ids = read_ids(listed)
+    if not ids:
+        raise InputError(f"{listed}: the list of labelled ids is empty")
+    return find_labeled(train, ids, str(listed))
+
+
+def find_labeled(train: Sequence[Record], ids: Sequence[str], listed: str) -> tuple[Record, ...]:
+    """Return the records of `ids`, in the order of the records.
+
+    Raises:
+        InputError: if an id is no training image, or has no mask; `listed` says where it was read.
+    """
+    wanted = set(ids)
+    known = {record.id: record for record in train if record.id in wanted}
+    strangers = [name for name in ids if name not in known]
+    if strangers:
+        raise InputError(
+            f"{listed}: {len(strangers)} of {len(ids)} ids are no training image, the first is {strangers[0]!r}"
+        )
+    bare = [name for name in ids if known[name].label is None]
+    if bare:
+        raise InputError(f"{listed}: {len(bare)} of {len(ids)} images have no mask, the first is {bare[0]!r}")
+    return tuple(known.values())
+
+
+def _draw(dataset: Dataset, with_label: Sequence[Record], count: int, seed: int, class_names: Sequence[str]) -> Choice:
+    records = tuple(record for record in with_label if not isinstance(record.label, Path) or record.label.is_file())
+    if count > len(records):
+        raise InputError(f"{count} labelled images are asked for, but only {len(records)} training images have a mask")
+    if count == len(records):
+        return Choice(labeled=records, note=f"every mask is a label: {count}")
+    shows = classes_shown(dataset, records, class_names)
+    order = np.random.default_rng(np.random.SeedSequence(seed)).permutation(len(records))
+    chosen = np.sort(order[cover(shows[order], count)])
+    absent = shows.any(axis=0) & ~shows[chosen].any(axis=0)
+    note = f"{count} labels: drawn with seed {seed} so that they show the classes"
+    if absent.any():
+        note += f", except {', '.join(np.asarray(class_names)[absent])}"
+    return Choice(labeled=tuple(records[place] for place in chosen), note=note)
+
+
+def classes_shown(dataset: Dataset, records: Sequence[Record], class_names: Sequence[str]) -> NDArray[np.bool_]:
+    """Read masks and return bool `[records, N]`: which classes each of them shows."""
+
+    def shown(record: Record) -> NDArray[np.bool_]:
+        ids = read_label(record, dataset, class_names)
+        return np.bincount(ids.ravel(), minlength=256)[: len(class_names)] > 0
+
+    with ThreadPoolExecutor() as pool:
+        return np.stack(list(pool.map(shown, records)))
+
+
+def cover(shows: NDArray[np.bool_], count: int) -> NDArray[np.intp]:
+    """Choose `count` rows of bool `[images, N]` so that their classes cover all that occur, where the count allows.
+
+    The rarest class that is not covered yet goes first and takes the first image that shows it; when there are fewer
+    images left to choose than classes to cover, the image that shows most of them. The rest are the first ones.
+
+    Returns:
+        The chosen rows, `count` different numbers.
+    """
+    chosen: list[int] = []
+    rarity = shows.sum(axis=0)
+    open_classes = rarity > 0
+    while open_classes.any() and len(chosen) < count:
+        gain = (shows & open_classes).sum(axis=1)
+        if open_classes.sum() <= count - len(chosen):
+            rarest = np.where(open_classes, rarity, len(shows) + 1).argmin()
+            chosen.append(int(shows[:, rarest].argmax()))
+        else:
+            chosen.append(int(gain.argmax()))
+        open_classes &= ~shows[chosen[-1]]
+    rest = np.setdiff1d(np.arange(len(shows)), chosen)
+    return np.array([*chosen, *rest[: count - len(chosen)]], dtype=np.intp)

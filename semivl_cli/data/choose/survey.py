@@ -1,0 +1,239 @@
+"""Looks at every file of a dataset and tells what is there, and what training would refuse."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semivl_cli.data.choose.duplicates import File, Looks, hash_file, look_of, same_images
+from semivl_cli.data.choose.index import list_records, missing_files, plugin_notes
+from semivl_cli.data.contract import IGNORE, Dataset, Record, Source, Split
+from semivl_cli.data.pool.records import Records
+from semivl_cli.data.read.images import check_ids, check_sizes, glance, label_name, read_raw_label
+from semivl_cli.errors import InputError
+
+_AT_ONCE = 1024
+"""Files whose findings are held in memory together."""
+_LISTED = 30
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SplitCount:
+    """How many images a split lists, and how many of them have a mask file."""
+
+    images: int
+    with_mask: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Survey:
+    """What a look at a whole dataset found."""
+
+    splits: Mapping[Split, SplitCount]
+    class_shares: Mapping[str, float]
+    """Class -> share 0..1 of the pixels that belong to a class, over all masks."""
+    class_images: Mapping[str, int]
+    """Class -> number of masks that show it."""
+    ignored_share: float
+    """Share 0..1 of all mask pixels that are ignored."""
+    problems: tuple[str, ...]
+    """What training would refuse, one line a kind, with the count and the first example."""
+    notes: tuple[str, ...]
+    """What is worth knowing."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Finding:
+    """What reading one record gave: pixels per class id, or nothing, and the problems."""
+
+    record: Record
+    split: Split
+    place: int
+    """Of the record in its split."""
+    kind: str = ""
+    problems: tuple[str, ...] = ()
+    size: tuple[int, int] | None = None
+    look: int | None = None
+    content: int | None = None
+    """Hash of the file of the image."""
+    pixels: NDArray[np.int64] | None = None  # [256], of each class id
+    values: tuple[int, ...] = ()
+    """Raw values in the mask."""
+
+
+def survey(dataset: Dataset, root: Path, class_names: Sequence[str]) -> Survey:
+    """Read all images and masks below `root` once.
+
+    Raises:
+        InputError: if `root` does not hold the dataset at all, or its ids repeat or overlap.
+    """
+    by_split: dict[Split, Records] = dict(zip(("train", "val"), list_records(dataset, root), strict=True))
+    problems = _problems_of_splits(dataset, root, by_split)
+    pixels, images = np.zeros(256, np.int64), np.zeros(256, np.int64)
+    sizes: Counter[tuple[int, int]] = Counter()
+    values: Counter[int] = Counter()
+    looks: dict[Split, Looks] = {"train": Looks(), "val": Looks()}
+    plain: list[str] = []
+    for finding in _look_at_all(by_split, dataset, class_names):
+        if finding.problems:
+            problems.setdefault(finding.kind, []).extend(finding.problems)
+        if finding.size is not None:
+            sizes[finding.size] += 1
+            if finding.look is None:
+                plain.append(finding.record.id)
+            elif finding.content is not None:
+                looks[finding.split].add(finding.place, finding.content, finding.look)
+        if finding.pixels is not None:
+            pixels += finding.pixels
+            images += finding.pixels > 0
+            values.update(finding.values)
+    same, alike = same_images(looks["train"], looks["val"], lambda split, place: _file(by_split[split][place].image))
+    if same:
+        problems["images in both train and val"] = [f"{one} is the same image as {other}" for one, other in same]
+
+    names = list(class_names)
+    shown = pixels[: len(names)]
+    absent = [name for name, count in zip(names, shown, strict=True) if count == 0]
+    if shown.any() and shown[1:].sum() == 0 and pixels[IGNORE] > 0:
+        problems["masks hold nothing but class 0 and ignored pixels"] = [
+            f"if {IGNORE} means {names[-1]!r}, dataset.toml must say values = {{ 0 = 0, {IGNORE} = {len(names) - 1} }}"
+        ]
+    if pixels[IGNORE] > 0 and not shown.any():
+        problems["masks show no class"] = [f"all of their pixels are ignored ({pixels[IGNORE]})"]
+    notes = [*plugin_notes(dataset)]
+    bare = len(by_split["train"]) - sum(_has_mask(record) for record in by_split["train"])
+    if bare:
+        notes.append(f"{bare} of {len(by_split['train'])} training images have no mask: they can only be unlabelled")
+    elif by_split["train"]:
+        notes.append(
+            "every training image has a mask: where all are labels, nothing is left to be unlabelled; --labels N hides "
+            "the others, --unlabeled adds images, --method supervised needs none"
+        )
+    if shown.any() and absent:
+        notes.append(f"classes in no mask: {', '.join(absent)}")
+    notes += [*_size_notes(sizes), *_value_notes(values), *_likeness_notes(looks, alike, plain)]
+    return Survey(
+        splits={
+            split: SplitCount(images=len(records), with_mask=sum(_has_mask(record) for record in records))
+            for split, records in by_split.items()
+        },
+        class_shares=dict(zip(names, (shown / max(shown.sum(), 1)).tolist(), strict=True)),
+        class_images=dict(zip(names, images[: len(names)].tolist(), strict=True)),
+        ignored_share=float(pixels[IGNORE] / max(pixels.sum(), 1)),
+        problems=tuple(_line(kind, found) for kind, found in problems.items()),
+        notes=tuple(notes),
+    )
+
+
+def _problems_of_splits(
+    dataset: Dataset, root: Path, by_split: Mapping[Split, Sequence[Record]]
+) -> dict[str, list[str]]:
+    """Return what is wrong before any file is read, and what the plugin found already: kind -> one line each."""
+    problems = {kind: list(found) for kind, found in getattr(dataset, "problems", {}).items()}
+    for split, records in by_split.items():
+        if not records:
+            problems.setdefault(f"{split} has no image", []).append(str(root))
+    if by_split["train"] and not any(_has_mask(record) for record in by_split["train"]):
+        problems.setdefault("no training image has a mask", []).append(str(root))
+    return problems
+
+
+def _look_at_all(
+    by_split: Mapping[Split, Sequence[Record]], dataset: Dataset, class_names: Sequence[str]
+) -> Iterator[_Finding]:
+    """Look at every record, some at once; never more than these are held."""
+    jobs = ((record, split, place) for split, records in by_split.items() for place, record in enumerate(records))
+    with ThreadPoolExecutor() as pool:
+        while some := list(islice(jobs, _AT_ONCE)):
+            yield from pool.map(lambda job: _look(job[0], job[1], job[2], dataset, class_names), some)
+
+
+def _look(record: Record, split: Split, place: int, dataset: Dataset, class_names: Sequence[str]) -> _Finding:
+    """Read one record; a mask that is absent matters only for validation."""
+    gone = missing_files(record, label=split == "val")
+    if gone:
+        return _Finding(record=record, split=split, place=place, kind="files missing", problems=gone)
+    try:
+        size, thumbnail = glance(record.image)
+        content = None if callable(record.image) else hash_file(record.image)
+    except InputError as error:
+        return _Finding(
+            record=record, split=split, place=place, kind="images that cannot be read", problems=(str(error),)
+        )
+    seen = _Finding(record=record, split=split, place=place, size=size, look=look_of(thumbnail), content=content)
+    if record.label is None or not _has_mask(record):
+        return seen
+    try:
+        raw = read_raw_label(record.label)
+        label = check_ids(dataset.class_ids(raw), raw, class_names, label_name(record))
+    except InputError as error:
+        return replace(seen, kind="masks that cannot be used", problems=(str(error),))
+    try:
+        check_sizes(record, size, label.shape)
+    except InputError as error:
+        return replace(seen, kind="masks of another size than their image", problems=(str(error),))
+    return replace(seen, pixels=np.bincount(label.ravel(), minlength=256), values=_values(raw))
+
+
+def _file(source: Source) -> File:
+    assert not callable(source), "images that are rendered have no file to compare"
+    return source
+
+
+def _values(raw: NDArray[Any]) -> tuple[int, ...]:
+    if raw.dtype == np.uint8:
+        return tuple(np.flatnonzero(np.bincount(raw.ravel(), minlength=256)).tolist())
+    return tuple(np.unique(raw).tolist())
+
+
+def _size_notes(sizes: Counter[tuple[int, int]]) -> list[str]:
+    if not sizes:
+        return []
+    (height, width), most = sizes.most_common(1)[0]
+    if len(sizes) == 1:
+        return [f"every image is {width} x {height} pixels (width x height)"]
+    small, large = (choose(sizes, key=lambda size: size[0] * size[1]) for choose in (min, max))
+    return [
+        f"images have {len(sizes)} sizes, from {small[1]} x {small[0]} to {large[1]} x {large[0]} pixels; "
+        f"{most} of {sizes.total()} are {width} x {height}"
+    ]
+
+
+def _value_notes(values: Counter[int]) -> list[str]:
+    shown = [str(value) for value in sorted(values)]
+    more = f", ... {shown[-1]}" if len(shown) > _LISTED else ""
+    return [f"values in the masks: {', '.join(shown[:_LISTED])}{more}"] if shown else []
+
+
+def _likeness_notes(
+    looks: Mapping[Split, Looks], alike: Sequence[tuple[File, File]], plain: Sequence[str]
+) -> list[str]:
+    notes = []
+    if alike:
+        first = f"{alike[0][0]} looks like {alike[0][1]}"
+        some = "1 validation image looks" if len(alike) == 1 else f"{len(alike)} validation images look"
+        notes.append(
+            f"{some} like training images, as frames of one film do: validation will flatter; the first: {first}"
+        )
+    for split, found in looks.items():
+        if found.repeated:
+            notes.append(f"{found.repeated} images of {split} are copies of others there")
+    if plain:
+        notes.append(f"{len(plain)} images show a single colour, such as {plain[0]!r}")
+    return notes
+
+
+def _has_mask(record: Record) -> bool:
+    return record.label is not None and (not isinstance(record.label, Path) or record.label.is_file())
+
+
+def _line(kind: str, found: Sequence[str]) -> str:
+    return f"{kind}: {found[0]}" if len(found) == 1 else f"{kind}: {len(found)}, the first: {found[0]}"

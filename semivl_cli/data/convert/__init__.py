@@ -1,0 +1,1 @@
+"""Takes in the files of annotation tools: recognises them, names their classes, paints masks."""

@@ -1,0 +1,76 @@
+"""The classes that sources seem to have: the labels of tools, or the values and colours of masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from semivl_cli.data.contract import IGNORE, Found
+from semivl_cli.data.drawing.annotations import NO_SHAPE, Annotations, to_hex
+from semivl_cli.data.drawing.masks import count_colors, read_picture
+from semivl_cli.data.drawing.tree import Tree
+from semivl_cli.errors import InputError
+
+_MOST = IGNORE - 1
+
+
+def classes_of(sources: Sequence[Annotations]) -> Found:
+    """Return the labels of the sources that have labels, else what the pixels of masks show.
+
+    Raises:
+        InputError: if there are no labels and no values, or more than a definition can hold.
+    """
+    labels: dict[str, tuple[int, int, int] | None] = {}
+    masks = []
+    for source in sources:
+        labels.update(source.labels)
+        if not source.labels:
+            masks.append(source)
+    if labels:
+        drawn = {name: color for name, color in labels.items() if name.casefold() not in NO_SHAPE}
+        ground = {"background": next((color for name, color in labels.items() if name not in drawn), (0, 0, 0))}
+        some_ground = any(source.shapes for source in sources if source.labels) or len(drawn) < len(labels)
+        return Found(classes=_limited([*(ground if some_ground else {}).items(), *drawn.items()]))
+    return _shown(masks)
+
+
+def _shown(sources: Sequence[Annotations]) -> Found:
+    """Return a class for each value of index masks but 255, or for each colour of masks of colours."""
+    values, colors = np.zeros(65536, np.bool_), set[tuple[int, int, int]]()
+
+    def look(file: Tree) -> None:
+        pixels = read_picture(file)
+        if pixels.ndim == 3:
+            colors.update((int(r), int(g), int(b)) for r, g, b in count_colors(pixels)[0])
+        else:
+            values[np.unique(np.clip(pixels, 0, 65535))] = True
+
+    for source in sources:
+        for drawing in source.drawings():
+            if drawing.picture is not None:
+                look(drawing.picture)
+    if colors and not values.any():
+        return Found(classes=_limited([(to_hex(color), color) for color in sorted(colors)]))
+    found = [int(value) for value in np.flatnonzero(values) if value != IGNORE]
+    if not found:
+        raise InputError("no mask shows any class: expected masks with class ids or colours, or --from a tool's export")
+    if found == [0] and values[IGNORE]:  # 255 may be ignored, or the class that is meant: the user must say
+        return Found(classes=[("class 0", None), (f"class {IGNORE}", None)])
+    plain = found[-1] < _MOST
+    numbers = list(range(found[-1] + 1)) if plain and len(found) * 2 > found[-1] else found
+    return Found(
+        classes=_limited([(f"class {number}", None) for number in numbers]),
+        values=() if numbers == list(range(len(numbers))) else numbers,
+    )
+
+
+def _limited(
+    classes: Sequence[tuple[str, tuple[int, int, int] | None]],
+) -> Sequence[tuple[str, tuple[int, int, int] | None]]:
+    if len(classes) > _MOST:
+        raise InputError(
+            f"the masks show {len(classes)} values or colours, more than classes can be ({_MOST}): are they smoothed, "
+            "compressed as JPEG, or ids of instances?"
+        )
+    return classes

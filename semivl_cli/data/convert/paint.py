@@ -1,0 +1,180 @@
+"""Paints the drawings of sources as mask files: in parallel, each whole or not there, and goes on where it stopped."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from semivl_cli.data.contract import IGNORE, Classes
+from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key
+from semivl_cli.data.drawing.masks import check_size
+from semivl_cli.data.drawing.names import ImageNames
+from semivl_cli.data.read.images import image_size
+from semivl_cli.errors import InputError, RunError
+from semivl_cli.paint import is_ours, made_from, save_mask
+
+_AT_ONCE = 256
+"""Drawings that wait together."""
+_UNMATCHED = "masks that cannot be matched with an image"
+_ALL = np.arange(65536, dtype=np.uint16)
+
+
+@dataclass(slots=True)
+class Conversion:
+    """What became of the drawings of all sources."""
+
+    drawn: dict[str, bool] = field(default_factory=dict)
+    """Id of an image -> whether its mask could be made."""
+    unmatched: list[str] = field(default_factory=list)
+    """Images that are drawn and not there, as the sources call them."""
+    problems: dict[str, list[str]] = field(default_factory=dict)
+    """Kind -> one line each."""
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Made:
+    """What became of one drawing."""
+
+    written: bool = False
+    contested: int = 0
+    uncovered: int = 0
+    problem: str = ""
+
+
+def convert(
+    sources: Sequence[tuple[Annotations, Key]],
+    images: Mapping[str, Path],
+    out: Path,
+    classes: Classes,
+) -> Conversion:
+    """Write the mask of every drawing that an image belongs to as `<out>/<id>.png`, class ids and 255.
+
+    A mask that was made before from the same drawing, with the same meaning, is kept as it is.
+
+    Args:
+        sources: with what their labels mean; of two drawings of one image the first counts.
+        images: id -> file.
+        out: folder of the masks.
+        classes: names and colours, by id.
+
+    Raises:
+        RunError: if a mask cannot be written; all that were written are whole, and a second call goes on.
+    """
+    names = ImageNames()
+    names.add(images)
+    result = Conversion()
+    for source, key in sources:
+        jobs = _jobs(source, names, result)
+        if source.strays:
+            result.problems.setdefault(_UNMATCHED, []).extend(source.strays)
+        counts = {"written": 0, "kept": 0, "contested": 0, "uncovered": 0}
+        first = ""
+        painter = _Painter(key, images, out, [color for _, color in classes])
+        for (drawing, image), made in _in_parallel(painter, jobs):
+            result.drawn[image] = not made.problem
+            if made.problem:
+                result.problems.setdefault("masks that cannot be converted", []).append(made.problem)
+                continue
+            counts["written" if made.written else "kept"] += 1
+            counts["uncovered"] += made.uncovered
+            if made.contested:
+                counts["contested"] += 1
+                first = first or f"{drawing.origin}, {made.contested} pixels"
+        result.notes.extend(source.notes)
+        result.notes.append(
+            f"{source.where}: {source.kind}: {counts['written']} masks written"
+            + (f", {counts['kept']} are there already" if counts["kept"] else "")
+        )
+        if counts["contested"]:
+            result.notes.append(
+                f"shapes of two classes overlap in {counts['contested']} images ({first}): {source.on_top}"
+            )
+        if counts["uncovered"] and source.shapes:
+            result.notes.append(_uncovered(counts["uncovered"], key))
+    return result
+
+
+def _uncovered(pixels: int, key: Key) -> str:
+    if key.background == IGNORE:
+        return (
+            f"{pixels} pixels are in no shape: they are ignored; background = 0 in dataset.toml would make them "
+            f"{key.names[0]!r}"
+        )
+    return f"{pixels} pixels are in no shape: they are {key.names[key.background]!r}"
+
+
+def _jobs(source: Annotations, names: ImageNames, result: Conversion) -> Iterator[tuple[Drawing, str]]:
+    """Yield each drawing that is wanted with the id of its image."""
+    again: list[str] = []
+    asked: set[str] = set()
+    for drawing in source.drawings():
+        found = names.find(drawing.image)
+        if len(found) != 1:
+            result.unmatched.append(drawing.image)
+            why = f"it could be {' or '.join(found[:3])}" if found else "no such image"
+            result.problems.setdefault(_UNMATCHED, []).append(f"{drawing.origin}: {drawing.image}: {why}")
+        elif found[0] in result.drawn or found[0] in asked:
+            again.append(drawing.origin)
+        else:
+            asked.add(found[0])
+            yield drawing, found[0]
+    if again:
+        result.notes.append(f"{len(again)} images are drawn twice: the first counts, not {again[0]}")
+
+
+def _in_parallel(make: _Painter, jobs: Iterable[tuple[Drawing, str]]) -> Iterator[tuple[tuple[Drawing, str], _Made]]:
+    waiting = iter(jobs)
+    with ThreadPoolExecutor() as pool:
+        try:
+            while some := list(islice(waiting, _AT_ONCE)):
+                yield from zip(some, pool.map(make, some), strict=True)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+class _Painter:
+    """Makes the masks of one source."""
+
+    def __init__(self, key: Key, images: Mapping[str, Path], out: Path, colors: Sequence[tuple[int, int, int]]) -> None:
+        self._key, self._images, self._out, self._colors = key, images, out, colors
+        values = hashlib.sha256(key.class_ids(_ALL).tobytes()).hexdigest()
+        self._meaning = json.dumps([sorted(key.class_of.items()), key.background, list(key.names), values])
+
+    def __call__(self, job: tuple[Drawing, str]) -> _Made:
+        drawing, image = job
+        path = self._out / f"{image}.png"
+        digest = hashlib.sha256(f"{self._meaning} {drawing.stamp} {drawing.origin}".encode()).hexdigest()[:32]
+        try:
+            if path.exists():
+                if made_from(path) == digest:
+                    return _Made()
+                if not is_ours(path):
+                    raise InputError(f"{path} is not of semivl's making, so it is not overwritten: move it away")
+            size = image_size(self._images[image])
+            if drawing.size is not None:
+                check_size(drawing.origin, drawing.size, size)
+            canvas = drawing.paint(self._key, size)
+        except InputError as error:
+            if is_ours(path):  # of an earlier drawing: a training must not take it for this one
+                path.unlink()
+            return _Made(problem=str(error))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_mask(path, canvas.ids, self._colors, digest)
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise RunError(
+                f"{path}: {'the disk is full' if full else f'cannot be written ({error.strerror or error})'}: "
+                "the masks that were written are kept, and the same command goes on with the rest"
+            ) from error
+        return _Made(written=True, contested=canvas.contested, uncovered=canvas.uncovered)

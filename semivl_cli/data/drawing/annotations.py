@@ -1,0 +1,158 @@
+"""What a file of an annotation tool tells: labels, and for each image a drawing that can be painted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semivl_cli.data.contract import IGNORE, Classes
+from semivl_cli.data.drawing.canvas import Canvas
+from semivl_cli.data.drawing.tree import Tree
+from semivl_cli.errors import InputError
+
+NO_SHAPE = frozenset(("background", "_background_", "__background__"))
+"""What tools call the pixels that nothing was drawn on, where it is no class of the user."""
+
+LISTED = 30
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Meaning:
+    """What a user says that labels and values mean: the content of `dataset.toml`, or its absence."""
+
+    names: Mapping[str, int] = field(default_factory=dict)
+    """Label or colour (`"#rrggbb"`) -> class id, or 255."""
+    background: int | None = None
+    """Class id, or 255, of pixels in no shape; `None` where it is not said."""
+    class_ids: Callable[[NDArray[Any]], NDArray[np.uint8]]
+    """Raw values of index masks -> class ids and 255."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Key:
+    """Labels of one source -> class ids, ready to paint with."""
+
+    class_of: Mapping[str, int]
+    """Label or colour (`"#rrggbb"`) -> class id, or 255."""
+    background: int
+    """Class id, or 255, of pixels in no shape."""
+    class_ids: Callable[[NDArray[Any]], NDArray[np.uint8]]
+    """Raw values of index masks -> class ids and 255."""
+    names: Sequence[str]
+    """Of the classes, by id."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drawing:
+    """What a source tells about one image."""
+
+    image: str
+    """Name or path of the image, as the source has it."""
+    origin: str
+    """How messages name the place in the source."""
+    stamp: str
+    """Changes when the source does."""
+    paint: Callable[[Key, tuple[int, int]], Canvas]
+    """Paints the class map of an image of `(H, W)`; raises `InputError` where the drawing does not fit."""
+    size: tuple[int, int] | None = None
+    """`(H, W)` of the image, where the source tells it."""
+    picture: Tree | None = None
+    """The mask, where it is a single picture."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Annotations:
+    """A source that was recognised."""
+
+    kind: str
+    """What it is, as messages say it."""
+    where: str
+    labels: Mapping[str, tuple[int, int, int] | None]
+    """Label -> its colour, where the source has one; for pictures of colours the labels are `"#rrggbb"`."""
+    drawings: Callable[[], Iterator[Drawing]]
+    """Yields one drawing after the other."""
+    shapes: bool = True
+    """Whether pixels may be in no shape."""
+    on_top: str = "what is drawn later lies on top"
+    """Which of two shapes wins where they overlap."""
+    notes: Sequence[str] = ()
+    """What is worth telling about the source."""
+    strays: Sequence[str] = ()
+    """What is drawn on images that the source does not name, one line each."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pictures:
+    """A source of images without masks."""
+
+    kind: str
+    where: Path
+    files: Callable[[], Iterator[Path]]
+    """Yields the images in order."""
+    listed: bool = False
+    """Whether a list names them."""
+    beside: bool = False
+    """Whether they lie beside annotations, which were what was meant."""
+
+
+def make_key(source: Annotations, classes: Classes, meaning: Meaning) -> Key:
+    """Find the class of every label of a source: as `dataset.toml` says, else the class of the same name or colour.
+
+    Names are compared without case, and with `_` and `-` as spaces. A label such as "background" that is no class
+    means the pixels in no shape, which are the class "background" where there is one, and ignored otherwise.
+
+    Raises:
+        InputError: if labels are no class; names all of them and the classes that exist.
+    """
+    names = [name for name, _ in classes]
+    by_name = {_plain(name): number for number, name in reversed(list(enumerate(names)))}
+    colors = {to_hex(color): number for number, (_, color) in reversed(list(enumerate(classes)))}
+    given = {_plain(name): number for name, number in meaning.names.items()}
+    background = meaning.background
+    if background is None:
+        background = next((by_name[name] for name in ("background",) if name in by_name), IGNORE)
+    class_of: dict[str, int] = dict(colors)
+    class_of.update({name: number for number, name in enumerate(names)})
+    class_of.update({name: number for name, number in meaning.names.items() if name.startswith("#")})
+    unknown = []
+    for label in source.labels:
+        plain = _plain(label)
+        found = given.get(plain, by_name.get(plain, class_of.get(plain)))
+        if found is None and plain in NO_SHAPE:
+            found = background
+        if found is None:
+            unknown.append(label)
+        else:
+            class_of[label] = found
+    if unknown:
+        raise InputError(
+            f"{source.where}: {_listed([repr(label) for label in unknown])} "
+            f"{'is no class' if len(unknown) == 1 else 'are no classes'}; "
+            f"the classes are {known_classes(names)}: name the label like a class, or say in dataset.toml what it "
+            f'means: values = {{ "{unknown[0]}" = 0 }} or ignore = ["{unknown[0]}"]'
+        )
+    return Key(class_of=class_of, background=background, class_ids=meaning.class_ids, names=names)
+
+
+def to_hex(color: Sequence[int]) -> str:
+    """Return a colour as `"#rrggbb"`."""
+    return "#" + bytes(color).hex()
+
+
+def known_classes(names: Sequence[str]) -> str:
+    """Return the classes as messages list them: ids and names."""
+    return _listed([f"{number} {name}" for number, name in enumerate(names)])
+
+
+def _listed(words: Sequence[str]) -> str:
+    shown = ", ".join(words[:LISTED])
+    return f"{shown}, ... {words[-1]}" if len(words) > LISTED else shown
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.casefold().replace("_", " ").replace("-", " ").split()) if name not in NO_SHAPE else name

@@ -1,0 +1,91 @@
+"""A class map on which polygons and regions are painted in order, and which remembers where classes met."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from semivl_cli.data.drawing.rle import decode_runs
+from semivl_cli.errors import InputError
+
+_FAR = 100_000
+"""Coordinates further outside than so many pixels are a mistake, and would cost memory without end."""
+
+
+class Canvas:
+    """Class ids uint8 `[H, W]`; what is painted later lies on top."""
+
+    def __init__(self, size: tuple[int, int], background: int) -> None:
+        """Start with `background` (a class id, or 255) everywhere; `size` is `(H, W)`."""
+        self.ids: NDArray[np.uint8] = np.full(size, background, np.uint8)
+        self._covered = np.zeros(size, np.bool_)
+        self._contested = np.zeros(size, np.bool_)
+
+    @classmethod
+    def whole(cls, ids: NDArray[np.uint8]) -> Canvas:
+        """Return the canvas of a mask `[H, W]` that covers everything."""
+        canvas = cls((ids.shape[0], ids.shape[1]), 0)
+        canvas.ids = ids
+        canvas._covered[:] = True
+        return canvas
+
+    @property
+    def uncovered(self) -> int:
+        """Number of pixels that nothing was painted on."""
+        return int(self._covered.size - np.count_nonzero(self._covered))
+
+    @property
+    def contested(self) -> int:
+        """Number of pixels that were painted as two classes or more."""
+        return int(np.count_nonzero(self._contested))
+
+    def region(self, inside: NDArray[np.bool_], class_id: int, at: tuple[int, int] = (0, 0)) -> None:
+        """Paint where `inside` `[h, w]`, whose first pixel lies at `at` (row, column), is true; the rest is cut off."""
+        top, left = at
+        inside = inside[max(-top, 0) :, max(-left, 0) :]
+        place = (slice(max(top, 0), max(top, 0) + inside.shape[0]), slice(max(left, 0), max(left, 0) + inside.shape[1]))
+        ids, covered, contested = self.ids[place], self._covered[place], self._contested[place]
+        inside = inside[: ids.shape[0], : ids.shape[1]]
+        contested |= inside & covered & (ids != class_id)
+        ids[inside] = class_id
+        covered |= inside
+
+    def polygons(self, rings: Sequence[Sequence[float]], class_id: int) -> None:
+        """Paint the union of polygons, each `x, y, x, y, ...` in pixels from the upper left corner of the image.
+
+        A polygon of fewer than three points has no inside and paints nothing.
+
+        Raises:
+            InputError: if coordinates are no finite numbers, come in no pairs, or lie far outside.
+        """
+        solid = [_checked(ring) for ring in rings if len(ring) >= 6]
+        if solid:
+            height, width = self.ids.shape
+            left = max(math.floor(min(min(ring[::2]) for ring in solid)) - 1, 0)
+            top = max(math.floor(min(min(ring[1::2]) for ring in solid)) - 1, 0)
+            right = min(math.ceil(max(max(ring[::2]) for ring in solid)) + 1, width)
+            bottom = min(math.ceil(max(max(ring[1::2]) for ring in solid)) + 1, height)
+            if left < right and top < bottom:
+                self._fill(solid, class_id, (top, left), (bottom - top, right - left))
+
+    def _fill(
+        self, rings: Sequence[Sequence[float]], class_id: int, at: tuple[int, int], size: tuple[int, int]
+    ) -> None:
+        """Paint polygons within a box alone: most objects are small, and images are not."""
+        moved = [[number - at[1 - place % 2] for place, number in enumerate(ring)] for ring in rings]
+        self.region(decode_runs(coco_mask.merge(coco_mask.frPyObjects(moved, *size))), class_id, at)
+
+
+def _checked(ring: Sequence[float]) -> Sequence[float]:
+    if len(ring) % 2:
+        raise InputError(f"a polygon has {len(ring)} numbers: expected pairs of x and y")
+    for number in ring:
+        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+            raise InputError(f"a polygon has the coordinate {number!r}: expected a number of pixels")
+        if abs(number) > _FAR:
+            raise InputError(f"a polygon has the coordinate {number:g}, which is far outside of any image")
+    return ring

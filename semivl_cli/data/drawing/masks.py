@@ -1,0 +1,140 @@
+"""Pictures of labels: index and palette masks, masks of colours, one picture a class."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from semivl_cli.data.contract import IGNORE
+from semivl_cli.data.drawing.annotations import Key
+from semivl_cli.data.drawing.canvas import Canvas
+from semivl_cli.data.drawing.tree import Tree
+from semivl_cli.data.read.images import check_ids, decoding
+from semivl_cli.errors import InputError
+
+_SHOWN = 3
+
+
+def read_picture(file: Tree, palette: bool = False) -> NDArray[Any]:
+    """Read a picture of labels: whole numbers `[H, W]`, or colours uint8 `[H, W, 3]`.
+
+    A palette PNG gives its indices, or the colours of its palette if `palette` asks for them.
+
+    Raises:
+        InputError: if it cannot be read, is transparent anywhere, or holds fractions.
+    """
+    content = file.read()
+    if not content:
+        raise InputError(f"{file}: the file is empty")
+    with decoding(str(file)), Image.open(io.BytesIO(content)) as picture:
+        ImageOps.exif_transpose(picture, in_place=True)
+        if picture.mode == "P" and palette:
+            return np.array(picture.convert("RGB"))
+        if picture.mode == "1":
+            return np.array(picture, dtype=np.uint8)
+        if picture.mode in ("P", "L", "I") or picture.mode.startswith("I;16"):
+            return np.array(picture)
+        if picture.mode not in ("RGB", "RGBA", "LA"):
+            raise InputError(
+                f"{file}: a mask holds class ids, or colours of classes, in whole numbers; this one is {picture.mode}"
+            )
+        if picture.mode == "RGB":
+            return np.array(picture)
+        pixels = np.array(picture)
+    see_through = int(np.count_nonzero(pixels[..., -1] < 255))
+    if see_through:
+        raise InputError(
+            f"{file}: {see_through} pixels of the mask are transparent, which means no class: save it without "
+            f"transparency (alpha)"
+        )
+    return pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
+
+
+def paint_mask(file: Tree, key: Key, size: tuple[int, int], palette: bool = False) -> Canvas:
+    """Paint a mask that covers the whole image, by its values or its colours (`palette`: those of its palette).
+
+    Raises:
+        InputError: if it cannot be read, has another size, or holds a value or colour that means no class.
+    """
+    pixels = read_picture(file, palette)
+    check_size(str(file), pixels.shape, size)
+    if pixels.ndim == 3:
+        return Canvas.whole(_ids_of_colors(pixels, key, str(file)))
+    return Canvas.whole(check_ids(key.class_ids(pixels), pixels, key.names, str(file)))
+
+
+def paint_layers(layers: Sequence[tuple[str, Tree]], key: Key, size: tuple[int, int]) -> Canvas:
+    """Paint one picture a class, by the order of the ids: where it is not 0, there is the class.
+
+    Raises:
+        InputError: if one cannot be read, has another size, or holds more than one value beside 0.
+    """
+    canvas = Canvas(size, key.background)
+    for label, file in sorted(layers, key=lambda layer: key.class_of[layer[0]]):
+        pixels = read_picture(file)
+        check_size(str(file), pixels.shape, size)
+        if pixels.ndim == 3:
+            pixels = pixels.max(axis=2)
+        values = np.unique(pixels)
+        if len(values[values != 0]) > 1:
+            raise InputError(
+                f"{file}: a mask of one class holds 0 and one other value, this one holds {len(values)} values "
+                f"({', '.join(str(value) for value in values[:5])}, ...): save it without compression or smoothing"
+            )
+        canvas.region(pixels != 0, key.class_of[label])
+    return canvas
+
+
+def check_size(name: str, found: tuple[int, ...], size: tuple[int, int]) -> None:
+    """Refuse a drawing whose size `(H, W)` is not that of its image as shown."""
+    if found[:2] != size:
+        raise InputError(
+            f"{name}: the mask is {found[1]} x {found[0]} pixels (width x height), "
+            f"its image as shown is {size[1]} x {size[0]}: they must be equal"
+        )
+
+
+def count_colors(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the colours `[C, 3]` of `[H, W, 3]` and how many pixels have each."""
+    codes, counts = np.unique(_codes(pixels), return_counts=True)
+    return np.stack((codes >> 16, codes >> 8 & 255, codes & 255), axis=1).astype(np.uint8), counts
+
+
+def _ids_of_colors(pixels: NDArray[np.uint8], key: Key, name: str) -> NDArray[np.uint8]:
+    codes = _codes(pixels)
+    found, places = np.unique(codes, return_inverse=True)
+    ids = np.array([key.class_of.get(f"#{code:06x}", IGNORE - 1) for code in found.tolist()], np.uint8)
+    result = ids[places.reshape(codes.shape)]
+    if (ids == IGNORE - 1).any():
+        counts = np.bincount(places.ravel())
+        off = np.flatnonzero(ids == IGNORE - 1)
+        off = off[np.argsort(-counts[off], kind="stable")]
+        shown = ", ".join(f"#{found[place]:06x} ({counts[place]} pixels)" for place in off[:_SHOWN])
+        more = f" and {len(off) - _SHOWN} more" if len(off) > _SHOWN else ""
+        what = f"the colours {shown}{more} are no classes" if off[1:].size else f"the colour {shown} is no class"
+        known = ", ".join(f"{color} {_name(number, key)}" for color, number in key.class_of.items() if color[0] == "#")
+        grey = bool((pixels == pixels[..., :1]).all())
+        raise InputError(f"{name}: {_cause(len(off), grey)}: {what}; the colours are {known}")
+    return result
+
+
+def _cause(colors: int, grey: bool) -> str:
+    if grey:
+        return "its three channels are equal (if they are class ids, save one channel)"
+    if colors > 20:
+        return "its colours look compressed (JPEG) or smoothed, save it as PNG without either"
+    return "colours that mean nothing"
+
+
+def _name(number: int, key: Key) -> str:
+    return "ignored" if number == IGNORE else key.names[number]
+
+
+def _codes(pixels: NDArray[np.uint8]) -> NDArray[np.int32]:
+    wide = pixels.astype(np.int32)
+    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]

@@ -1,0 +1,1 @@
+"""Brings published datasets here: downloads, archives, progress."""

@@ -1,0 +1,232 @@
+"""Fetches large files over HTTP: goes on where an earlier process stopped, checks size and checksum, then renames."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import http
+import http.client
+import json
+import re
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from semivl_cli.data.fetch.archives import FULL
+from semivl_cli.data.fetch.pace import Pace, in_bytes
+from semivl_cli.errors import InputError, RunError
+
+TIMEOUT = 30.0
+"""Seconds of silence after which a connection counts as broken."""
+PAUSES = (1.0, 5.0, 20.0)
+"""Seconds before a broken connection is tried again; a try that brought something starts from the first."""
+
+_BLOCK = 2**20
+_BROKEN = (OSError, http.client.HTTPException)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+
+
+class _ChangedError(Exception):
+    """What was fetched earlier and what the server has now are different files."""
+
+    def __init__(self) -> None:
+        super().__init__("the server's ranges do not fit together")
+
+
+def fetch(
+    url: str, target: Path, report: Callable[[str], None], *, size: int | None = None, md5: str | None = None
+) -> str:
+    """Fetch a file, or go on fetching it; a file that is there already is only checked.
+
+    Until all is there, it is called `<name>.part`, with `<name>.part.json` beside it, which says which version on the
+    server it is a part of.
+
+    Args:
+        url: http or https.
+        target: where the file shall lie.
+        report: takes a line about how far it is.
+        size: published number of bytes, where there is one.
+        md5: published checksum, where there is one.
+
+    Returns:
+        The SHA-256 of the file.
+
+    Raises:
+        InputError: the file is not what was published; a part that cannot become it is removed.
+        RunError: the server does not answer or the disk is full; what has come is kept, and the next call goes on.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    fetched = not target.is_file()
+    if fetched:
+        _fetch_part(url, part, report, size)
+    file = part if fetched else target
+    sha256 = _checked(file, url, report, size=size, md5=md5, ours=fetched)
+    if fetched:
+        part.replace(target)
+        _version_file(part).unlink(missing_ok=True)
+    return sha256
+
+
+def _fetch_part(url: str, part: Path, report: Callable[[str], None], size: int | None) -> None:
+    """Fetch until `part` is complete, over as many connections as it takes."""
+    name, tries = part.stem, 0
+    while True:
+        before = _size(part)
+        try:
+            return _one_connection(url, part, report, size)
+        except _ChangedError as error:
+            report(f"{name}: what was begun is no part of what the server has now: starting again")
+            part.unlink(missing_ok=True)
+            _version_file(part).unlink(missing_ok=True)
+            problem: Exception = error
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise RunError(f"{url}: the server answers {error.code} {error.reason}; {_kept(part)}") from error
+            problem = error
+        except _BROKEN as error:
+            number = error.errno if isinstance(error, OSError) else None
+            if number in FULL:
+                raise RunError(f"{name} could not be fetched: the disk is full; {_kept(part)}") from error
+            if number in _FORBIDDEN:
+                raise InputError(f"{part}: cannot be written ({error})") from error
+            problem = error
+        tries = 1 if _size(part) > before else tries + 1
+        reason = " ".join(str(problem).split()).removeprefix("<urlopen error ").removesuffix(">")
+        if tries > len(PAUSES):
+            raise RunError(f"{url}: cannot be fetched ({reason}); {_kept(part)}") from problem
+        pause = PAUSES[tries - 1]
+        report(f"{name}: {reason}; trying again in {pause:.0f} s")
+        time.sleep(pause)
+
+
+def _one_connection(url: str, part: Path, report: Callable[[str], None], size: int | None) -> None:
+    """Fetch as much as one connection brings; returns when the part is complete."""
+    have = _size(part)
+    version = _read_version(part)
+    headers = {"User-Agent": "semivl"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+        if version:
+            headers["If-Range"] = version
+    try:
+        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not have:
+            raise
+        # Nothing comes after the part: it is complete, or of a file that was longer.
+        told = (error.headers.get("Content-Range") or "").rpartition("/")[2]
+        error.close()
+        if have == (int(told) if told.isdecimal() else size):
+            return
+        raise _ChangedError from error
+    with response:
+        start, total_bytes = _extent(response, have)
+        if size is not None and total_bytes not in (None, size):
+            raise InputError(f"{url}: the server has {total_bytes} bytes, published are {size}: it is another file")
+        total = total_bytes if size is None else size
+        _check_space(part, total, start)
+        _write_version(part, response.headers)
+        done = _receive(response, part, start, total, report)
+    if total is not None and done < total:
+        raise ConnectionError(f"the connection ended after {done} of {total} bytes")
+
+
+def _extent(response: Any, have: int) -> tuple[int, int | None]:  # noqa: ANN401 - what urlopen returns
+    """Return where the answer begins in the file, and the file's size as far as the server tells it."""
+    length = response.headers.get("Content-Length")
+    if response.status != http.HTTPStatus.PARTIAL_CONTENT:  # the server knows no ranges, or has a newer version
+        return 0, int(length) if length is not None else None
+    match = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    if match is None or int(match[1]) != have:
+        raise _ChangedError
+    return have, int(match[2]) if match[2] != "*" else have + int(length) if length is not None else None
+
+
+def _receive(response: IO[bytes], part: Path, start: int, total: int | None, report: Callable[[str], None]) -> int:
+    name = part.stem
+    begun = f", going on after {in_bytes(start)}" if start else ""
+    report(f"fetching {name}{f' ({in_bytes(total)})' if total else ''}{begun}")
+    pace = Pace(report, f"fetching {name}")
+    with part.open("r+b" if part.is_file() else "wb") as file:
+        file.truncate(start)
+        file.seek(start)
+        done = start
+        while block := response.read(_BLOCK):
+            file.write(block)
+            done += len(block)
+            pace.step(done, total, in_bytes, start)
+    return done
+
+
+def _checked(
+    file: Path, url: str, report: Callable[[str], None], *, size: int | None, md5: str | None, ours: bool
+) -> str:
+    """Return the SHA-256 of a file; refuse one that is not what was published, and remove it if it is `ours`."""
+    there = file.stat().st_size
+    problem = f"{there} bytes instead of {size}" if size is not None and there != size else ""
+    sums = {"md5": hashlib.md5(usedforsecurity=False), "sha256": hashlib.sha256()}
+    if not problem:
+        pace, done = Pace(report, f"checking {file.name.removesuffix('.part')}"), 0
+        with file.open("rb") as opened:
+            while block := opened.read(_BLOCK):
+                for one in sums.values():
+                    one.update(block)
+                done += len(block)
+                pace.step(done, there, in_bytes)
+        found = sums["md5"].hexdigest()
+        if md5 is not None and found != md5:
+            problem = f"its MD5 is {found} instead of {md5}"
+    if problem and ours:
+        file.unlink()
+        _version_file(file).unlink(missing_ok=True)
+        raise InputError(f"{url}: what came is not what was published ({problem}): it is removed, try again")
+    if problem:
+        raise InputError(f"{file}: is not what was published ({problem}): move it away and try again")
+    return sums["sha256"].hexdigest()
+
+
+def _check_space(part: Path, total: int | None, start: int) -> None:
+    free = shutil.disk_usage(part.parent).free
+    if total is not None and total - start > free:
+        raise RunError(
+            f"{part.stem} needs {in_bytes(total - start)} more in {part.parent}, where {in_bytes(free)} are free; "
+            + _kept(part)
+        )
+
+
+def _version_file(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
+def _read_version(part: Path) -> str | None:
+    """Return the server's name for the version that was begun, which makes it send a newer one from its start."""
+    try:
+        version = json.loads(_version_file(part).read_text(encoding="utf-8"))["version"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None  # a part of unknown version: the checksum decides
+    return version if isinstance(version, str) else None
+
+
+def _write_version(part: Path, headers: Mapping[str, str]) -> None:
+    strong = headers.get("ETag") if not headers.get("ETag", "W/").startswith("W/") else None
+    version = {"version": strong or headers.get("Last-Modified")}
+    _version_file(part).write_text(json.dumps(version), encoding="utf-8")
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.is_file() else 0
+
+
+def _kept(part: Path) -> str:
+    """Say what there is to go on with."""
+    have = _size(part)
+    if not have:
+        return "a file fetched by other means is taken with --from FILE"
+    return f"{in_bytes(have)} are kept in {part}: the same command goes on there"

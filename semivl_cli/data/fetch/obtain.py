@@ -1,0 +1,154 @@
+"""Brings a published dataset into its root: from archives that the user has, or fetched from the publisher."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from semivl_cli.data.fetch.archives import unpack
+from semivl_cli.data.fetch.download import fetch
+from semivl_cli.errors import InputError
+
+RECORD = "downloads.json"
+"""File in the root that says what was fetched from where, with sizes and hashes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Archive:
+    """An archive of a published dataset."""
+
+    name: str
+    """File name."""
+    url: str | None = None
+    """Where everyone may fetch it; `None` where the publisher wants a login first."""
+    size: int | None = None
+    """Number of bytes, where it is known."""
+    md5: str | None = None
+    """Checksum, where one is widely published."""
+    holds: Mapping[str, int] = field(default_factory=dict)
+    """Pattern of paths below the dataset's folder -> how many of them there are once the archive is unpacked."""
+
+    def is_unpacked(self, homes: Iterable[Path]) -> bool:
+        """Whether one of these folders holds all that comes with the archive."""
+        return any(
+            all(sum(1 for _ in home.glob(pattern)) >= count for pattern, count in self.holds.items()) for home in homes
+        )
+
+
+def obtain(
+    archives: Sequence[Archive],
+    root: Path,
+    sources: Sequence[Path],
+    download: bool,
+    report: Callable[[str], None],
+    *,
+    homes: Sequence[str] = ("",),
+    known: Iterable[str] = (),
+    steps: str,
+) -> None:
+    """Unpack the sources into `root`, then fetch and unpack what is still lacking, if that is wanted.
+
+    An archive that was fetched is removed once it is unpacked; `downloads.json` in the root tells what it was.
+
+    Args:
+        archives: of the dataset, in the order in which they are fetched.
+        root: of the dataset.
+        sources: archives, or folders that hold some of `archives`.
+        download: whether to fetch.
+        report: takes a line.
+        homes: folders below `root` that may hold the dataset.
+        known: names of which each source must hold one.
+        steps: how a user gets what cannot be fetched, one sentence.
+
+    Raises:
+        InputError: a source is no archive of this dataset; what was fetched is damaged; something cannot be fetched
+            by a program; another process is at it.
+        RunError: the server does not answer, or the disk is full; what was fetched so far is kept.
+    """
+    if not sources and not download:
+        return
+    given = [file for source in sources for file in _archives_in(source, archives)]
+    with _alone(root):
+        for file in given:
+            report(f"{file.name}: {unpack(file, root, report, known=known)} new files in {root}")
+        if not download:
+            return
+        lacking = [archive for archive in archives if not archive.is_unpacked(root / home for home in homes)]
+        locked = [archive.name for archive in lacking if archive.url is None]
+        if locked:
+            raise InputError(f"{', '.join(locked)} cannot be fetched by a program: {steps}")
+        for archive in lacking:
+            _fetch_and_unpack(archive, root, report, known)
+        if not lacking:
+            report(f"{root}: all that can be fetched is there")
+
+
+def _fetch_and_unpack(archive: Archive, root: Path, report: Callable[[str], None], known: Iterable[str]) -> None:
+    assert archive.url is not None, "only what everyone may fetch comes here"
+    file = root / "downloads" / archive.name
+    try:
+        sha256 = fetch(archive.url, file, report, size=archive.size, md5=archive.md5)
+    finally:
+        _remove_empty(file.parent)
+    size = file.stat().st_size
+    report(f"{archive.name}: {unpack(file, root, report, known=known)} new files in {root}")
+    record = root / RECORD
+    try:
+        entries = json.loads(record.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        entries = {}
+    except ValueError as error:
+        raise InputError(f"{record}: expected JSON ({error}): move it away") from error
+    entries[archive.name] = {
+        "url": archive.url,
+        "bytes": size,
+        "sha256": sha256,
+        "checked": [name for name, value in (("size", archive.size), ("md5", archive.md5)) if value is not None],
+        "fetched": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    temporary = record.with_name(f".{RECORD}.part")
+    temporary.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(record)
+    file.unlink()
+    _remove_empty(file.parent)
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):  # something lies there still
+        folder.rmdir()
+
+
+def _archives_in(source: Path, archives: Sequence[Archive]) -> list[Path]:
+    """Return the archives that a source means: itself, or those in a folder that have the publisher's names."""
+    if source.is_dir():
+        named = [source / archive.name for archive in archives if (source / archive.name).is_file()]
+        if not named:
+            names = ", ".join(archive.name for archive in archives)
+            raise InputError(f"{source}: holds none of {names}; a dataset that is unpacked is named by --root")
+        return named
+    if not source.exists():
+        raise InputError(f"{source}: no such file")
+    return [source]
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Make the root and keep other processes out of it."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(root / ".prepare.lock", timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"{root}: another process is preparing this dataset") from None
+    except OSError as error:
+        raise InputError(f"{root}: cannot be written ({error})") from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,1 @@
+"""Batches, and the processes that make them."""

@@ -1,0 +1,173 @@
+"""Finds the images inside tar shards by their headers alone, once: what was found is kept in the user's cache."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import tarfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semivl_cli.data.contract import Member
+from semivl_cli.errors import InputError
+from semivl_cli.processes import clean_context, usable_cores
+
+IMAGE_SUFFIXES = ("jpg", "jpeg", "webp", "png", "tif", "tiff", "bmp", "gif", "ppm", "pgm")
+"""What follows the first dot of an image's name, in any case; of several images with one key the first of these."""
+
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
+_BLOCK = 512
+_KEPT_TABLES = 256
+_FEW = 8
+"""Shards that one process reads sooner than others are started."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shard:
+    """A tar file of images: WebDataset's samples, of which the image alone is read."""
+
+    path: Path
+    images: int
+    bytes: int
+
+    def member(self, place: int) -> Member:
+        """Return one of its images, counted from 0."""
+        table = _table(self.path)
+        if len(table) != self.images:
+            raise InputError(f"{self.path} has changed since the training began: it held {self.images} images")
+        offset, size = table[place].tolist()
+        return Member(shard=self.path, offset=offset * _BLOCK, size=size)
+
+
+def open_shards(paths: Sequence[Path], say: Callable[[str], None]) -> tuple[Shard, ...]:
+    """Count the images of shards; the headers of those that are new or changed are read by several processes.
+
+    Raises:
+        InputError: if a shard is absent, compressed, damaged or cut off; names it and the byte.
+    """
+    sizes = [_size(path) for path in paths]
+    new = [path for path in paths if not _cached(path).is_file()]
+    if len(new) > _FEW:
+        say(f"reading the headers of {len(new)} tar shards, once; what they hold is kept in {_cache()}")
+        with ProcessPoolExecutor(min(usable_cores(), len(new)), mp_context=clean_context()) as pool:
+            for error in pool.map(_kept_or_error, new, chunksize=4):
+                if error:
+                    raise InputError(error)
+    return tuple(Shard(path=path, images=_count(path), bytes=size) for path, size in zip(paths, sizes, strict=True))
+
+
+def _kept_or_error(path: Path) -> str:
+    """Scan a shard in a process of its own; a mistake of the user comes back as its line, without a traceback."""
+    try:
+        _load(path)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def _count(path: Path) -> int:
+    try:
+        return len(np.load(_cached(path), mmap_mode="r"))
+    except (OSError, ValueError):
+        return len(_load(path))
+
+
+@functools.lru_cache(maxsize=_KEPT_TABLES)
+def _table(path: Path) -> NDArray[np.uint32]:
+    return _load(path)
+
+
+def _load(path: Path) -> NDArray[np.uint32]:
+    """Return uint32 `[images, 2]`: where each image begins, in blocks of 512 bytes, and its size in bytes."""
+    cached = _cached(path)
+    try:
+        kept: NDArray[np.uint32] = np.load(cached)
+    except (OSError, ValueError):  # none yet, or not whole
+        kept = _scan(path)
+        _keep(cached, kept)
+    return kept
+
+
+def _keep(cached: Path, table: NDArray[np.uint32]) -> None:
+    """Write a table, whole or not at all; where the cache cannot be written, it is made anew the next time."""
+    temporary = cached.with_name(f".{cached.name}.{os.getpid()}.part")
+    try:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            np.save(file, table)
+        temporary.replace(cached)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+
+
+def _cached(path: Path) -> Path:
+    """Return where the table of a shard is kept: the name tells path, size and time of change."""
+    try:
+        about = path.stat()
+    except OSError as error:
+        raise InputError(f"{path}: the shard cannot be read ({error.strerror})") from error
+    key = f"1\0{path.absolute()}\0{about.st_size}\0{about.st_mtime_ns}".encode("utf-8", "surrogatepass")
+    return _cache() / f"{hashlib.sha256(key).hexdigest()[:32]}.npy"
+
+
+def _cache() -> Path:
+    return Path.home() / ".cache" / "semivl" / "shards"
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a shard; refuse what cannot be read from its middle."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+            size = os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise InputError(f"{path}: the shard cannot be read ({error.strerror})") from error
+    if start.startswith(_COMPRESSED):
+        raise InputError(
+            f"{path} is compressed, and a compressed shard cannot be read from its middle: unpack it to a plain .tar "
+            "(images are compressed already, so it hardly grows)"
+        )
+    return size
+
+
+def _scan(path: Path) -> NDArray[np.uint32]:
+    """Read all headers of a shard."""
+    found: list[tuple[int, int]] = []
+    last_key, last_rank = "", 0
+    at = 0
+    try:
+        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            while (member := tar.next()) is not None:
+                at = tar.offset
+                tar.members = []  # type: ignore[attr-defined]  # typeshed forgot it; else all would be kept
+                folder, _, name = member.name.rpartition("/")
+                stem, _, suffix = name.partition(".")
+                if not member.isfile() or not stem or suffix.lower() not in IMAGE_SUFFIXES:
+                    continue
+                if member.issparse() or member.size >= 2**32 or member.offset_data >= 2**32 * _BLOCK:
+                    raise InputError(
+                        f"{path} at byte {member.offset}: {member.name} is sparse, or too large or far off"
+                    )
+                key, rank = f"{folder}/{stem}", IMAGE_SUFFIXES.index(suffix.lower())
+                if found and key == last_key:
+                    if rank > last_rank:
+                        continue
+                    found.pop()
+                last_key, last_rank = key, rank
+                found.append((member.offset_data // _BLOCK, member.size))
+            file.seek(at)
+            if any(file.read(_BLOCK)):  # tarfile takes a header that makes no sense for the end
+                raise tarfile.ReadError("no header there")
+    except tarfile.TarError as error:
+        raise InputError(
+            f"{path} at byte {at}: the shard is damaged or cut off ({error}): copy it again, or leave it out"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path}: the shard cannot be read ({error.strerror})") from error
+    return np.array(found, np.uint32).reshape(-1, 2)

@@ -1,0 +1,185 @@
+"""Unlabelled images from anywhere beside a dataset's own: folders, patterns, lists and tar shards, in one sequence."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import itertools
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from semivl_cli.data.contract import Record, Source
+from semivl_cli.data.pool.blocks import Windows
+from semivl_cli.data.pool.hidden import Hidden
+from semivl_cli.data.pool.known import KnownImages
+from semivl_cli.data.pool.records import Listed, Records
+from semivl_cli.data.pool.shards import IMAGE_SUFFIXES, Shard, open_shards
+from semivl_cli.data.pool.shuffle import shuffled
+from semivl_cli.errors import InputError
+
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_LISTS = ("txt", "lst", "list")
+
+
+class Pool(Listed):
+    """A dataset's unlabelled images, then loose files, then the images of shards; the last two are strangers to it."""
+
+    def __init__(self, own: Hidden, loose: Records, shards: Sequence[Shard], known: KnownImages) -> None:
+        self.own, self.loose, self.shards = own, loose, tuple(shards)
+        self._known = known
+        counts = [len(own), len(loose), *(shard.images for shard in shards)]
+        self._ends = np.cumsum(counts)
+        self._windows = Windows(counts) if shards else None
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def _at(self, number: int) -> Record:
+        part = int(np.searchsorted(self._ends, number, side="right"))
+        within = number - (int(self._ends[part - 1]) if part else 0)
+        if part < 2:
+            return (self.own, self.loose)[part][within]
+        shard = self.shards[part - 2]
+        return Record(id=f"{shard.path}#{within}", image=shard.member(within))
+
+    def is_known(self, number: int, source: Source) -> bool:
+        """Whether the image of that number, which `source` reads, is a copy of a labelled or validation image."""
+        return number >= len(self.own) and self._known.holds(source)
+
+    def at(self, place: int, key: Sequence[int]) -> int:
+        """Return the number of the image at a place of a shuffle; where there are shards, of `Windows`."""
+        return shuffled(place, len(self), key) if self._windows is None else self._windows.at(place, key)
+
+    def digest(self) -> str:
+        """Return a SHA-256 of the ids, and of name, size and number of images of each shard."""
+        lines = sorted(f"{shard.path.name} {shard.bytes} {shard.images}" for shard in self.shards)
+        text = "\n".join([self.own.digest(), self.loose.digest(), *lines])
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def open_pool(
+    own: Hidden, given: Sequence[str], taken: Sequence[Record], say: Callable[[str], None]
+) -> tuple[Pool, tuple[str, ...]]:
+    """Find the images that the user adds to a dataset's unlabelled ones; returns them and what is worth telling.
+
+    Args:
+        own: of the dataset.
+        given: each a folder (images and shards at any depth), an image, a `.tar` shard, a pattern (`*`, `?`, `**`,
+            `{000..999}`), or a list (`.txt`): a path a line, relative to the list's folder.
+        taken: labelled and validation records: what lies at their paths is left out.
+        say: takes a line when something takes long.
+
+    Raises:
+        InputError: if something given is absent, holds no image, is given twice, or is a shard that cannot be used.
+    """
+    shards: dict[Path, None] = {}
+    paths = {os.path.abspath(record.image) for record in taken if isinstance(record.image, Path)}  # noqa: PTH100 - keeps links
+    left_out = 0
+
+    def loose() -> Iterator[Record]:
+        nonlocal left_out
+        for entry in given:
+            count = 0
+            for path in _files(entry):
+                count += 1
+                if _suffix(path) == "tar":
+                    if path in shards:
+                        raise InputError(f"data.unlabeled: {path} is given twice, the second time by {entry}")
+                    shards[path] = None
+                elif str(path) in paths:
+                    left_out += 1
+                else:
+                    yield Record(id=str(path), image=path)
+            if not count:
+                raise InputError(f"data.unlabeled: {entry} holds no image: expected {_expected()}")
+
+    files = Records.of(loose(), Path(given[0]).absolute())
+    twice = files.first_repeated()
+    if twice is not None:
+        raise InputError(f"data.unlabeled: {twice.id} is given twice")
+    pool = Pool(own, files, open_shards(tuple(shards), say), KnownImages(taken))
+    bare = [shard.path for shard in pool.shards if not shard.images]
+    if bare and len(pool) == len(own) and not left_out:
+        raise InputError(f"data.unlabeled: {bare[0]} holds no image: expected members such as KEY.jpg or KEY.png")
+    notes = [f"{len(pool) - len(own)} unlabelled images come from data.unlabeled ({len(shards)} tar shards)"]
+    if bare:
+        notes.append(f"tar shards without an image: {len(bare)}, the first is {bare[0]}")
+    if left_out:
+        notes.append(f"{left_out} images of data.unlabeled are labelled or validation images: left out")
+    return pool, tuple(notes)
+
+
+def _files(entry: str) -> Iterator[Path]:
+    """Yield the images and shards that an entry names, in a stable order."""
+    path = Path(entry)
+    if path.is_dir():
+        yield from _below(path)
+    elif path.is_file():
+        suffix = _suffix(path)
+        if suffix == "tar" or suffix in IMAGE_SUFFIXES:
+            yield path.absolute()
+        elif suffix in _LISTS:
+            yield from _listed(path)
+        else:
+            raise InputError(f"data.unlabeled: {entry} is none of: {_expected()}")
+    elif _RANGE.search(entry):
+        names = tuple(_expanded(entry))
+        absent = next((name for name in names if not Path(name).exists()), None)
+        if absent is not None:
+            raise InputError(f"data.unlabeled: {absent} does not exist ({entry} names it)")
+        for name in names:
+            yield from _files(name)
+    elif any(sign in entry for sign in "*?["):
+        for name in sorted(glob.iglob(entry, recursive=True)):  # noqa: PTH207 - the pattern may be absolute
+            if Path(name).is_file() and _suffix(Path(name)) in (*IMAGE_SUFFIXES, "tar"):
+                yield Path(name).absolute()
+    else:
+        raise InputError(f"data.unlabeled: {entry} does not exist: expected {_expected()}")
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Yield images and shards below a folder, at any depth; linked folders count, hidden files do not."""
+    for place, folders, names in os.walk(folder.absolute(), followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(place, name)
+            if not name.startswith(".") and _suffix(path) in (*IMAGE_SUFFIXES, "tar"):
+                yield path
+
+
+def _listed(path: Path) -> Iterator[Path]:
+    """Yield the paths that a list names, one a line, relative to its folder."""
+    folder = path.absolute().parent
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
+            for number, line in enumerate(lines, 1):
+                name = line.rstrip("\r\n")
+                if name.strip():
+                    if _suffix(Path(name)) not in (*IMAGE_SUFFIXES, "tar"):
+                        raise InputError(f"{path}:{number}: {name!r} is neither an image nor a .tar shard by its name")
+                    yield folder / name
+    except OSError as error:
+        raise InputError(f"{path}: the list cannot be read ({error.strerror})") from error
+
+
+def _expanded(entry: str) -> Iterator[str]:
+    """Write out `{000..999}`, as a shell does: with leading zeros where the first number has them."""
+    pieces = _RANGE.split(entry)  # text, first, last, text, first, last, text
+    ranges = [
+        [f"{number:0{len(first) if first.startswith('0') else 0}d}" for number in range(int(first), int(last) + 1)]
+        for first, last in zip(pieces[1::3], pieces[2::3], strict=True)
+    ]
+    for numbers in itertools.product(*ranges):
+        yield "".join(itertools.chain.from_iterable(itertools.zip_longest(pieces[::3], numbers, fillvalue="")))
+
+
+def _suffix(path: Path) -> str:
+    return path.suffix.lower().removeprefix(".")
+
+
+def _expected() -> str:
+    return "a folder, an image, a .tar shard, a .txt list of paths, or a pattern such as shards-{000..999}.tar"

@@ -1,0 +1,268 @@
+"""Reads pixels of any format a user may have: images as RGB as shown, masks as class ids, broken files as one line."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
+
+from semivl_cli.data.contract import IGNORE, Dataset, Member, Record, Source
+from semivl_cli.data.read.tar_entries import read_member
+from semivl_cli.errors import InputError
+
+MAX_PIXELS = 500_000_000
+"""Larger images are refused."""
+
+# Pillow's own guard warns above 89 and refuses above 179 megapixels, which aerial images exceed; ours is MAX_PIXELS.
+Image.MAX_IMAGE_PIXELS = None
+
+_ORIENTATION, _TIFF_WIDTH, _TIFF_HEIGHT = 0x0112, 0x0100, 0x0101
+_ON_ITS_SIDE = (5, 6, 7, 8)
+_TIFF = (b"II*\0", b"MM\0*")
+_LISTED_CLASSES = 30
+
+
+class _UnknownFormatError(InputError):
+    """Pillow does not know the format."""
+
+
+def read_image(source: Source) -> NDArray[np.uint8]:
+    """Read an image as uint8 RGB `[H, W, 3]`, turned as its EXIF orientation says; the array may be read-only.
+
+    16-bit values are divided by 257; floats in 0..1 are multiplied by 255, others stretched from their minimum to
+    their maximum, with NaN and infinity as 0. Transparent pixels are laid on black. Of several frames the first counts.
+
+    Raises:
+        InputError: if the file is absent, no image, broken, or larger than `MAX_PIXELS`.
+    """
+    if callable(source):
+        return source()
+    try:
+        with _opened(source) as picture:
+            ImageOps.exif_transpose(picture, in_place=True)
+            pixels = _pixels(picture)
+    except _UnknownFormatError as unknown:
+        return _read_tiff(source, unknown)
+    return np.repeat(_to_bytes(pixels)[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
+
+
+def image_size(source: Source) -> tuple[int, int]:
+    """Return `(H, W)` of an image as shown, which for a file reads no more than its header.
+
+    Raises:
+        InputError: as `read_image`, but a truncated file passes.
+    """
+    if callable(source):
+        height, width = source().shape[:2]
+        return height, width
+    try:
+        with _opened(source) as picture:
+            return _shown_size(picture)
+    except _UnknownFormatError as unknown:
+        height, width = _read_tiff(source, unknown).shape[:2]
+        return height, width
+
+
+def check_image(source: Source) -> tuple[int, int]:
+    """Read an image to its end, as fast as that goes, and return `(H, W)` as shown.
+
+    Raises:
+        InputError: as `read_image`.
+    """
+    return glance(source)[0]
+
+
+def glance(source: Source) -> tuple[tuple[int, int], NDArray[np.uint8]]:
+    """Read an image to its end, as fast as that goes: `(H, W)` as shown, and its grey values as `[8, 9]`.
+
+    Raises:
+        InputError: as `read_image`.
+    """
+    if not callable(source):
+        try:
+            with _opened(source) as picture:
+                size = _shown_size(picture)
+                picture.draft("RGB", (64, 64))  # a large JPEG is decoded at an eighth of its size
+                ImageOps.exif_transpose(picture, in_place=True)
+                pixels = _pixels(picture)
+        except _UnknownFormatError:
+            pixels = read_image(source)
+            size = (pixels.shape[0], pixels.shape[1])
+    else:
+        pixels = read_image(source)
+        size = (pixels.shape[0], pixels.shape[1])
+    small = Image.fromarray(_to_bytes(pixels)).convert("L").resize((9, 8), Image.Resampling.BOX)
+    return size, np.asarray(small)
+
+
+def read_raw_label(source: Source) -> NDArray[Any]:
+    """Read the raw values `[H, W]` of a mask: palette indices, grey values of 8, 16 or 32 bits, or 0 and 1.
+
+    Raises:
+        InputError: if the file cannot be read, or has more than one channel.
+    """
+    if callable(source):
+        return source()
+    # Pillow alone: other readers expand palettes to colours.
+    with _opened(source) as picture:
+        ImageOps.exif_transpose(picture, in_place=True)
+        if picture.mode == "1":
+            return np.array(picture, dtype=np.uint8)
+        if picture.mode in ("P", "L", "I") or picture.mode.startswith("I;16"):
+            return np.array(picture)
+        raise InputError(
+            f"{source}: a mask has one channel of whole numbers, this one is {picture.mode} "
+            f"({len(picture.getbands())} channels): save it as a grey or palette PNG whose values are class ids"
+        )
+
+
+def read_label(record: Record, dataset: Dataset, class_names: Sequence[str]) -> NDArray[np.uint8]:
+    """Read the mask of a record as class ids `0..N-1` and `IGNORE`, uint8 `[H, W]`.
+
+    Raises:
+        InputError: if the file cannot be read, or holds a value that means no class.
+    """
+    assert record.label is not None, f"record {record.id} has no label"
+    raw = read_raw_label(record.label)
+    return check_ids(dataset.class_ids(raw), raw, class_names, label_name(record))
+
+
+def check_ids(ids: NDArray[np.uint8], raw: NDArray[Any], class_names: Sequence[str], name: str) -> NDArray[np.uint8]:
+    """Return `ids`, made from the values `raw` of the mask `name`, if all are class ids or `IGNORE`.
+
+    Raises:
+        InputError: names the most frequent value that means no class, and the classes.
+    """
+    unknown = (ids >= len(class_names)) & (ids != IGNORE)
+    if unknown.any():
+        values, counts = np.unique(raw[unknown], return_counts=True)
+        worst = int(counts.argmax())
+        known = ", ".join(f"{number} {word}" for number, word in enumerate(class_names[:_LISTED_CLASSES]))
+        more = f", ... {len(class_names) - 1} {class_names[-1]}" if len(class_names) > _LISTED_CLASSES else ""
+        raise InputError(
+            f"{name}: value {values[worst]} ({counts[worst]} pixels) is no class; "
+            f"the classes are {known}{more}; {IGNORE} is ignored"
+        )
+    return ids
+
+
+def read_pair(
+    record: Record, dataset: Dataset, class_names: Sequence[str]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Read image `[H, W, 3]` and class ids `[H, W]` of a record.
+
+    Raises:
+        InputError: as `read_image` and `read_label`, and if their sizes differ.
+    """
+    image, label = read_image(record.image), read_label(record, dataset, class_names)
+    check_sizes(record, image.shape[:2], label.shape)
+    return image, label
+
+
+def check_sizes(record: Record, image: tuple[int, ...], label: tuple[int, ...]) -> None:
+    """Refuse a mask whose size `(H, W)` is not that of its image as shown."""
+    if image != label:
+        raise InputError(
+            f"{label_name(record)}: the mask is {label[1]} x {label[0]} pixels (width x height), "
+            f"its image as shown is {image[1]} x {image[0]}: they must be equal"
+        )
+
+
+def label_name(record: Record) -> str:
+    """Return how messages name the mask of a record."""
+    return f"the mask of {record.id!r}" if callable(record.label) else str(record.label)
+
+
+@contextmanager
+def _opened(path: Path | Member) -> Iterator[Image.Image]:
+    """Open an image file; whatever its decoder raises becomes one line that names the file."""
+    try:
+        with (
+            decoding(str(path)),
+            Image.open(path if isinstance(path, Path) else io.BytesIO(read_member(path))) as picture,
+        ):
+            if picture.width * picture.height > MAX_PIXELS:
+                raise InputError(
+                    f"{path}: {picture.width} x {picture.height} pixels are more than "
+                    f"{MAX_PIXELS // 1_000_000} megapixels: cut it into tiles"
+                )
+            yield picture
+    except _UnknownFormatError as error:
+        if (path.stat().st_size if isinstance(path, Path) else path.size) == 0:
+            raise _UnknownFormatError(f"{path}: the file is empty") from error
+        raise
+
+
+@contextmanager
+def decoding(name: str) -> Iterator[None]:
+    """Turn whatever a decoder of images raises into one line that begins with `name`."""
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except UnidentifiedImageError as error:
+        raise _UnknownFormatError(f"{name}: not an image that can be read") from error
+    except FileNotFoundError as error:
+        raise InputError(f"{name}: no such file") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{name}: is a folder, expected an image file") from error
+    except Exception as error:  # parsers trip over a broken file in any way: OSError, SyntaxError, struct.error, ...
+        raise InputError(f"{name}: the image cannot be read ({' '.join(str(error).split())})") from error
+
+
+def _shown_size(picture: Image.Image) -> tuple[int, int]:
+    width, height = picture.size
+    if isinstance(picture, TiffImageFile):  # its size may be told turned already, which depends on Pillow's version
+        width, height = picture.tag_v2[_TIFF_WIDTH], picture.tag_v2[_TIFF_HEIGHT]
+    turned = picture.getexif().get(_ORIENTATION) in _ON_ITS_SIDE
+    return (width, height) if turned else (height, width)
+
+
+def _pixels(picture: Image.Image) -> NDArray[Any]:
+    """Return uint8 RGB `[H, W, 3]`, or `[H, W]` where values have more than 8 bits."""
+    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
+        return np.array(picture)
+    if picture.has_transparency_data:
+        black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
+        picture = Image.alpha_composite(black, picture.convert("RGBA"))
+    # Read-only, and for RGB the only copy: that of a large picture costs more than its JPEG decoding.
+    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+
+
+def _to_bytes(numbers: NDArray[Any]) -> NDArray[np.uint8]:
+    """Bring numbers of any type to 0..255."""
+    if numbers.dtype == np.uint8:
+        return numbers
+    if numbers.dtype == np.uint16:
+        return np.rint(numbers / 257).astype(np.uint8)
+    finite = np.where(np.isfinite(numbers), numbers, 0).astype(np.float64)
+    low, high = finite.min(), finite.max()
+    whole = np.issubdtype(numbers.dtype, np.integer)
+    if whole and low >= 0 and high <= 65535:  # a 32-bit image often holds 8 or 16 bits
+        scaled = finite if high <= 255 else finite / 257
+    elif not whole and low >= 0 and high <= 1:
+        scaled = finite * 255
+    else:
+        scaled = (finite - low) / (high - low if high > low else 1) * 255
+    return np.rint(scaled).astype(np.uint8)
+
+
+def _read_tiff(path: Path | Member, unknown: _UnknownFormatError) -> NDArray[np.uint8]:
+    """Read a TIFF that Pillow cannot, such as one of three float channels."""
+    data = path.read_bytes() if isinstance(path, Path) else read_member(path)
+    if not data.startswith(_TIFF):
+        raise InputError(str(unknown)) from unknown
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise InputError(str(unknown)) from unknown
+    if pixels.shape[0] * pixels.shape[1] > MAX_PIXELS:
+        raise InputError(f"{path}: more than {MAX_PIXELS // 1_000_000} megapixels: cut it into tiles")
+    return _to_bytes(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))

@@ -1,0 +1,1 @@
+"""Segments images of any size with a trained model, and scores the result."""

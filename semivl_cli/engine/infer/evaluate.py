@@ -1,0 +1,60 @@
+"""Scores a finished or unfinished run on validation images, its own dataset's or another's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from semivl_cli.data.choose.index import check_made_for, find_root, list_validation
+from semivl_cli.data.registry import open_dataset
+from semivl_cli.engine.build import autocast, inference, pick_device, short_side
+from semivl_cli.engine.distributed.group import ALONE, Team
+from semivl_cli.engine.infer.predict import load
+from semivl_cli.engine.infer.validation import Scores, evaluate
+from semivl_cli.reporter import Reporter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """The scores of a run and which of its checkpoints they are."""
+
+    run: Path
+    selected: str
+    scores: Scores
+
+
+def score_run(
+    run: Path | None, *, dataset: str | None, root: Path | None, device: str, reporter: Reporter, team: Team = ALONE
+) -> Scored:
+    """Evaluate the checkpoint that a run selects (else its last).
+
+    Args:
+        run: its directory; `None`: the newest.
+        dataset: plugin whose validation images are used; `None`: the run's own. Its classes must be the run's.
+        root: folder of the dataset; `None`: the run's own, or the dataset's usual place.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`.
+        reporter: hears how far it is.
+        team: the processes that share the images.
+    """
+    predictor = load(run, str(pick_device(device, team)), reporter=reporter)
+    config = predictor.config
+    reporter.note(f"using {predictor.run}, step {predictor.step} ({predictor.selected})")
+    plugin = open_dataset(dataset or config.dataset)
+    kept = config.data.root if dataset in (None, config.dataset) and config.data.root != "none" else None
+    place = find_root(plugin.name, root or (Path(kept) if kept else None))
+    records = list_validation(plugin, place, missing=config.data.missing)
+    check_made_for(plugin, predictor.names)
+    scores = evaluate(
+        predictor.model,
+        records,
+        plugin,
+        predictor.names,
+        inference(config, predictor.smallest),
+        short_side=short_side(config),
+        workers=config.data.workers,
+        step=predictor.step,
+        reporter=reporter,
+        autocast=autocast(config, predictor.device),
+        team=team,
+    )
+    return Scored(run=predictor.run, selected=predictor.selected, scores=scores)

@@ -1,0 +1,1 @@
+"""What `semivl prepare` does before a training: data, weights, published checkpoints."""

@@ -1,0 +1,149 @@
+"""A published checkpoint (google-research/semivl `.pth`) -> a run that eval, predict and further training take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from semivl_cli.concepts.load import parse_definition
+from semivl_cli.concepts.schema import Definition
+from semivl_cli.config import RunConfig, merge, to_toml
+from semivl_cli.data.registry import open_dataset
+from semivl_cli.engine.build import model_spec, open_clip_of, rates, read_definition, statistics_of
+from semivl_cli.engine.rundir.checkpoint import save_checkpoint
+from semivl_cli.engine.rundir.layout import locked
+from semivl_cli.engine.settings import configure
+from semivl_cli.engine.text_vectors import embed_classes
+from semivl_cli.engine.train.optim import build_optimizer
+from semivl_cli.errors import InputError
+from semivl_cli.files import write_json, write_text
+from semivl_cli.model.clip import RANDOM, load_clip
+from semivl_cli.model.finetune import set_trainable
+from semivl_cli.model.published_names import our_state, published_name
+from semivl_cli.reporter import Reporter
+
+
+def import_published(
+    file: Path,
+    flags: Mapping[str, Any],
+    assignments: Iterable[str],
+    run: Path,
+    text_file: Path | None,
+    reporter: Reporter,
+) -> Path:
+    """Turn a published checkpoint into a run that stands before its first step, with the published weights.
+
+    Args:
+        file: `.pth` with the state dict, bare or under `model`, with or without `module.` prefixes; also safetensors.
+        flags: names the dataset, whose recipe says how the model is built.
+        assignments: `a.b=value` each.
+        run: directory to write; must not hold a run.
+        text_file: class vectors `[N, D]`, `.npy` or safetensors; `None`: embedded with the CLIP weights.
+        reporter: hears what is left out.
+
+    Raises:
+        InputError: the file cannot be read, or a tensor of it is missing, unknown or misshapen; there is no text.
+    """
+    config = configure(merge({"fidelity": "published"}, flags), assignments)
+    if (run / "run.toml").exists():
+        raise InputError(f"{run} already holds a run: give another --out")
+    dataset = open_dataset(config.dataset)
+    definition_text, source = read_definition(config, dataset)
+    definition = parse_definition(definition_text, source)
+    state = _translated(file)
+    clip = load_clip(config.model.clip, RANDOM)  # for its shape alone; the weights come from the file
+    spec = model_spec(config, clip.spec, statistics_of(config, clip))
+    text = _class_vectors(text_file, config, definition, spec.encoder.embed_dim, reporter)
+    model = spec.build(text)
+    own = model.state_dict()
+    frozen = [name for name in state if name.startswith("guidance.")]
+    for name in frozen:  # the frozen CLIP comes from its own weights when training goes on
+        del state[name]
+    _fit(file, own, state)
+    model.load_state_dict({**state, "text": text})
+    set_trainable(model.encoder, config.finetune.encoder, config.finetune.attention_norm)
+    with locked(run):
+        write_text(run / "definition.toml", definition_text)
+        write_text(run / "run.toml", f"# Imported from {file.name}.\n\n{to_toml(config)}")
+        optimizer = build_optimizer(model, rates(config))
+        state_of_run = {"best": {}, "last": {}, "seconds": 0.0}
+        save_checkpoint(run, 0, model, spec, optimizer, to_toml(config), definition_text, state_of_run)
+        write_json(run / "run.json", {"last": 0, "best": None, "finished": False})
+    if frozen:
+        reporter.note(f"{len(frozen)} tensors of the frozen CLIP were left out: further training takes its own weights")
+    return run
+
+
+def _translated(file: Path) -> dict[str, Tensor]:
+    """Read the state dict and give its tensors our names."""
+    try:
+        loaded: Any = (
+            load_file(file)
+            if file.suffix == ".safetensors"
+            else torch.load(file, map_location="cpu", weights_only=True)
+        )
+    except FileNotFoundError as error:
+        raise InputError(f"{file} does not exist: expected a published checkpoint such as best.pth") from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, UnpicklingError, SafetensorError) as error:
+        raise InputError(
+            f"cannot read {file} as a checkpoint of plain tensors: {str(error).splitlines()[0]}"
+        ) from error
+    published = loaded.get("model", loaded) if isinstance(loaded, dict) else {}
+    if not isinstance(published, dict) or not published or not all(isinstance(v, Tensor) for v in published.values()):
+        raise InputError(f"{file} holds no state dict: expected tensors by name, bare or under the key model")
+    try:
+        return our_state({name.removeprefix("module."): tensor for name, tensor in published.items()})
+    except KeyError as error:
+        raise InputError(f"{file} has the tensor {error.args[0]!r}, which no published SemiVL model has") from error
+
+
+def _fit(file: Path, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+    """Refuse a state dict that is not exactly the model's."""
+    expected = own.keys() - {"text"}
+    for what, names in (("lacks the", expected - state.keys()), ("has an unexpected", state.keys() - expected)):
+        if names:
+            raise InputError(
+                f"{file} {what} tensor {published_name(min(names))} ({len(names)} such): the settings do not fit it"
+            )
+    for name in sorted(expected):
+        if own[name].shape != state[name].shape:
+            raise InputError(
+                f"{file}: tensor {published_name(name)} has shape {tuple(state[name].shape)}, "
+                f"expected {tuple(own[name].shape)}: the settings do not fit it"
+            )
+
+
+def _class_vectors(
+    file: Path | None, config: RunConfig, definition: Definition, width: int, reporter: Reporter
+) -> Tensor:
+    """Class vectors `[N, D]`, from a file or from CLIP."""
+    if file is None:
+        try:
+            clip = open_clip_of(config, open_dataset(config.dataset), reporter)
+        except InputError as error:
+            raise InputError(
+                f"a published checkpoint holds no text vectors: give them with --text FILE, or {error}"
+            ) from error
+        return embed_classes(clip.text, definition, config.decoder.text, config.fidelity == "published")
+    try:
+        if file.suffix == ".npy":
+            vectors = torch.from_numpy(np.load(file, allow_pickle=False))
+        else:
+            tensors = load_file(file)
+            if len(tensors) != 1:
+                raise InputError(f"{file} holds {len(tensors)} tensors: expected one, the class vectors")
+            [vectors] = tensors.values()
+    except (OSError, ValueError, SafetensorError) as error:
+        raise InputError(f"cannot read text vectors {file}: {error}") from error
+    expected = (len(definition.classes), width)
+    if vectors.shape != expected:
+        raise InputError(f"{file} has shape {tuple(vectors.shape)}: expected {expected}, one vector a class")
+    return vectors.float()

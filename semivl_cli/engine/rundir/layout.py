@@ -1,0 +1,168 @@
+"""The run directory: which one, whose it is, and the small files in it that people and tools read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from semivl_cli.config import RunConfig, read_settings, resolve
+from semivl_cli.errors import InputError
+from semivl_cli.files import append_line, sync, write_text, writing
+
+RUNS = Path("runs")
+"""Where new runs go, below the working directory."""
+SUMMARY = "seeds.json"
+"""Makes a directory one of several runs: it holds their seeds from the start, and in the end what they reached."""
+Found = Literal["train", "eval", "end"]
+"""Where something was noticed: up to a step, in the evaluation after it, or when all was done."""
+
+
+def new_run(dataset: str, labeled: int | str) -> Path:
+    """Make a directory for a new run, `runs/<dataset>-<labelled images>-<n>` with the first free n."""
+    n = 1
+    while True:
+        run = RUNS / f"{dataset}-{labeled}-{n}"
+        try:
+            run.mkdir(parents=True)
+        except FileExistsError:
+            n += 1
+        except OSError as error:
+            raise InputError(f"cannot make the run directory {run} ({error.strerror}): give --out") from error
+        else:
+            return run
+
+
+def find_run(path: Path | None) -> Path:
+    """Return the given run, or the newest one below `runs/` that has a checkpoint.
+
+    Raises:
+        InputError: there is none.
+    """
+    if path is not None:
+        if not (path / "run.toml").is_file():
+            raise InputError(f"{path} is not a run directory: it has no run.toml; expected what semivl train wrote")
+        return path
+    runs = [
+        found for found in _runs() if (found / "checkpoints").is_dir() and any((found / "checkpoints").glob("[0-9]*"))
+    ]
+    if not runs:
+        raise InputError(f"there is no run with a checkpoint in {RUNS}/: train one with semivl train, or name it")
+    return runs[-1]
+
+
+def find_unfinished() -> Path:
+    """Return the newest run below `runs/` that has not finished, or the directory of several of which one has not.
+
+    Raises:
+        InputError: there is none.
+    """
+    unfinished = [found for found in _runs() if not is_finished(found)]
+    unfinished = [run.parent if (run.parent / SUMMARY).is_file() else run for run in unfinished]
+    unfinished += [path.parent for path in RUNS.glob(f"*/{SUMMARY}") if "runs" not in read_json(path)]
+    unfinished.sort(key=_touched)
+    if not unfinished:
+        raise InputError(f"there is no unfinished run in {RUNS}/: name one with --out, or start anew without --resume")
+    return unfinished[-1]
+
+
+def _runs() -> list[Path]:
+    """All runs below `runs/`, the last written last."""
+    found = [*RUNS.glob("*/run.toml"), *RUNS.glob("*/seed-*/run.toml")]
+    return sorted((path.parent for path in found), key=lambda run: (_touched(run), run.name))
+
+
+def _touched(run: Path) -> float:
+    names = ("run.toml", "run.json", "metrics.jsonl", SUMMARY)
+    files = [folder / name for folder in (run, *run.glob("seed-*")) for name in names]
+    return max(file.stat().st_mtime for file in files if file.is_file())
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Hold the run; the lock dies with its process. Raises `InputError` where another process holds it."""
+    lock = FileLock(run / ".lock")
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(f"{run} is in use by another process: wait for it, or give another --out") from error
+    except OSError as error:
+        raise InputError(f"cannot write the run directory {run} ({error.strerror}): give another --out") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def read_config(run: Path) -> RunConfig:
+    """Read the settings of a run."""
+    path = run / "run.toml"
+    settings, _ = read_settings(path)
+    return resolve(settings, source=str(path))
+
+
+def is_finished(run: Path) -> bool:
+    """Whether nothing is left to do; what a damaged file says is not believed."""
+    try:
+        return bool(read_status(run).get("finished")) and bool(read_json(run / "scores.json"))
+    except InputError:
+        return False
+
+
+def read_status(run: Path) -> dict[str, Any]:
+    """Read `run.json`; empty where there is none yet."""
+    return read_json(run / "run.json")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; empty where the file does not exist."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} is damaged ({error}): delete it, the checkpoints beside it are not touched"
+        ) from error
+    return content
+
+
+class Metrics:
+    """`metrics.jsonl`: one object a line, appended; what lies beyond the state resumed from is dropped.
+
+    Kinds of lines: `train` (means over some steps), `eval` (scores), `alarm` (something noticed, in words).
+    """
+
+    def __init__(self, run: Path, step: int, *, evaluated: bool = False) -> None:
+        """Keep the lines up to `step`, and its evaluation only if that is part of the state."""
+        self.path = run / "metrics.jsonl"
+        lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines() if self.path.is_file() else []
+        kept = [line for line in lines if _place(line) <= (step, int(evaluated))]
+        write_text(self.path, "".join(f"{line}\n" for line in kept))
+
+    def write(self, step: int, kind: str, values: Mapping[str, Any]) -> None:
+        """Append one line."""
+        append_line(self.path, json.dumps({"step": step, "kind": kind, **values}))
+
+    def alarm(self, step: int, line: str, found: Found) -> None:
+        """Append what was noticed, for whoever was not there to read it."""
+        self.write(step, "alarm", {"found": found, "says": line})
+
+    def keep(self) -> None:
+        """Wait until the disk holds all lines: a checkpoint counts on those before it."""
+        with writing(self.path):
+            sync(self.path)
+
+
+def _place(line: str) -> tuple[float, int]:
+    """Where a line stands in the story: its step, and whether it belongs to what follows it: evaluation, end."""
+    try:
+        values = json.loads(line)
+        return float(values["step"]), {"eval": 1, "end": 2}.get(values.get("found", values["kind"]), 0)
+    except (ValueError, TypeError, KeyError):  # the process died while it wrote the line
+        return float("inf"), 0

@@ -1,0 +1,106 @@
+"""From names, files and flags to a checked RunConfig: the order in which settings overrule each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from semivl_cli.config import Layer, RunConfig, merge, parse_assignments, parse_toml, read_settings, read_toml, resolve
+from semivl_cli.data.contract import Dataset
+from semivl_cli.data.registry import open_dataset, package_file
+from semivl_cli.errors import InputError
+
+
+def configure(flags: Mapping[str, Any], assignments: Iterable[str] = ()) -> RunConfig:
+    """Layer all settings and check them.
+
+    Weakest first: defaults, the dataset's recipe, the fidelity preset, the recipe's own table for that fidelity, the
+    method preset, the recipe file, flags, assignments. The names of dataset, method, recipe and fidelity are
+    themselves settings, found first by the same order.
+
+    Args:
+        flags: what the user gave on the command line, nested like the settings.
+        assignments: `a.b=value` each.
+
+    Raises:
+        InputError: an unknown name or setting, a value that does not fit.
+    """
+    top = merge(flags, parse_assignments(assignments))
+    chosen = merge(_recipe(top), top)
+    return _layered(open_dataset(str(chosen.get("dataset", RunConfig().dataset))), top)
+
+
+def configure_dataset(dataset: Dataset) -> RunConfig:
+    """Return the settings of a dataset without any flag, whether it is installed or not.
+
+    Raises:
+        InputError: its recipe is not there, or holds a setting that does not fit.
+    """
+    return _layered(dataset, {})
+
+
+def _layered(dataset: Dataset, top: Layer) -> RunConfig:
+    own, recipe = dataset_recipe(dataset), _recipe(top)
+    names = merge({"fidelity": "paper", "method": "semivl"}, own, recipe, top)
+    fidelity, method = str(names["fidelity"]), str(names["method"])
+    return resolve(
+        _without_tables(own),
+        _preset("fidelity", fidelity),
+        _table(own, fidelity),
+        _preset("method", method),
+        _without_tables(recipe),
+        _table(recipe, fidelity),
+        {"dataset": dataset.name, "fidelity": fidelity, "method": method, "recipe": top.get("recipe", "none")},
+        top,
+    )
+
+
+def _recipe(top: Layer) -> Layer:
+    name = str(top.get("recipe", "none"))
+    return {} if name == "none" else _named_recipe(name)
+
+
+def dataset_recipe(dataset: Dataset) -> Layer:
+    """Read the recipe that a dataset names: a shipped one, or a file inside its package."""
+    if dataset.recipe.endswith(".toml"):
+        return read_toml(package_file(dataset, dataset.recipe))
+    return _named_recipe(dataset.recipe)
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the general recipes."""
+    return sorted(_stem(item.name) for item in files("semivl_cli.recipes").iterdir() if item.name.endswith(".toml"))
+
+
+def _named_recipe(name: str) -> Layer:
+    if name.endswith(".toml"):
+        return read_settings(Path(name))[0]
+    if name not in shipped_recipes():
+        raise InputError(f"unknown recipe {name!r}: shipped are {', '.join(shipped_recipes())}; or give a .toml file")
+    return parse_toml(files("semivl_cli.recipes").joinpath(f"{name}.toml").read_text(encoding="utf-8"), name)
+
+
+def _preset(kind: str, name: str) -> Layer:
+    folder = files("semivl_cli.recipes").joinpath(kind)
+    known = sorted(_stem(item.name) for item in folder.iterdir() if item.name.endswith(".toml"))
+    if name not in known:
+        raise InputError(f"unknown {kind} {name!r}: expected {' or '.join(known)}")
+    return parse_toml(folder.joinpath(f"{name}.toml").read_text(encoding="utf-8"), name)
+
+
+def _without_tables(recipe: Layer) -> Layer:
+    return {key: value for key, value in recipe.items() if key not in ("paper", "published")}
+
+
+def _table(recipe: Layer, fidelity: str) -> Layer:
+    """Settings that a recipe has for one fidelity alone."""
+    table = recipe.get(fidelity, {})
+    if not isinstance(table, dict):
+        raise InputError("the tables [paper] and [published] of a recipe hold settings, such as loss.group = 2")
+    return table
+
+
+def _stem(name: str) -> str:
+    return name.removesuffix(".toml")

@@ -1,0 +1,168 @@
+"""Repeats a training with several seeds, and sums up what they reached: mean and deviation over whole runs."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from semivl_cli.config import RunConfig, merge, parse_assignments, read_toml, resolve, to_toml
+from semivl_cli.data.registry import open_dataset
+from semivl_cli.engine.build import read_definition
+from semivl_cli.engine.distributed.group import ALONE, Team
+from semivl_cli.engine.rundir.layout import SUMMARY, find_unfinished, is_finished, new_run, read_json
+from semivl_cli.engine.settings import configure
+from semivl_cli.engine.train.loop import Result, kept_result, train
+from semivl_cli.engine.train.start import MOVABLE, moved, start_or_resume
+from semivl_cli.errors import InputError, Interrupted, RunError
+from semivl_cli.files import write_json, write_text, writing
+from semivl_cli.reporter import Reporter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repeated:
+    """What the trainings with several seeds reached."""
+
+    out: Path
+    results: dict[int, Result]
+    """Seed -> result, of those that finished."""
+    failed: dict[int, str]
+    """Seed -> why it did not finish."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the object that `seeds.json` holds: mean and sample deviation (absent for one run) of each IoU."""
+        scores = {seed: found.result for seed, found in self.results.items()}
+        classes = next(iter(scores.values())).iou if scores else {}
+        return {
+            "seeds": [*self.results, *self.failed],
+            "runs": [
+                {"seed": seed, "run": f"seed-{seed}", "selected": found.selected, **found.result.as_dict()}
+                for seed, found in self.results.items()
+            ],
+            "failed": [{"seed": seed, "run": f"seed-{seed}", "error": why} for seed, why in self.failed.items()],
+            "miou": spread([score.miou for score in scores.values()]),
+            "iou": {name: spread([score.iou[name] for score in scores.values()]) for name in classes},
+        }
+
+
+def spread(values: list[float]) -> dict[str, float | None]:
+    """Return the mean, and the deviation of a sample; `None` where there are too few values."""
+    return {
+        "mean": statistics.fmean(values) if values else None,
+        "deviation": statistics.stdev(values) if len(values) > 1 else None,
+    }
+
+
+def seeds_to_resume(out: Path | None, seeds: int | None, *, resume: bool, team: Team = ALONE) -> Path | None:
+    """Return the directory of several runs that is gone on with; `None`: a single run is, or something begins.
+
+    Raises:
+        InputError: there is nothing to resume, or several runs are asked for and it is a single one.
+    """
+    begins = team.restarts and out is not None  # one command for every start, as for a single run
+    if not resume and not (begins and team.restarted):
+        return None
+    found = out or find_unfinished()
+    if (found / SUMMARY).is_file():
+        return found
+    if seeds is not None and not begins:
+        raise InputError(
+            f"{found} is not what --seeds began (it has no {SUMMARY}): leave out --resume to begin, or --seeds to go "
+            "on with a single run"
+        )
+    return None
+
+
+def train_seeds(
+    flags: Mapping[str, Any],
+    assignments: Iterable[str],
+    out: Path | None,
+    seeds: int | None,
+    *,
+    resume: bool,
+    finished: Callable[[Result], object],
+    reporter: Reporter,
+    team: Team = ALONE,
+) -> Repeated:
+    """Train with the seeds S, S + 1, ..., each into `out/seed-<seed>`; the seed decides labels, views and new weights.
+
+    Args:
+        flags: as for one training; their seed is S.
+        assignments: `a.b=value` each.
+        out: directory of all; `None` names a new one.
+        seeds: how many; with `resume` as many as were started, or `None`.
+        resume: whether to finish what is unfinished of `out`.
+        finished: called with each result as it comes.
+        reporter: hears what happens.
+        team: the processes that train together.
+
+    Raises:
+        InputError: `out` is taken, a flag contradicts what is resumed, or what any training refuses.
+        Interrupted: as for one training.
+    """
+    assignments = list(assignments)
+    if resume:
+        assert out is not None, "of seeds_to_resume"
+        numbers: list[int] = read_json(out / SUMMARY)["seeds"]
+        if seeds not in (None, len(numbers)):
+            raise InputError(f"{out} was started with --seeds {len(numbers)}, not {seeds}: leave the flag out")
+        config = resolve(read_toml(out / "recipe.toml"), source=str(out / "recipe.toml"))
+        config = moved(config, merge(flags, parse_assignments(assignments)), out)
+    else:
+        config = configure(flags, assignments)
+        numbers = list(range(config.seed, config.seed + (seeds or 1)))
+        out = team.tell(_begin(config, out, numbers) if team.leads else Path())
+    results: dict[int, Result] = {}
+    failed: dict[int, str] = {}
+    for place, seed in enumerate(numbers, 1):
+        run = out / f"seed-{seed}"
+        if team.tell(is_finished(run)):
+            results[seed] = kept_result(run)
+        else:
+            reporter.note(f"seed {seed}, {place} of {len(numbers)}: {run}")
+            try:
+                results[seed] = _train_one(config, out, run, seed, reporter, team)
+            except RunError as error:
+                if team.count > 1:  # whose processes may be gone
+                    raise
+                failed[seed] = str(error)
+                reporter.note(f"seed {seed} failed: {error}")
+                continue
+            except Interrupted as error:
+                message = f"stopped with seed {seed}; go on with: semivl train --resume --out {out}"
+                raise Interrupted(message, error.exit_code - 128) from error
+        if team.leads:
+            finished(results[seed])
+        if (number := results[seed].stop) is not None and place < len(numbers):
+            raise Interrupted(f"stopped after seed {seed}; go on with: semivl train --resume --out {out}", number)
+    repeated = Repeated(out=out, results=results, failed=failed)
+    if team.leads:
+        write_json(out / SUMMARY, {**repeated.as_dict(), "seeds": numbers})
+    return repeated
+
+
+def _begin(config: RunConfig, out: Path | None, numbers: list[int]) -> Path:
+    """Write what the later trainings need: their settings and words as they are now."""
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} is taken: go on with --resume, or give another --out")
+    words, _ = read_definition(config, open_dataset(config.dataset))
+    out = out or new_run(config.dataset, "seeds")
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    write_text(out / "definition.toml", words)
+    write_text(out / "recipe.toml", to_toml(config))
+    write_json(out / SUMMARY, {"seeds": numbers})
+    return out
+
+
+def _train_one(config: RunConfig, out: Path, run: Path, seed: int, reporter: Reporter, team: Team) -> Result:
+    started = team.tell((run / "run.toml").exists())
+    if started:
+        settings, names = config.model_dump(), (name.split(".") for name in MOVABLE)
+        moves = merge(*({section: {key: settings[section][key]}} for section, key in names))
+        return start_or_resume(moves, (), run, resume=True, reporter=reporter, team=team)
+    words = str((out / "definition.toml").resolve())
+    settings = merge(config.model_dump(), {"seed": seed, "data": {"definition": words}})
+    return train(resolve(settings), run, reporter, team=team)

@@ -1,0 +1,150 @@
+"""Text vectors of a definition as a file, kept in a cache by a hash of words, templates and weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from semivl_cli import __version__
+from semivl_cli.concepts.load import load_definition
+from semivl_cli.concepts.prompts import Variant, prompts, texts
+from semivl_cli.concepts.schema import Definition
+from semivl_cli.config import RunConfig
+from semivl_cli.data.registry import open_dataset
+from semivl_cli.engine.build import open_clip_of, weights_of
+from semivl_cli.engine.text_vectors import class_vectors, concept_vectors
+from semivl_cli.engine.zero_shot.segmenter import frozen_config
+from semivl_cli.errors import RunError
+from semivl_cli.model.clip import weights_id
+from semivl_cli.paint import write_whole
+from semivl_cli.reporter import Reporter
+
+_KINDS: tuple[Variant, ...] = ("concepts", "name", "guideline")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextVectors:
+    """What a text tower makes of a definition: float32, unit length."""
+
+    concepts: Tensor
+    """`[K, D]`."""
+    class_of_concept: tuple[int, ...]
+    classes: Mapping[str, Tensor]
+    """`[N, D]` by the variants of `decoder.text`: `name`, `guideline`, `mean`."""
+    metadata: Mapping[str, str]
+    """JSON by name: `classes`, `concepts`, `class_of_concept`, `templates`, `prompts`, `weights`, `semivl`."""
+    cached: bool
+    """Whether they came from the cache, without any model."""
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """What the file holds: `concepts`, `name`, `guideline`, `mean`."""
+        return {"concepts": self.concepts, **self.classes}
+
+
+def vectors_of(definition: str, *, weights: str | None, dataset: str | None, reporter: Reporter) -> TextVectors:
+    """Embed a definition (shipped name or file) with a CLIP; the arguments are those of `frozen_config`."""
+    config = frozen_config(definition=definition, weights=weights, dataset=dataset)
+    return text_vectors(config, load_definition(definition), reporter)
+
+
+def text_vectors(config: RunConfig, definition: Definition, reporter: Reporter) -> TextVectors:
+    """Embed concepts and classes, or take them from the cache, in which case no model is loaded.
+
+    A cached file that is damaged is made anew; a cache that cannot be written is said, and costs nothing else.
+    """
+    dataset = open_dataset(config.dataset)
+    published = config.fidelity == "published"
+    weights = weights_id(config.model.clip, weights_of(config, dataset), config.seed)
+    metadata = _metadata(definition, published, weights)
+    path = cache_folder() / f"{_digest(metadata)}.safetensors"
+    known = _read(path, metadata)
+    if known is not None:
+        return known
+    tower = open_clip_of(config, dataset, reporter).text
+    made = TextVectors(
+        concepts=concept_vectors(tower, definition, published),
+        class_of_concept=texts(definition, "concepts").class_of_text,
+        classes={
+            "name": class_vectors(tower, definition, "name", published),
+            "guideline": class_vectors(tower, definition, "guideline", published),
+            "mean": class_vectors(tower, definition, "mean", published),
+        },
+        metadata=metadata,
+        cached=False,
+    )
+    try:
+        write_vectors(path, made)
+    except RunError as error:
+        reporter.note(f"the text vectors are not kept for the next time: {error}")
+    return made
+
+
+def write_vectors(path: Path, vectors: TextVectors) -> None:
+    """Write a safetensors file through a temporary name."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, _encode(vectors))
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def cache_folder() -> Path:
+    """Where text vectors are kept; the folder may be deleted at any time."""
+    return Path.home() / ".cache" / "semivl" / "text"
+
+
+def _metadata(definition: Definition, published: bool, weights: str) -> dict[str, str]:
+    """Everything that decides the vectors, as JSON by name."""
+    found = {kind: texts(definition, kind, published) for kind in _KINDS}
+    values = {
+        "classes": found["name"].texts,
+        "concepts": found["concepts"].texts,
+        "class_of_concept": found["concepts"].class_of_text,
+        "templates": definition.templates,
+        "prompts": {
+            kind: [prompts(text, definition.templates) for text in variant.texts] for kind, variant in found.items()
+        },
+        "weights": weights,
+        "semivl": __version__,
+    }
+    return {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
+
+
+def _digest(metadata: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()
+
+
+def _encode(vectors: TextVectors) -> bytes:
+    # safetensors itself would not notice a changed number
+    return save(vectors.tensors, {**vectors.metadata, "sha256": _checksum(vectors.tensors)})
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    return hashlib.sha256(b"".join(tensors[name].numpy().tobytes() for name in sorted(tensors))).hexdigest()
+
+
+def _read(path: Path, metadata: Mapping[str, str]) -> TextVectors | None:
+    """Read a cached file; `None` where there is none, or it is not whole."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a safe_open is no dict
+    except (OSError, SafetensorError):
+        return None
+    if found.pop("sha256", None) != _checksum(tensors) or found != metadata:
+        return None
+    return TextVectors(
+        concepts=tensors.pop("concepts"),
+        class_of_concept=tuple(json.loads(metadata["class_of_concept"])),
+        classes=tensors,
+        metadata=metadata,
+        cached=True,
+    )

@@ -1,0 +1,67 @@
+"""Scores the words of a definition on the labelled images of a training, in seconds instead of the training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from semivl_cli.config import resolve
+from semivl_cli.engine.build import open_material
+from semivl_cli.engine.settings import configure
+from semivl_cli.engine.zero_shot.segmenter import build_frozen, dataset_of, parse_weights
+from semivl_cli.engine.zero_shot.word_counts import count_words
+from semivl_cli.engine.zero_shot.word_report import Findings, find
+from semivl_cli.errors import InputError
+from semivl_cli.reporter import Reporter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """What was found, and on what."""
+
+    definition: str
+    dataset: str
+    clip: str
+    labels: tuple[str, ...]
+    """Ids of the labelled images."""
+    note: str
+    """Where these come from."""
+    zeta: float
+    findings: Findings
+
+
+def score_words(flags: Mapping[str, Any], assignments: Iterable[str], weights: str | None, reporter: Reporter) -> Tuned:
+    """Score a definition by the guidance that a training with the same settings would have.
+
+    Args:
+        flags: nested like the settings; name the definition and, if wanted, dataset, labels, root and seed, from which
+            follow the labelled images exactly as in training.
+        assignments: `a.b=value` each.
+        weights: CLIP as `--weights` takes it; `None`: as the settings say.
+        reporter: hears how far it is.
+
+    Raises:
+        InputError: as a training would.
+    """
+    if "dataset" not in flags:
+        dataset = dataset_of(flags["data"]["definition"])
+        if dataset is None:
+            raise InputError("on which images? Name the dataset that holds them: --dataset NAME (and --root DIR)")
+        flags = {**flags, "dataset": dataset}
+    config = configure(flags, assignments)
+    if weights is not None:
+        clip, tag = parse_weights(weights, config.model.clip)
+        config = resolve(config.model_dump(), {"model": {"clip": clip, "weights": tag}})
+    material = open_material(config)
+    frozen = build_frozen(config, config.device, reporter)
+    counts = count_words(material, frozen, reporter)
+    return Tuned(
+        definition=config.data.definition,
+        dataset=config.dataset,
+        clip=frozen.clip_name,
+        labels=tuple(record.id for record in material.index.labeled),
+        note=material.index.notes[0],
+        zeta=frozen.zeta,
+        findings=find(counts, frozen.texts, frozen.class_of_text, frozen.names, config.guidance.aggregate),
+    )

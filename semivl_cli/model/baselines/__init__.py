@@ -1,1 +1,0 @@
-"""Decoders without language, against which the paper measures its own."""

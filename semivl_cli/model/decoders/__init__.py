@@ -1,0 +1,1 @@
+"""Features -> class scores: one file a kind of decoder."""

@@ -1,0 +1,1 @@
+"""Images -> features: one file a kind of encoder."""

@@ -1,0 +1,32 @@
+"""How other processes are started: from a clean server, as many as there are cores for them."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import multiprocessing
+import os
+from multiprocessing.context import BaseContext
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@functools.cache
+def clean_context() -> BaseContext:
+    """Return how workers are started: from a clean server, since a fork copies locks and threads in any state."""
+    atexit.register(_end_workers)
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", "semivl_cli.data.load.preload"])
+    return context
+
+
+def _end_workers() -> None:
+    """End, at exit, the workers of an iterator that nobody closed: they ignore the signal that Python sends them."""
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()

@@ -1,0 +1,140 @@
+"""Sliding windows: what they cover, and how their answers become one."""
+
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at, scores_at
+
+CONSTANT = torch.tensor([0.5, -1.0, 2.0])
+
+
+def constant(image):
+    """A model whose logits are the same everywhere."""
+    return CONSTANT[None, :, None, None].expand(len(image), 3, *image.shape[2:]).clone()
+
+
+def own_color(image):
+    """A model whose logits are the pixel's own color."""
+    return image.float()
+
+
+def numbered(height, width):
+    """An image each pixel of which has a color of its own."""
+    return torch.randint(256, (1, 3, height, width), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+cases = given(
+    st.integers(1, 40), st.integers(1, 40), st.integers(1, 16), st.integers(1, 16), st.sampled_from([1, 3, 8])
+)
+
+
+@settings(max_examples=60, deadline=None)
+@cases
+@example(40, 7, 16, 16, 1)
+def test_averaged_logits_cover_every_pixel_at_its_own_place(height, width, crop, stride, windows):
+    stride = min(stride, crop)
+    how = Inference(mode="averaged_logits", crop=crop, stride=stride, windows=windows)
+    image = numbered(height, width)
+    assert torch.allclose(class_scores(own_color, image, how), image.float(), atol=1e-3)
+    assert torch.allclose(class_scores(constant, image, how), constant(image), atol=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@cases
+def test_summed_probabilities_add_one_for_every_window_over_a_pixel(height, width, crop, stride, windows):
+    stride = min(stride, crop)
+    how = Inference(mode="summed_probabilities", crop=crop, stride=stride, windows=windows)
+    scores = class_scores(constant, numbered(height, width), how)
+    for y in range(0, height, 7):
+        for x in range(0, width, 5):
+            over = sum(
+                top <= y < top + crop and left <= x < left + crop
+                for top in range(0, height, stride)
+                for left in range(0, width, stride)
+            )
+            assert torch.allclose(scores[0, :, y, x], over * CONSTANT.softmax(dim=0), atol=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["averaged_logits", "summed_probabilities", "whole"])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 30), (20, 9)])
+def test_the_model_never_sees_a_side_shorter_than_it_takes(mode, height, width):
+    shapes = []
+
+    def picky(image):
+        shapes.append(tuple(image.shape[2:]))
+        return own_color(image)
+
+    image = numbered(height, width)
+    how = Inference(mode=mode, crop=12, stride=8, smallest=6)
+    scores = class_scores(picky, image, how)
+    assert scores.shape == (1, 3, height, width)
+    assert all(min(shape) >= 6 for shape in shapes)
+    if mode != "summed_probabilities":
+        assert torch.allclose(scores, image.float(), atol=1e-3)  # padding left no trace
+
+
+@pytest.mark.parametrize(
+    ("side", "crop", "stride", "expected"),
+    [(20, 8, 4, [0, 4, 8, 12]), (21, 8, 4, [0, 4, 8, 12, 13]), (8, 8, 4, [0]), (5, 8, 4, [0]), (13, 8, 4, [0, 4, 5])],
+)
+@pytest.mark.parametrize("axis", [2, 3])
+def test_windows_of_averaged_logits_are_as_few_as_the_stride_allows_and_end_inside(side, crop, stride, expected, axis):
+    """A window more would count its pixels twice."""
+    starts = []
+
+    def model(window):
+        starts.append(int(window[0, 0, 0, 0]))
+        return own_color(window)
+
+    numbers = torch.arange(side, dtype=torch.uint8)
+    shape = (1, 1, side, 1) if axis == 2 else (1, 1, 1, side)
+    how = Inference(mode="averaged_logits", crop=crop, stride=stride, windows=1)
+    class_scores(model, numbers.view(shape).repeat(1, 3, 1, 1), how)
+    assert starts == expected
+
+
+def test_whole_is_one_window():
+    shapes = []
+
+    def model(image):
+        shapes.append(tuple(image.shape))
+        return own_color(image)
+
+    class_scores(model, numbered(30, 50), Inference(mode="whole", crop=8, stride=4))
+    assert shapes == [(1, 3, 30, 50)]
+
+
+@pytest.mark.parametrize("mode", ["averaged_logits", "summed_probabilities"])
+def test_how_many_windows_are_computed_at_once_changes_nothing(mode):
+    image, sizes = numbered(33, 47), []
+
+    def model(part):
+        sizes.append(len(part))
+        return own_color(part) - own_color(part).mean(dim=(2, 3), keepdim=True)
+
+    one, many = (
+        class_scores(model, image, Inference(mode=mode, crop=16, stride=10, windows=windows)) for windows in (1, 5)
+    )
+    assert torch.allclose(one, many, atol=1e-4)
+    assert max(sizes) == 5
+
+
+@pytest.mark.parametrize("mode", ["averaged_logits", "summed_probabilities", "whole"])
+@pytest.mark.parametrize("windows", [1, 4, 8])
+def test_images_of_a_batch_are_scored_each_for_itself(mode, windows):
+    batch = torch.cat([numbered(21, 30), 255 - numbered(21, 30), numbered(21, 30).flip(3)])
+    how = Inference(mode=mode, crop=12, stride=7, windows=windows)
+    apart = torch.cat([class_scores(own_color, image, how) for image in batch.split(1)])
+    assert torch.allclose(class_scores(own_color, batch, how), apart, atol=1e-4)
+
+
+def test_scores_are_resized_corner_to_corner():
+    scores = torch.tensor([[[[0.0, 1.0]], [[1.0, 0.0]]]])
+    resized = scores_at(scores, (1, 5))
+    assert torch.allclose(resized[0, 0, 0], torch.linspace(0, 1, 5))
+    classes = classes_at(scores + torch.tensor([0.01, 0.0]).view(1, 2, 1, 1), (2, 5))
+    assert classes.dtype == torch.uint8
+    assert classes.tolist() == [[[1, 1, 0, 0, 0], [1, 1, 0, 0, 0]]]
+    assert scores_at(scores, (1, 2)) is scores

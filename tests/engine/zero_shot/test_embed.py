@@ -1,0 +1,143 @@
+"""Text vectors as a file: what is kept, when it is used, and that a damaged file is not."""
+
+import functools
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from semivl_cli.concepts.load import load_definition, parse_definition
+from semivl_cli.data.registry import open_dataset
+from semivl_cli.engine.build import open_clip_of
+from semivl_cli.engine.text_vectors import embed_classes, embed_concepts
+from semivl_cli.engine.zero_shot import embed as module
+from semivl_cli.engine.zero_shot.embed import cache_folder, text_vectors, vectors_of, write_vectors
+from semivl_cli.engine.zero_shot.segmenter import frozen_config
+from semivl_cli.errors import RunError
+from semivl_cli.reporter import Silence
+
+
+class Notes(Silence):
+    def __init__(self):
+        self.notes = []
+
+    def note(self, message):
+        self.notes.append(message)
+
+
+SHAPES = frozen_config(definition="shapes", weights=None, dataset=None)
+
+
+@functools.cache
+def tower_of_shapes():
+    return open_clip_of(SHAPES, open_dataset("shapes"), Silence())
+
+
+@pytest.fixture(autouse=True)
+def towers(monkeypatch):
+    """Count in a list how often a tower is asked for; it is loaded once for all tests."""
+    loaded = []
+
+    def load(config, *_):
+        loaded.append(config.model.weights)
+        return tower_of_shapes()
+
+    monkeypatch.setattr(module, "open_clip_of", load)
+    return loaded
+
+
+def embed():
+    return vectors_of("shapes", weights=None, dataset=None, reporter=Silence())
+
+
+def test_the_vectors_are_those_of_training():
+    definition, found, tower = load_definition("shapes"), embed(), tower_of_shapes().text
+    expected, owners = embed_concepts(tower, definition, published=False)
+    torch.testing.assert_close(found.concepts, expected)
+    assert found.class_of_concept == owners
+    for text, class_vectors in found.classes.items():
+        torch.testing.assert_close(class_vectors, embed_classes(tower, definition, text, published=False))
+
+
+def test_the_second_time_needs_no_tower(towers):
+    first, second = embed(), embed()
+    assert (first.cached, second.cached, len(towers)) == (False, True, 1)
+    assert first.metadata == second.metadata and first.class_of_concept == second.class_of_concept
+    assert all(torch.equal(first.tensors[name], second.tensors[name]) for name in first.tensors)
+
+
+def test_other_words_templates_or_weights_are_other_vectors(towers):
+    definition = load_definition("shapes")
+    first = definition.classes[0]
+    fewer = [first.model_copy(update={"concepts": first.concepts[1:]}), *definition.classes[1:]]
+    random = SHAPES.model_copy(
+        update={"model": SHAPES.model.model_copy(update={"clip": "ViT-B-16", "weights": "random"})}
+    )
+    cases = [
+        (SHAPES, definition),
+        (SHAPES, definition.model_copy(update={"classes": fewer})),
+        (SHAPES, definition.model_copy(update={"templates": ["a {}"]})),
+        (random, definition),
+        (random.model_copy(update={"seed": 1}), definition),
+    ]
+    for number, (config, words) in enumerate(cases, 1):
+        assert not text_vectors(config, words, Silence()).cached
+        assert len(towers) == number
+    for config, words in cases:
+        assert text_vectors(config, words, Silence()).cached
+    assert text_vectors(SHAPES, definition.model_copy(update={"title": "other"}), Silence()).cached
+
+
+def _cut(content):
+    return content[: len(content) // 2]
+
+
+def _flip(content):
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+@pytest.mark.parametrize("damage", [_cut, _flip, lambda _: b"", lambda _: b"\xff" * 200])
+def test_a_damaged_file_is_made_anew(damage):
+    first = embed()
+    [path] = cache_folder().iterdir()
+    path.write_bytes(damage(path.read_bytes()))
+    again = embed()
+    assert not again.cached and torch.equal(first.concepts, again.concepts)
+    assert embed().cached and [*cache_folder().iterdir()] == [path]
+
+
+def test_a_cache_that_cannot_be_written_is_said():
+    cache_folder().parent.mkdir(parents=True)
+    cache_folder().write_text("a file stands where the folder belongs")
+    notes = Notes()
+    found = vectors_of("shapes", weights=None, dataset=None, reporter=notes)
+    assert not found.cached
+    assert len(notes.notes) == 1 and str(cache_folder()) in notes.notes[0]
+
+
+def test_the_file_says_what_it_holds(tmp_path):
+    found = embed()
+    write_vectors(tmp_path / "new" / "vectors.safetensors", found)
+    definition = load_definition("shapes")
+    with safe_open(tmp_path / "new" / "vectors.safetensors", framework="pt") as file:
+        metadata = file.metadata()
+        assert torch.equal(file.get_tensor("concepts"), found.concepts)
+    assert json.loads(metadata["classes"]) == list(definition.names)
+    assert json.loads(metadata["concepts"]) == [text for item in definition.classes for text in item.concepts]
+    assert len(json.loads(metadata["prompts"])["concepts"]) == len(found.concepts)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot write"):
+        write_vectors(tmp_path / "file" / "vectors.safetensors", found)
+
+
+def test_classes_of_the_same_words_can_be_embedded():
+    """Only what reads them apart, a decoder or a guide, must refuse them."""
+    definition = load_definition("shapes")
+    words = definition.classes[1].concepts
+    file = 'title = "Twins"\n' + "".join(
+        f'[[class]]\nname = "{name}"\ncolor = "#00000{i}"\nconcepts = {json.dumps(words)}\n'
+        for i, name in enumerate(definition.names[1:3])
+    )
+    found = text_vectors(SHAPES, parse_definition(file, "twins.toml"), Silence())
+    assert torch.equal(found.classes["mean"][0], found.classes["mean"][1])
