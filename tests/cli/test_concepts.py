@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from semivl_cli.cli.concepts.check import app
+from semivl_cli.cli.concepts import app
 from typer.testing import CliRunner
 
 from semivl_cli.concepts.validate import CODES
