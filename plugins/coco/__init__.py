@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semivl_cli.data.contract import IGNORE, Classes, Record, Split
-from semivl_cli.data.fetch.obtain import Archive, obtain
 from semivl_cli.data.ids import read_ids
+from semivl_cli.data.obtain import Archive, obtain
 from semivl_cli.errors import InputError
 
 IMAGES = (

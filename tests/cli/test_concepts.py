@@ -5,9 +5,9 @@ import subprocess
 import sys
 
 import pytest
-from semivl_cli.cli.concepts import app
 from typer.testing import CliRunner
 
+from semivl_cli.cli.concepts import app
 from semivl_cli.concepts.validate import CODES
 from semivl_cli.errors import CheckFailed, InputError
 

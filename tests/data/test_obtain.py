@@ -5,7 +5,7 @@ import zipfile
 import pytest
 from filelock import FileLock
 
-from semivl_cli.data.fetch.obtain import Archive, obtain
+from semivl_cli.data.obtain import Archive, obtain
 from semivl_cli.errors import InputError, RunError
 
 
