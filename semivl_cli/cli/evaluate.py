@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from semivl_cli.cli.console import print_line
+from semivl_cli.cli.gpus import processes
 from semivl_cli.cli.options import Device, Gpus, Json, Root
-from semivl_cli.cli.processes import processes
 from semivl_cli.cli.scores import show_runs
 
 

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from semivl_cli.cli.console import print_line
+from semivl_cli.cli.gpus import processes
 from semivl_cli.cli.options import DefinitionOption, Device, Gpus, Json, Root, settings_of
-from semivl_cli.cli.processes import processes
 from semivl_cli.cli.scores import show_seeds, show_training
 
 
