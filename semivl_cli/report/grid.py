@@ -66,13 +66,8 @@ def show(axes: Axes, pixels: NDArray[Any], title: str = "", explanation: str = "
     axes.set_axis_off()
     axes.set_anchor("NW")
     axes.set_title(title, pad=22)
-    note(axes, explanation, (0, 1), 7, color=QUIET)
-    note(axes, caption, (0, 0), -7, va="top")
-
-
-def note(axes: Axes, text: str, corner: tuple[float, float], up: float, **how: Any) -> None:  # noqa: ANN401 - matplotlib's
-    """Write one line `up` points above a corner of `axes` (0..1 from the lower left)."""
-    axes.annotate(text, corner, (0, up), "axes fraction", textcoords="offset points", **how)
+    axes.annotate(explanation, (0, 1), (0, 7), "axes fraction", "offset points", color=QUIET)
+    axes.annotate(caption, (0, 0), (0, -7), "axes fraction", "offset points", va="top")
 
 
 def head(figure: Figure, title: str, facts: str, classes: Sequence[tuple[str, Color]], width: float) -> None:
@@ -101,7 +96,7 @@ def head(figure: Figure, title: str, facts: str, classes: Sequence[tuple[str, Co
     legend.get_title().set_color(QUIET)
     large = 20
     title = shorten(title, int(width / LETTER * 10 / large))
-    axes.annotate(title, (0, 1), (0, 8), legend, textcoords="offset points", size=large)
+    axes.annotate(title, (0, 1), (0, 8), legend, "offset points", size=large)
 
 
 def pixels_of(figure: Figure) -> NDArray[np.uint8]:
