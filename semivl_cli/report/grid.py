@@ -39,7 +39,9 @@ _STYLE: dict[Any, Any] = {  # matplotlib types the keys only from 3.11 on
 @contextmanager
 def style() -> Iterator[None]:
     """Surround everything that makes or writes a sheet: its look, and silence about letters that the font lacks."""
-    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()  # whatever a matplotlibrc of the user says
+        mpl.rcParams.update(_STYLE)
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a box stands for the letter
         yield
 
