@@ -233,7 +233,7 @@ STOPPED = """
 import signal, sys, os
 from pathlib import Path
 from semivl_plugins.folder import Folder
-from semivl_cli.data.images import read_image
+from semivl_cli.data.read.images import read_image
 from semivl_cli.data.choose.index import build_index
 from semivl_cli.data.load.batches import ViewSettings, train_batches
 
