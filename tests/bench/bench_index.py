@@ -47,7 +47,8 @@ def simulated_shards(count, folder):
     paths = [folder / f"shard-{number:06d}.tar" for number in range(count // IN_SHARD)]
     for path in paths:
         path.touch()
-        shards._keep(shards._cached(path), table)
+        shards._cached(path).parent.mkdir(parents=True, exist_ok=True)
+        np.save(shards._cached(path), table)
     return paths
 
 

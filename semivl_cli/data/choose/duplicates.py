@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from semivl_cli.data.contract import Member, Split
+from semivl_cli.data.contract import Split, TarEntry
 from semivl_cli.data.read.images import read_image
-from semivl_cli.data.read.tar_entries import read_member
+from semivl_cli.data.read.tar_entries import read_entry
 from semivl_cli.errors import InputError
 
-File = Path | Member
+File = Path | TarEntry
 """What an image is read from."""
 
 _ALIKE = 10
@@ -78,8 +78,8 @@ def look_of(thumbnail: NDArray[np.uint8]) -> int | None:
 def hash_file(path: File) -> int:
     """Return 64 bits of the content of a file."""
     digest = hashlib.blake2b(digest_size=8)
-    if isinstance(path, Member):
-        digest.update(read_member(path))
+    if isinstance(path, TarEntry):
+        digest.update(read_entry(path))
         return int.from_bytes(digest.digest(), "big")
     with path.open("rb") as file:
         while block := file.read(1 << 20):

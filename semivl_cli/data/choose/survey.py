@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semivl_cli.class_ids import IGNORE
 from semivl_cli.data.choose.duplicates import File, Looks, hash_file, look_of, same_images
 from semivl_cli.data.choose.index import list_records, missing_files, plugin_notes
-from semivl_cli.data.contract import IGNORE, Dataset, Record, Source, Split
+from semivl_cli.data.contract import Dataset, Record, Source, Split
 from semivl_cli.data.pool.records import Records
 from semivl_cli.data.read.images import check_ids, check_sizes, glance, label_name, read_raw_label
 from semivl_cli.errors import InputError

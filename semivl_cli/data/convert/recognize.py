@@ -8,7 +8,7 @@ from pathlib import Path
 
 from semivl_cli.data.drawing.annotations import Annotations, Pictures
 from semivl_cli.data.drawing.names import ImageNames
-from semivl_cli.data.drawing.tree import PICTURES, Tree
+from semivl_cli.data.drawing.tree import Tree
 from semivl_cli.data.formats.coco import is_coco, open_coco
 from semivl_cli.data.formats.folders import look_like_masks, open_masks
 from semivl_cli.data.formats.labelme import is_labelme, open_labelme
@@ -16,6 +16,7 @@ from semivl_cli.data.formats.labelstudio import is_labelstudio, open_labelstudio
 from semivl_cli.data.formats.voc import FOLDERS, open_voc
 from semivl_cli.data.formats.yolo import open_yolo
 from semivl_cli.errors import InputError
+from semivl_cli.files import image_suffixes
 
 KNOWN = (
     "COCO JSON, labelme JSON, Label Studio JSON, CVAT's Segmentation mask archive, Pascal VOC's layout, YOLO polygons, "
@@ -45,7 +46,7 @@ def open_source(path: Path, class_names: Sequence[str], images: ImageNames) -> l
     pictures: list[Tree] = []
     for name, file in tree.files():
         folders.update(name.split("/")[:-1])
-        if file.suffix not in PICTURES:
+        if not file.is_picture:
             texts.append(file)
         elif len(pictures) < _SAMPLE:
             pictures.append(file)
@@ -123,7 +124,7 @@ def _beside(folder: Path | None) -> list[Annotations | Pictures]:
 def _pictures(folder: Path, beside: bool = False) -> Pictures:
     def files() -> Iterator[Path]:
         for name, file in Tree(folder).files():
-            if file.suffix in PICTURES and not set(name.split("/")) & {*FOLDERS, "SegmentationObject", "masks"}:
+            if file.is_picture and not set(name.split("/")) & {*FOLDERS, "SegmentationObject", "masks"}:
                 yield file.path
 
     return Pictures(kind="images", where=folder, files=files, beside=beside)
@@ -132,7 +133,7 @@ def _pictures(folder: Path, beside: bool = False) -> Pictures:
 def _list(file: Tree) -> Pictures:
     """Open a list of image paths, one a line, relative to its own folder or absolute."""
     lines = [line.strip() for line in file.text().splitlines() if line.strip()]
-    if not lines or not all(Path(line).suffix.lower() in PICTURES for line in lines):
+    if not lines or not all(Path(line).suffix.lower() in image_suffixes() for line in lines):
         raise InputError(f"{file}: expected a path of an image on every line")
 
     def files() -> Iterator[Path]:

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from semivl_cli.data.contract import Member, Record, Source
-from semivl_cli.data.read.tar_entries import read_member
+from semivl_cli.data.contract import Record, Source, TarEntry
+from semivl_cli.data.read.tar_entries import read_entry
 
 
 class KnownImages:
@@ -37,5 +37,5 @@ class KnownImages:
 def _size_and_digest(source: Source) -> tuple[int, bytes] | None:
     if callable(source):
         return None
-    data = read_member(source) if isinstance(source, Member) else source.read_bytes()
+    data = read_entry(source) if isinstance(source, TarEntry) else source.read_bytes()
     return len(data), hashlib.sha256(data).digest()

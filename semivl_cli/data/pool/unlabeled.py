@@ -17,12 +17,14 @@ from semivl_cli.data.pool.blocks import Windows
 from semivl_cli.data.pool.hidden import Hidden
 from semivl_cli.data.pool.known import KnownImages
 from semivl_cli.data.pool.records import Listed, Records
-from semivl_cli.data.pool.shards import IMAGE_SUFFIXES, Shard, open_shards
+from semivl_cli.data.pool.shards import Shard, open_shards
 from semivl_cli.data.pool.shuffle import shuffled
 from semivl_cli.errors import InputError
+from semivl_cli.files import image_suffixes, walk
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
-_LISTS = ("txt", "lst", "list")
+_LISTS = (".txt", ".lst", ".list")
+_SHARD = ".tar"
 
 
 class Pool(Listed):
@@ -44,7 +46,7 @@ class Pool(Listed):
         if part < 2:
             return (self.own, self.loose)[part][within]
         shard = self.shards[part - 2]
-        return Record(id=f"{shard.path}#{within}", image=shard.member(within))
+        return Record(id=f"{shard.path}#{within}", image=shard.entry(within))
 
     def is_known(self, number: int, source: Source) -> bool:
         """Whether the image of that number, which `source` reads, is a copy of a labelled or validation image."""
@@ -86,7 +88,7 @@ def open_pool(
             count = 0
             for path in _files(entry):
                 count += 1
-                if _suffix(path) == "tar":
+                if path.suffix.lower() == _SHARD:
                     if path in shards:
                         raise InputError(f"data.unlabeled: {path} is given twice, the second time by {entry}")
                     shards[path] = None
@@ -117,12 +119,11 @@ def _files(entry: str) -> Iterator[Path]:
     """Yield the images and shards that an entry names, in a stable order."""
     path = Path(entry)
     if path.is_dir():
-        yield from _below(path)
+        yield from (found.folder / name for found in walk(path.absolute()) for name in found.files if _is_taken(name))
     elif path.is_file():
-        suffix = _suffix(path)
-        if suffix == "tar" or suffix in IMAGE_SUFFIXES:
+        if _is_taken(path.name):
             yield path.absolute()
-        elif suffix in _LISTS:
+        elif path.suffix.lower() in _LISTS:
             yield from _listed(path)
         else:
             raise InputError(f"data.unlabeled: {entry} is none of: {_expected()}")
@@ -135,20 +136,10 @@ def _files(entry: str) -> Iterator[Path]:
             yield from _files(name)
     elif any(sign in entry for sign in "*?["):
         for name in sorted(glob.iglob(entry, recursive=True)):  # noqa: PTH207 - the pattern may be absolute
-            if Path(name).is_file() and _suffix(Path(name)) in (*IMAGE_SUFFIXES, "tar"):
+            if Path(name).is_file() and _is_taken(name):
                 yield Path(name).absolute()
     else:
         raise InputError(f"data.unlabeled: {entry} does not exist: expected {_expected()}")
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    """Yield images and shards below a folder, at any depth; linked folders count, hidden files do not."""
-    for place, folders, names in os.walk(folder.absolute(), followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = Path(place, name)
-            if not name.startswith(".") and _suffix(path) in (*IMAGE_SUFFIXES, "tar"):
-                yield path
 
 
 def _listed(path: Path) -> Iterator[Path]:
@@ -159,7 +150,7 @@ def _listed(path: Path) -> Iterator[Path]:
             for number, line in enumerate(lines, 1):
                 name = line.rstrip("\r\n")
                 if name.strip():
-                    if _suffix(Path(name)) not in (*IMAGE_SUFFIXES, "tar"):
+                    if not _is_taken(name):
                         raise InputError(f"{path}:{number}: {name!r} is neither an image nor a .tar shard by its name")
                     yield folder / name
     except OSError as error:
@@ -177,8 +168,10 @@ def _expanded(entry: str) -> Iterator[str]:
         yield "".join(itertools.chain.from_iterable(itertools.zip_longest(pieces[::3], numbers, fillvalue="")))
 
 
-def _suffix(path: Path) -> str:
-    return path.suffix.lower().removeprefix(".")
+def _is_taken(name: str) -> bool:
+    """Whether a file is an image or a shard, by its name."""
+    suffix = Path(name).suffix.lower()
+    return suffix == _SHARD or suffix in image_suffixes()
 
 
 def _expected() -> str:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
-from semivl_cli.data.contract import IGNORE, Dataset, Member, Record, Source
-from semivl_cli.data.read.tar_entries import read_member
+from semivl_cli.class_ids import IGNORE
+from semivl_cli.data.contract import Dataset, Record, Source, TarEntry
+from semivl_cli.data.read.tar_entries import read_entry
 from semivl_cli.errors import InputError
 
 MAX_PIXELS = 500_000_000
@@ -182,12 +183,12 @@ def label_name(record: Record) -> str:
 
 
 @contextmanager
-def _opened(path: Path | Member) -> Iterator[Image.Image]:
+def _opened(path: Path | TarEntry) -> Iterator[Image.Image]:
     """Open an image file; whatever its decoder raises becomes one line that names the file."""
     try:
         with (
             decoding(str(path)),
-            Image.open(path if isinstance(path, Path) else io.BytesIO(read_member(path))) as picture,
+            Image.open(path if isinstance(path, Path) else io.BytesIO(read_entry(path))) as picture,
         ):
             if picture.width * picture.height > MAX_PIXELS:
                 raise InputError(
@@ -255,9 +256,9 @@ def _to_bytes(numbers: NDArray[Any]) -> NDArray[np.uint8]:
     return np.rint(scaled).astype(np.uint8)
 
 
-def _read_tiff(path: Path | Member, unknown: _UnknownFormatError) -> NDArray[np.uint8]:
+def _read_tiff(path: Path | TarEntry, unknown: _UnknownFormatError) -> NDArray[np.uint8]:
     """Read a TIFF that Pillow cannot, such as one of three float channels."""
-    data = path.read_bytes() if isinstance(path, Path) else read_member(path)
+    data = path.read_bytes() if isinstance(path, Path) else read_entry(path)
     if not data.startswith(_TIFF):
         raise InputError(str(unknown)) from unknown
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from semivl_cli.data.contract import IGNORE
+from semivl_cli.class_ids import IGNORE
 
 _LONGEST = 8
 """Long side over short side up to which the short side decides the scale."""
