@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,32 +72,20 @@ def image_size(source: Source) -> tuple[int, int]:
         return height, width
 
 
-def check_image(source: Source) -> tuple[int, int]:
-    """Read an image to its end, as fast as that goes, and return `(H, W)` as shown.
-
-    Raises:
-        InputError: as `read_image`.
-    """
-    return glance(source)[0]
-
-
-def glance(source: Source) -> tuple[tuple[int, int], NDArray[np.uint8]]:
+def read_thumbnail(source: Source) -> tuple[tuple[int, int], NDArray[np.uint8]]:
     """Read an image to its end, as fast as that goes: `(H, W)` as shown, and its grey values as `[8, 9]`.
 
     Raises:
         InputError: as `read_image`.
     """
+    pixels: NDArray[Any] | None = None
     if not callable(source):
-        try:
-            with _opened(source) as picture:
-                size = _shown_size(picture)
-                picture.draft("RGB", (64, 64))  # a large JPEG is decoded at an eighth of its size
-                ImageOps.exif_transpose(picture, in_place=True)
-                pixels = _pixels(picture)
-        except _UnknownFormatError:
-            pixels = read_image(source)
-            size = (pixels.shape[0], pixels.shape[1])
-    else:
+        with suppress(_UnknownFormatError), _opened(source) as picture:
+            size = _shown_size(picture)
+            picture.draft("RGB", (64, 64))  # a large JPEG is decoded at an eighth of its size
+            ImageOps.exif_transpose(picture, in_place=True)
+            pixels = _pixels(picture)
+    if pixels is None:
         pixels = read_image(source)
         size = (pixels.shape[0], pixels.shape[1])
     small = Image.fromarray(_to_bytes(pixels)).convert("L").resize((9, 8), Image.Resampling.BOX)
