@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from semivl_cli.paint import NEUTRAL, colorize, fit_text, legend, overlay, save_image, save_mask
+from semivl_cli.paint import NEUTRAL, colorize, fit_text, is_ours, legend, made_from, overlay, save_image, save_mask
 
 COLORS = [(10, 20, 30), (200, 100, 0), (255, 255, 255)]
 masks = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=9))
@@ -80,6 +80,17 @@ def test_a_png_keeps_pixels_and_a_jpeg_is_a_jpeg(tmp_path):
         np.testing.assert_array_equal(np.asarray(picture), pixels)
     with Image.open(tmp_path / "a.JPG") as picture:
         assert picture.format == "JPEG"
+
+
+def test_what_is_written_here_is_known_again_unless_it_is_a_label(tmp_path):
+    ids = np.array([[0, 1, 255]], np.uint8)
+    save_mask(tmp_path / "prediction.png", ids, COLORS, "the drawing")
+    save_mask(tmp_path / "label.png", ids, COLORS, ours=False)
+    Image.fromarray(ids).save(tmp_path / "stranger.png")
+    (tmp_path / "text.png").write_text("no picture")
+    assert [path.stem for path in sorted(tmp_path.iterdir()) if is_ours(path)] == ["prediction"]
+    assert made_from(tmp_path / "prediction.png") == "the drawing" and made_from(tmp_path / "label.png") == ""
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "label.png")), ids)
 
 
 def test_a_legend_shows_each_colour_and_breaks_lines():

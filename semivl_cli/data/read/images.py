@@ -103,14 +103,20 @@ def read_raw_label(source: Source) -> NDArray[Any]:
     # Pillow alone: other readers expand palettes to colours.
     with _opened(source) as picture:
         ImageOps.exif_transpose(picture, in_place=True)
-        if picture.mode == "1":
-            return np.array(picture, dtype=np.uint8)
-        if picture.mode in ("P", "L", "I") or picture.mode.startswith("I;16"):
-            return np.array(picture)
-        raise InputError(
-            f"{source}: a mask has one channel of whole numbers, this one is {picture.mode} "
-            f"({len(picture.getbands())} channels): save it as a grey or palette PNG whose values are class ids"
-        )
+        values = raw_values(picture)
+        if values is None:
+            raise InputError(
+                f"{source}: a mask has one channel of whole numbers, this one is {picture.mode} "
+                f"({len(picture.getbands())} channels): save it as a grey or palette PNG whose values are class ids"
+            )
+        return values
+
+
+def raw_values(picture: Image.Image) -> NDArray[Any] | None:
+    """Return the whole numbers `[H, W]` of a mask that Pillow opened; `None` where it holds colours or fractions."""
+    if picture.mode == "1":
+        return np.array(picture, dtype=np.uint8)
+    return np.array(picture) if picture.mode in ("P", "L", "I") or picture.mode.startswith("I;16") else None
 
 
 def read_label(record: Record, dataset: Dataset, class_names: Sequence[str]) -> NDArray[np.uint8]:
@@ -152,15 +158,15 @@ def read_pair(
         InputError: as `read_image` and `read_label`, and if their sizes differ.
     """
     image, label = read_image(record.image), read_label(record, dataset, class_names)
-    check_sizes(record, image.shape[:2], label.shape)
+    check_size(label_name(record), label.shape, image.shape)
     return image, label
 
 
-def check_sizes(record: Record, image: tuple[int, ...], label: tuple[int, ...]) -> None:
-    """Refuse a mask whose size `(H, W)` is not that of its image as shown."""
-    if image != label:
+def check_size(name: str, label: tuple[int, ...], image: tuple[int, ...]) -> None:
+    """Refuse the mask `name` if its size `(H, W, ...)` is not that of its image as shown."""
+    if label[:2] != image[:2]:
         raise InputError(
-            f"{label_name(record)}: the mask is {label[1]} x {label[0]} pixels (width x height), "
+            f"{name}: the mask is {label[1]} x {label[0]} pixels (width x height), "
             f"its image as shown is {image[1]} x {image[0]}: they must be equal"
         )
 
