@@ -54,6 +54,11 @@ class Tree:
         return PurePosixPath(self.name).suffix.lower()
 
     @property
+    def is_picture(self) -> bool:
+        """Whether it is an image or a mask, by its suffix."""
+        return self.suffix in PICTURES
+
+    @property
     def stamp(self) -> str:
         """What changes when the content of a file does, as far as one sees without reading it."""
         state = self.path.stat()
