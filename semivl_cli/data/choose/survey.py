@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from semivl_cli.data.choose.duplicates import File, Looks, hash_file, look_of, same_images
 from semivl_cli.data.choose.index import list_records, missing_files, plugin_notes
-from semivl_cli.data.contract import IGNORE, Dataset, Record, Source, Split
+from semivl_cli.data.contract import IGNORE, Dataset, Record, Source, Split, TellsProblems
 from semivl_cli.data.pool.records import Records
 from semivl_cli.data.read.images import check_ids, check_sizes, glance, label_name, read_raw_label
 from semivl_cli.errors import InputError
@@ -137,7 +137,8 @@ def _problems_of_splits(
     dataset: Dataset, root: Path, by_split: Mapping[Split, Sequence[Record]]
 ) -> dict[str, list[str]]:
     """Return what is wrong before any file is read, and what the plugin found already: kind -> one line each."""
-    problems = {kind: list(found) for kind, found in getattr(dataset, "problems", {}).items()}
+    told = dataset.problems if isinstance(dataset, TellsProblems) else {}
+    problems = {kind: list(found) for kind, found in told.items()}
     for split, records in by_split.items():
         if not records:
             problems.setdefault(f"{split} has no image", []).append(str(root))
