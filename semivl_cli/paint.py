@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
+
+from semivl_cli.files import write_bytes
 
 Color = tuple[int, int, int]
 """Red, green and blue, each 0..255."""
@@ -29,16 +30,6 @@ PAPER: Color = (255, 255, 255)
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write `data` to `path` through a temporary name, so that no reader ever meets half a file."""
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def save_mask(path: Path, ids: NDArray[np.uint8], colors: Sequence[Color], source: str = "") -> None:
     """Write `ids` `[H, W]` as a palette PNG: its raw values are the ids, its palette shows the classes.
 
@@ -47,7 +38,7 @@ def save_mask(path: Path, ids: NDArray[np.uint8], colors: Sequence[Color], sourc
     assert ids.dtype == np.uint8 and ids.ndim == 2, f"class ids are uint8 [H, W], not {ids.dtype} {ids.shape}"
     picture = Image.fromarray(ids)
     picture.putpalette(_palette(colors).tobytes())
-    write_whole(path, _encode(picture, "PNG", source))
+    write_bytes(path, _encode(picture, "PNG", source))
 
 
 def is_ours(path: Path) -> bool:
@@ -70,7 +61,7 @@ def made_from(path: Path) -> str:
 
 def save_image(path: Path, pixels: NDArray[np.uint8]) -> None:
     """Write `pixels` (uint8, `[H, W, 3]` RGB or `[H, W]` grey) as PNG or JPEG, whichever the suffix of `path` says."""
-    write_whole(path, _encode(Image.fromarray(pixels), _FORMATS[path.suffix.lower()]))
+    write_bytes(path, _encode(Image.fromarray(pixels), _FORMATS[path.suffix.lower()]))
 
 
 def colorize(ids: NDArray[np.uint8], colors: Sequence[Color]) -> NDArray[np.uint8]:

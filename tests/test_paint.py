@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from semivl_cli.paint import NEUTRAL, colorize, fit_text, legend, overlay, save_image, save_mask, write_whole
+from semivl_cli.paint import NEUTRAL, colorize, fit_text, legend, overlay, save_image, save_mask
 
 COLORS = [(10, 20, 30), (200, 100, 0), (255, 255, 255)]
 masks = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=9))
@@ -80,21 +80,6 @@ def test_a_png_keeps_pixels_and_a_jpeg_is_a_jpeg(tmp_path):
         np.testing.assert_array_equal(np.asarray(picture), pixels)
     with Image.open(tmp_path / "a.JPG") as picture:
         assert picture.format == "JPEG"
-
-
-def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_behind(tmp_path, monkeypatch):
-    path = tmp_path / "mask.png"
-    path.write_bytes(b"old")
-
-    def full_disk(self, data):
-        with self.open("wb") as file:
-            file.write(data[:1])
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full_disk)
-    with pytest.raises(OSError, match="No space"):
-        write_whole(path, b"new")
-    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("mask.png", b"old")]
 
 
 def test_a_legend_shows_each_colour_and_breaks_lines():

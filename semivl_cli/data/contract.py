@@ -10,14 +10,18 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-IGNORE = 255
+from semivl_cli import class_ids
+
+IGNORE = class_ids.IGNORE
 """The class id of pixels that neither train nor count."""
+NO_CLASS = class_ids.NO_CLASS
+"""What `class_ids` makes of a raw value that means nothing: the mask is then refused with its file's name."""
 
 Split = Literal["train", "val"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Member:
+class TarEntry:
     """A file inside an uncompressed tar shard: its bytes are read where they lie, nothing is unpacked."""
 
     shard: Path
@@ -30,8 +34,11 @@ class Member:
         return f"{self.shard} at byte {self.offset}"
 
 
-Source = Path | Member | Callable[[], NDArray[np.uint8]]
-"""Where pixels come from: a file, a member of a tar shard, or a picklable function of no arguments that returns uint8
+Member = TarEntry
+"""What plugins of before call it."""
+
+Source = Path | TarEntry | Callable[[], NDArray[np.uint8]]
+"""Where pixels come from: a file, an entry of a tar shard, or a picklable function of no arguments that returns uint8
 pixels (`[H, W, 3]` RGB for an image, `[H, W]` raw values for a label)."""
 
 

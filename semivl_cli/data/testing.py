@@ -102,7 +102,7 @@ def _checked_records(dataset: Dataset, root: Path, split: Split) -> list[Record]
         assert record.id and isinstance(record.id, str), f"records(root, {split!r}) gave the id {record.id!r}"
         for source in (record.image, record.label):
             fits = source is None or isinstance(source, _SOURCES)
-            assert fits, f"{record.id}: {source!r} is neither a Path, a Member nor a function"
+            assert fits, f"{record.id}: {source!r} is neither a Path, a TarEntry nor a function"
         ids.append(record.id)
     twice = sorted(name for name in set(ids) if ids.count(name) > 1) if len(set(ids)) < len(ids) else []
     assert not twice, f"ids of {split} that repeat: {twice[:3]}"

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from semivl_cli.class_ids import IGNORE
 from semivl_cli.errors import RunError
 from semivl_cli.paint import INK, PAPER, Color, fit_text, overlay, save_image
 from semivl_cli.report.sheet import GAP, MARGIN, QUIET, canvas, fade, fit
@@ -20,7 +21,6 @@ TITLE = 52
 ROWS = 24
 LINE = 30
 OPACITY = 0.75
-IGNORE = 255
 LEAST = 0.0005  # share of the pixels that would be written as 0.0
 BAR = 120  # pixels of the scale of confidence
 NARROWEST = 220  # pixels of a column, so that its caption can be read

@@ -14,17 +14,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from semivl_cli.class_ids import MOST_CLASSES
 from semivl_cli.data.choose.duplicates import check_leaks
 from semivl_cli.data.choose.splits import Choice, choose_labeled, find_labeled
-from semivl_cli.data.contract import IGNORE, Dataset, MadeForClasses, Record, Split, TellsNotes
+from semivl_cli.data.contract import Dataset, MadeForClasses, Record, Split, TellsNotes
 from semivl_cli.data.pool.hidden import Hidden
 from semivl_cli.data.pool.records import Records, digest_of_ids, id_hash
 from semivl_cli.data.pool.unlabeled import Pool, open_pool
 from semivl_cli.data.read.images import check_sizes, image_size, read_label
 from semivl_cli.errors import InputError
-
-MAX_CLASSES = IGNORE - 1
-"""Ids are 0..253: 255 is ignored, and 254 stays free to mean "no class"."""
 
 MOST_LOOKED_FOR = 100_000
 """Unlabelled files up to which each is looked for at every start."""
@@ -104,8 +102,8 @@ def build_index(
         InputError: if `root` does not hold the dataset, ids repeat or overlap, files are missing and refused, or
             nothing is left to train with or to validate on.
     """
-    if len(class_names) > MAX_CLASSES:
-        raise InputError(f"the definition has {len(class_names)} classes, at most {MAX_CLASSES} are possible")
+    if len(class_names) > MOST_CLASSES:
+        raise InputError(f"the definition has {len(class_names)} classes, at most {MOST_CLASSES} are possible")
     train, val = list_records(dataset, root)
     check_made_for(dataset, class_names)
     if listed is None:

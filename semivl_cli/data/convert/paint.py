@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from semivl_cli.data.contract import IGNORE, Classes
+from semivl_cli.class_ids import IGNORE
+from semivl_cli.data.contract import Classes
 from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key
 from semivl_cli.data.drawing.image_names import ImageNames
 from semivl_cli.data.drawing.masks import check_size

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from semivl_cli.data.contract import IGNORE
+from semivl_cli.class_ids import IGNORE, NO_CLASS
 from semivl_cli.data.drawing.annotations import Key
 from semivl_cli.data.drawing.canvas import Canvas
 from semivl_cli.data.drawing.tree import Tree
@@ -108,11 +108,11 @@ def count_colors(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[
 def _ids_of_colors(pixels: NDArray[np.uint8], key: Key, name: str) -> NDArray[np.uint8]:
     codes = _codes(pixels)
     found, places = np.unique(codes, return_inverse=True)
-    ids = np.array([key.class_of.get(f"#{code:06x}", IGNORE - 1) for code in found.tolist()], np.uint8)
+    ids = np.array([key.class_of.get(f"#{code:06x}", NO_CLASS) for code in found.tolist()], np.uint8)
     result = ids[places.reshape(codes.shape)]
-    if (ids == IGNORE - 1).any():
+    if (ids == NO_CLASS).any():
         counts = np.bincount(places.ravel())
-        off = np.flatnonzero(ids == IGNORE - 1)
+        off = np.flatnonzero(ids == NO_CLASS)
         off = off[np.argsort(-counts[off], kind="stable")]
         shown = ", ".join(f"#{found[place]:06x} ({counts[place]} pixels)" for place in off[:_SHOWN])
         more = f" and {len(off) - _SHOWN} more" if len(off) > _SHOWN else ""

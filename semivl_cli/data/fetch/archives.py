@@ -26,6 +26,7 @@ from typing import IO
 
 from semivl_cli.data.fetch.pace import Pace, in_bytes
 from semivl_cli.errors import InputError, RunError
+from semivl_cli.files import replacing
 
 MAX_FILES = 1_000_000
 MAX_GROWTH = 100
@@ -222,9 +223,8 @@ def _move(members: Iterable[str], hidden: Path, folder: Path) -> int:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            beside = target.with_name(f".{target.name}.part")  # a folder of the user's that lies on another disk
-            shutil.copyfile(hidden / path, beside)
-            beside.replace(target)
+            with replacing(target) as beside:  # a folder of the user's that lies on another disk
+                shutil.copyfile(hidden / path, beside)
         new += 1
     return new
 

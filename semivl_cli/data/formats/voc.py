@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from semivl_cli.data.contract import IGNORE
+from semivl_cli.class_ids import IGNORE, NO_CLASS
 from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key, to_hex
 from semivl_cli.data.drawing.canvas import Canvas
 from semivl_cli.data.drawing.format import Format, Given
@@ -89,8 +89,8 @@ def _paint(file: Tree, label_map: _LabelMap | None, key: Key, size: tuple[int, i
     if label_map is None:
         return paint_mask(file, key, size)
     colors = {color: key.class_of[label] for color, label in label_map.colors.items()}
-    table = np.full(65536, IGNORE - 1, np.uint8)
-    table[255] = IGNORE
+    table = np.full(65536, NO_CLASS, np.uint8)
+    table[IGNORE] = IGNORE
     for value, label in label_map.values.items():
         table[value] = key.class_of[label]
     explained = replace(key, class_of=colors, class_ids=lambda raw: table[np.clip(raw, 0, 65535)])

@@ -19,8 +19,9 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from semivl_cli.data.contract import Member, Record, Source
+from semivl_cli.data.contract import Record, Source, TarEntry
 from semivl_cli.errors import InputError, RunError
+from semivl_cli.files import replacing
 
 _MAGIC = b"semivl records 1"
 _BLOCK = 32
@@ -133,14 +134,9 @@ class Records(Listed):
         """Write a file, whole or not at all; functions cannot be written."""
         if self._functions:
             raise ValueError("a function cannot be kept in a file")
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            with temporary.open("wb") as file:
-                for start in range(0, len(self._data), _SPILL):
-                    file.write(self._data[start : start + _SPILL])
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            for start in range(0, len(self._data), _SPILL):
+                file.write(self._data[start : start + _SPILL])
 
     def __len__(self) -> int:
         return self._count
@@ -204,7 +200,7 @@ class Records(Listed):
             return self._functions[int(rest)]
         if kind == b"@":
             shard, offset, size = map(int, rest.split())
-            return Member(shard=self._shards[shard], offset=offset, size=size)
+            return TarEntry(shard=self._shards[shard], offset=offset, size=size)
         path = _text(rest)
         if kind == b":":
             path = path.replace(_ID, record_id, 1)
@@ -281,7 +277,7 @@ class _Writer:
         self._block = []
 
     def _source(self, source: Source, record_id: str) -> bytes:
-        if isinstance(source, Member):
+        if isinstance(source, TarEntry):
             number = self._shards.setdefault(source.shard, len(self._shards))
             return b"@%d %d %d" % (number, source.offset, source.size)
         if not isinstance(source, Path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
-from semivl_cli.data.contract import IGNORE, Dataset, Member, Record, Source
-from semivl_cli.data.read.tar_entries import read_member
+from semivl_cli.class_ids import IGNORE
+from semivl_cli.data.contract import Dataset, Record, Source, TarEntry
+from semivl_cli.data.read.tar_entries import read_entry
 from semivl_cli.errors import InputError
 
 MAX_PIXELS = 500_000_000
@@ -70,32 +71,20 @@ def image_size(source: Source) -> tuple[int, int]:
         return height, width
 
 
-def check_image(source: Source) -> tuple[int, int]:
-    """Read an image to its end, as fast as that goes, and return `(H, W)` as shown.
-
-    Raises:
-        InputError: as `read_image`.
-    """
-    return glance(source)[0]
-
-
-def glance(source: Source) -> tuple[tuple[int, int], NDArray[np.uint8]]:
+def read_thumbnail(source: Source) -> tuple[tuple[int, int], NDArray[np.uint8]]:
     """Read an image to its end, as fast as that goes: `(H, W)` as shown, and its grey values as `[8, 9]`.
 
     Raises:
         InputError: as `read_image`.
     """
+    pixels: NDArray[Any] | None = None
     if not callable(source):
-        try:
-            with _opened(source) as picture:
-                size = _shown_size(picture)
-                picture.draft("RGB", (64, 64))  # a large JPEG is decoded at an eighth of its size
-                ImageOps.exif_transpose(picture, in_place=True)
-                pixels = _pixels(picture)
-        except _UnknownFormatError:
-            pixels = read_image(source)
-            size = (pixels.shape[0], pixels.shape[1])
-    else:
+        with suppress(_UnknownFormatError), _opened(source) as picture:
+            size = _shown_size(picture)
+            picture.draft("RGB", (64, 64))  # a large JPEG is decoded at an eighth of its size
+            ImageOps.exif_transpose(picture, in_place=True)
+            pixels = _pixels(picture)
+    if pixels is None:
         pixels = read_image(source)
         size = (pixels.shape[0], pixels.shape[1])
     small = Image.fromarray(_to_bytes(pixels)).convert("L").resize((9, 8), Image.Resampling.BOX)
@@ -181,12 +170,12 @@ def label_name(record: Record) -> str:
 
 
 @contextmanager
-def _opened(path: Path | Member) -> Iterator[Image.Image]:
+def _opened(path: Path | TarEntry) -> Iterator[Image.Image]:
     """Open an image file; whatever its decoder raises becomes one line that names the file."""
     try:
         with (
             decoding(str(path)),
-            Image.open(path if isinstance(path, Path) else io.BytesIO(read_member(path))) as picture,
+            Image.open(path if isinstance(path, Path) else io.BytesIO(read_entry(path))) as picture,
         ):
             if picture.width * picture.height > MAX_PIXELS:
                 raise InputError(
@@ -254,11 +243,11 @@ def _to_bytes(numbers: NDArray[Any]) -> NDArray[np.uint8]:
     return np.rint(scaled).astype(np.uint8)
 
 
-def _read_tiff(path: Path | Member, unknown: _UnknownFormatError) -> NDArray[np.uint8]:
+def _read_tiff(path: Path | TarEntry, unknown: _UnknownFormatError) -> NDArray[np.uint8]:
     """Read a TIFF that Pillow cannot, such as one of three float channels."""
     from semivl_cli.data.read.opencv import cv2  # noqa: PLC0415 - hardly any file needs it
 
-    data = path.read_bytes() if isinstance(path, Path) else read_member(path)
+    data = path.read_bytes() if isinstance(path, Path) else read_entry(path)
     if not data.startswith(_TIFF):
         raise InputError(str(unknown)) from unknown
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)

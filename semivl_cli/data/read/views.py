@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from semivl_cli.data.contract import IGNORE
+from semivl_cli.class_ids import IGNORE
 from semivl_cli.data.read.opencv import cv2
 
 _LONGEST = 8

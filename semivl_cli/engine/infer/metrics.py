@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-IGNORE = 255
+from semivl_cli.class_ids import IGNORE
 
 
 def confusion(prediction: Tensor, label: Tensor, classes: int) -> Tensor:

@@ -28,14 +28,10 @@ from semivl_cli.engine.rundir.integrity import checkpoint_steps, first_sound
 from semivl_cli.engine.rundir.layout import find_run, read_json, read_status
 from semivl_cli.engine.train.selection import described
 from semivl_cli.errors import InputError, RunError
+from semivl_cli.files import list_images
 from semivl_cli.model.semivl import SemiVL
 from semivl_cli.paint import is_ours, overlay, save_image, save_mask
 from semivl_cli.reporter import Reporter, Silence
-
-SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".jp2", ".avif"}
-)
-"""What counts as an image inside a folder; a file named by the user may have any name."""
 
 _AHEAD = 4
 
@@ -243,7 +239,7 @@ def plan_predictions(inputs: Sequence[Path], out: Path) -> list[Job]:
         if given.is_dir() and given.resolve() == out.resolve():
             raise InputError(f"--out {out} is the input folder itself: give the masks a folder of their own")
         if given.is_dir():
-            inside = sorted(path for path in given.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+            inside = sorted(path for path in list_images(given) if path.is_file())
             inside = [path for path in inside if out.resolve() not in path.resolve().parents]
             if not inside:
                 raise InputError(f"{given} holds no image: expected files such as .jpg, .png, .tif at any depth")

@@ -15,8 +15,8 @@ from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.build import read_definition
 from semivl_cli.engine.settings import configure
 from semivl_cli.errors import InputError, RunError
+from semivl_cli.files import write_bytes
 from semivl_cli.model.clip import keep_weights
-from semivl_cli.paint import write_whole
 from semivl_cli.reporter import Reporter
 
 
@@ -70,7 +70,7 @@ def _proposed(dataset: FindsClasses, root: Path, sources: Sequence[Path], report
             continue
         try:
             root.mkdir(parents=True, exist_ok=True)
-            write_whole(name, content.encode())
+            write_bytes(name, content.encode())
         except OSError as error:
             raise RunError(
                 f"{name}: cannot be written ({error.strerror or error}): write a definition elsewhere, and pass it: "

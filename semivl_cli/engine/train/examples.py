@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from semivl_cli.class_ids import IGNORE
 from semivl_cli.config import RunConfig
 from semivl_cli.data.load.batches import val_samples
 from semivl_cli.data.read.views import at_short_side
 from semivl_cli.engine.build import Material, Trainee, autocast, inference, short_side
 from semivl_cli.engine.infer.windows import class_scores, classes_at, scores_at
-from semivl_cli.engine.train.losses import IGNORE
 from semivl_cli.files import writing
 from semivl_cli.paint import save_image, save_mask
 

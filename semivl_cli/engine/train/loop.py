@@ -33,7 +33,7 @@ from semivl_cli.engine.environment import deterministic
 from semivl_cli.engine.infer.validation import Scores, evaluate
 from semivl_cli.engine.rundir.checkpoint import add_scores, load_weights, prune_checkpoints
 from semivl_cli.engine.rundir.integrity import checkpoint_steps, damage
-from semivl_cli.engine.rundir.layout import locked, new_run, read_json
+from semivl_cli.engine.rundir.layout import lock_run, new_run, read_json
 from semivl_cli.engine.signals import StopWish
 from semivl_cli.engine.train.examples import write_examples
 from semivl_cli.engine.train.inputs import step_inputs
@@ -107,7 +107,7 @@ def _train(
         run = new_run(config.dataset, len(material.index.labeled))
     run = team.tell(run)
     assert run is not None, "the leader has named it"
-    with locked(run) if team.leads else nullcontext():
+    with lock_run(run) if team.leads else nullcontext():
         try:
             with team.one_first():
                 trainee = build_trainee(config, material, device, reporter)

@@ -18,9 +18,10 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
+from semivl_cli.class_ids import IGNORE
 from semivl_cli.data.load.batches import val_samples
 from semivl_cli.engine.build import Material, short_side
-from semivl_cli.engine.infer.metrics import IGNORE, confusion
+from semivl_cli.engine.infer.metrics import confusion
 from semivl_cli.engine.zero_shot.segmenter import FrozenClip
 from semivl_cli.model.guidance import DenseClip
 from semivl_cli.model.semivl import resize

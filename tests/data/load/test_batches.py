@@ -102,7 +102,7 @@ def test_workers_change_nothing_and_touch_no_global_generator(index):
 
 def test_a_long_list_of_images_is_mapped_by_the_workers_not_copied(world, index, monkeypatch):
     expected = batches(index)
-    monkeypatch.setattr("semivl_cli.data.pool.unlabeled.records._SPILL", 100)
+    monkeypatch.setattr("semivl_cli.data.pool.records._SPILL", 100)
     long = build_index(Folder(), world.root, labels="4", seed=0, class_names=world.names, missing="refuse")
     assert isinstance(long.unlabeled._records._data, mmap.mmap)
     assert all(same(one, two) for one, two in zip(batches(long, workers=1), expected, strict=True))
@@ -233,9 +233,9 @@ STOPPED = """
 import signal, sys, os
 from pathlib import Path
 from semivl_plugins.folder import Folder
-from semivl_cli.data.images import read_image
-from semivl_cli.data.index import build_index
-from semivl_cli.data.loader import ViewSettings, train_batches
+from semivl_cli.data.read.images import read_image
+from semivl_cli.data.choose.index import build_index
+from semivl_cli.data.load.batches import ViewSettings, train_batches
 
 if __name__ == "__main__":
     names = ("ground", "tree", "car")
@@ -276,8 +276,8 @@ FORGOTTEN = """
 import sys
 from pathlib import Path
 from semivl_plugins.folder import Folder
-from semivl_cli.data.index import build_index
-from semivl_cli.data.loader import ViewSettings, train_batches
+from semivl_cli.data.choose.index import build_index
+from semivl_cli.data.load.batches import ViewSettings, train_batches
 
 if __name__ == "__main__":
     names = ("ground", "tree", "car")
