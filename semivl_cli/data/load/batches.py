@@ -19,7 +19,6 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Generic, Literal, Protocol, TypeVar
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -34,6 +33,7 @@ from semivl_cli.data.pool.unlabeled import Pool
 from semivl_cli.data.read.augment import ColorDraw, ColorSettings, draw_color
 from semivl_cli.data.read.cutmix import CutMixSettings, draw_box
 from semivl_cli.data.read.images import read_image, read_pair
+from semivl_cli.data.read.opencv import cv2
 from semivl_cli.data.read.views import View, at_short_side, draw_view, view_ignore, view_image, view_label
 from semivl_cli.errors import InputError, RunError, SemiVLError
 from semivl_cli.processes import clean_context, usable_cores

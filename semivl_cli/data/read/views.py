@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from semivl_cli.class_ids import IGNORE
+from semivl_cli.data.read.opencv import cv2
 
 _LONGEST = 8
 """Long side over short side up to which the short side decides the scale."""
