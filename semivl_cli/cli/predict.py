@@ -9,7 +9,7 @@ import typer
 
 from semivl_cli.cli.console import ConsoleReporter, print_json_line
 from semivl_cli.cli.options import DefinitionOption, Device, RecipeOfOption, WeightsOption
-from semivl_cli.errors import InputError
+from semivl_cli.errors import CheckFailed, InputError
 
 
 def predict(
@@ -71,7 +71,5 @@ def predict(
                 failed += 1
                 reporter.note(f"semivl: {prediction.error}")
     if failed:
-        from semivl_cli.errors import CheckFailed  # noqa: PLC0415
-
         raise CheckFailed(f"{failed} of {len(jobs)} pictures could not be read; the others are in {out}")
     reporter.note(f"{len(jobs)} {'mask' if len(jobs) == 1 else 'masks'} in {out}")
