@@ -35,7 +35,7 @@ def evaluate(
     """
     from semivl_cli.engine.distributed.group import joined, launched  # noqa: PLC0415
     from semivl_cli.engine.distributed.launch import launch  # noqa: PLC0415 - torch is imported only when it is needed
-    from semivl_cli.engine.infer.evaluate import score_run  # noqa: PLC0415
+    from semivl_cli.engine.infer.evaluate import evaluate as evaluate_run  # noqa: PLC0415
     from semivl_cli.reporter import Silence  # noqa: PLC0415
 
     where = device or "auto"
@@ -44,13 +44,13 @@ def evaluate(
     with joined(gpus) as team, ConsoleReporter() if team.leads else nullcontext(Silence()) as reporter:
         chosen: list[Path | None] = [*runs] if runs else [None]
         scored = [
-            score_run(run, dataset=dataset, root=root, device=where, reporter=reporter, team=team) for run in chosen
+            evaluate_run(run, dataset=dataset, root=root, device=where, reporter=reporter, team=team) for run in chosen
         ]
     if team.leads:
         _show(scored, report, as_json)
 
 
-def _show(scored: Sequence[Any], report: bool, as_json: bool) -> None:  # of engine.score.Scored, not imported for speed
+def _show(scored: Sequence[Any], report: bool, as_json: bool) -> None:  # of Evaluated, not imported for speed
     if report:
         from semivl_cli.report.page import write_report  # noqa: PLC0415
 

@@ -22,6 +22,7 @@ from semivl_cli.data.pool.records import Records, digest_of_ids, id_hash
 from semivl_cli.data.pool.unlabeled import Pool, open_pool
 from semivl_cli.data.read.images import check_sizes, image_size, read_label
 from semivl_cli.errors import InputError
+from semivl_cli.labels import Amount
 
 MAX_CLASSES = IGNORE - 1
 """Ids are 0..253: 255 is ignored, and 254 stays free to mean "no class"."""
@@ -68,10 +69,10 @@ class Index:
         }
 
 
-def find_root(dataset_name: str, root: Path | None) -> Path:
+def find_root(dataset_name: str, root: str | Path | None) -> Path:
     """Return where a dataset lies: `root`, else `$SEMIVL_DATA/<dataset>`, else `data/<dataset>`; it need not exist."""
     if root is not None:
-        return root
+        return Path(root)
     return Path(os.environ.get("SEMIVL_DATA") or "data") / dataset_name
 
 
@@ -79,7 +80,7 @@ def build_index(
     dataset: Dataset,
     root: Path,
     *,
-    labels: str,
+    labels: Amount,
     seed: int,
     class_names: Sequence[str],
     missing: Literal["refuse", "skip"],
