@@ -23,6 +23,7 @@ from semivl_cli.data.pool.records import Records, digest_of_ids, id_hash
 from semivl_cli.data.pool.unlabeled import Pool, open_pool
 from semivl_cli.data.read.images import check_size, image_size, label_name, read_label
 from semivl_cli.errors import InputError
+from semivl_cli.labels import Amount
 
 MOST_LOOKED_FOR = 100_000
 """Unlabelled files up to which each is looked for at every start."""
@@ -66,10 +67,10 @@ class Index:
         }
 
 
-def find_root(dataset_name: str, root: Path | None) -> Path:
+def find_root(dataset_name: str, root: str | Path | None) -> Path:
     """Return where a dataset lies: `root`, else `$SEMIVL_DATA/<dataset>`, else `data/<dataset>`; it need not exist."""
     if root is not None:
-        return root
+        return Path(root)
     return Path(os.environ.get("SEMIVL_DATA") or "data") / dataset_name
 
 
@@ -77,7 +78,7 @@ def build_index(
     dataset: Dataset,
     root: Path,
     *,
-    labels: str,
+    labels: Amount,
     seed: int,
     class_names: Sequence[str],
     missing: Literal["refuse", "skip"],
