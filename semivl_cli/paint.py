@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
-import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+
+from semivl_cli.files import write_bytes
 
 Color = tuple[int, int, int]
 """Red, green and blue, each 0..255."""
@@ -24,25 +25,24 @@ AUTHOR = "semivl"
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write `data` to `path` through a temporary name, so that no reader ever meets half a file."""
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def save_mask(path: Path, ids: NDArray[np.uint8], colors: Sequence[Color], source: str = "") -> None:
+def save_mask(
+    path: Path, ids: NDArray[np.uint8], colors: Sequence[Color], source: str = "", *, ours: bool = True
+) -> None:
     """Write `ids` `[H, W]` as a palette PNG: its raw values are the ids, its palette shows the classes.
 
-    Ids beyond `colors` (255 is ignore) keep their value and look neutral. `source` is kept beside the pixels.
+    Ids beyond `colors` (255 is ignore) keep their value and look neutral.
+
+    Args:
+        path: of the file.
+        ids: uint8 `[H, W]`.
+        colors: of the classes, by id.
+        source: kept beside the pixels for `made_from`.
+        ours: whether `is_ours` shall know it again; not for labels, which no prediction may overwrite.
     """
     assert ids.dtype == np.uint8 and ids.ndim == 2, f"class ids are uint8 [H, W], not {ids.dtype} {ids.shape}"
     picture = Image.fromarray(ids)
     picture.putpalette(_palette(colors).tobytes())
-    write_whole(path, _encode(picture, "PNG", source))
+    write_bytes(path, _encode(picture, "PNG", {"Software": AUTHOR, "Source": source} if ours else {}))
 
 
 def is_ours(path: Path) -> bool:
@@ -65,7 +65,7 @@ def made_from(path: Path) -> str:
 
 def save_image(path: Path, pixels: NDArray[np.uint8]) -> None:
     """Write `pixels` (uint8, `[H, W, 3]` RGB or `[H, W]` grey) as PNG or JPEG, whichever the suffix of `path` says."""
-    write_whole(path, _encode(Image.fromarray(pixels), _FORMATS[path.suffix.lower()]))
+    write_bytes(path, _encode(Image.fromarray(pixels), _FORMATS[path.suffix.lower()], {"Software": AUTHOR}))
 
 
 def colorize(ids: NDArray[np.uint8], colors: Sequence[Color]) -> NDArray[np.uint8]:
@@ -103,14 +103,12 @@ def _borders(ids: NDArray[np.uint8]) -> NDArray[np.bool_]:  # [H, W]
     return border
 
 
-def _encode(picture: Image.Image, kind: str, source: str = "") -> bytes:
+def _encode(picture: Image.Image, kind: str, texts: Mapping[str, str]) -> bytes:
+    """Return the bytes of a picture; a PNG keeps `texts`, those that say anything."""
+    marks = PngInfo()
+    for name, text in texts.items():
+        if text:
+            marks.add_text(name, text)
     data = io.BytesIO()
-    if kind == "JPEG":
-        picture.save(data, kind, quality=92)
-    else:
-        author = PngInfo()
-        author.add_text("Software", AUTHOR)
-        if source:
-            author.add_text("Source", source)
-        picture.save(data, kind, pnginfo=author)
+    picture.save(data, kind, **({"quality": 92} if kind == "JPEG" else {"pnginfo": marks}))
     return data.getvalue()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from semivl_cli.paint import NEUTRAL, colorize, overlay, save_image, save_mask, write_whole
+from semivl_cli.paint import NEUTRAL, colorize, is_ours, made_from, overlay, save_image, save_mask
 
 COLORS = [(10, 20, 30), (200, 100, 0), (255, 255, 255)]
 masks = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=9))
@@ -82,16 +82,12 @@ def test_a_png_keeps_pixels_and_a_jpeg_is_a_jpeg(tmp_path):
         assert picture.format == "JPEG"
 
 
-def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_behind(tmp_path, monkeypatch):
-    path = tmp_path / "mask.png"
-    path.write_bytes(b"old")
-
-    def full_disk(self, data):
-        with self.open("wb") as file:
-            file.write(data[:1])
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full_disk)
-    with pytest.raises(OSError, match="No space"):
-        write_whole(path, b"new")
-    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("mask.png", b"old")]
+def test_what_is_written_here_is_known_again_unless_it_is_a_label(tmp_path):
+    ids = np.array([[0, 1, 255]], np.uint8)
+    save_mask(tmp_path / "prediction.png", ids, COLORS, "the drawing")
+    save_mask(tmp_path / "label.png", ids, COLORS, ours=False)
+    Image.fromarray(ids).save(tmp_path / "stranger.png")
+    (tmp_path / "text.png").write_text("no picture")
+    assert [path.stem for path in sorted(tmp_path.iterdir()) if is_ours(path)] == ["prediction"]
+    assert made_from(tmp_path / "prediction.png") == "the drawing" and made_from(tmp_path / "label.png") == ""
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "label.png")), ids)

@@ -31,13 +31,13 @@ def evaluate(
     Examples: semivl eval
               semivl eval runs/voc-92-1 --root /data/VOCdevkit --gpus 4 --json
     """
-    from semivl_cli.engine.infer.evaluate import score_run  # noqa: PLC0415 - torch is imported when it is needed
+    from semivl_cli.engine.infer.evaluate import evaluate as evaluate_run  # noqa: PLC0415 - needs torch
 
     where = device or "auto"
     chosen: list[Path | None] = [*runs] if runs else [None]
     with processes(gpus, lambda: where) as (team, reporter):
         scored = [
-            score_run(run, dataset=dataset, root=root, device=where, reporter=reporter, team=team) for run in chosen
+            evaluate_run(run, dataset=dataset, root=root, device=where, reporter=reporter, team=team) for run in chosen
         ]
     if team.leads and report:
         from semivl_cli.report.page import write_report  # noqa: PLC0415 - likewise

@@ -9,7 +9,7 @@ from semivl_cli.cli.console import percent, print_json, print_line, print_table
 from semivl_cli.errors import RunError
 
 if TYPE_CHECKING:
-    from semivl_cli.engine.infer.evaluate import Scored
+    from semivl_cli.engine.infer.evaluate import Evaluated
     from semivl_cli.engine.infer.validation import Scores
     from semivl_cli.engine.train.loop import Result
     from semivl_cli.engine.train.seeds import Repeated
@@ -21,7 +21,7 @@ def show_scores(title: str, scores: Scores) -> None:
     print_table(title, ["class", "IoU %"], rows, ["mean", percent(scores.miou)])
 
 
-def show_runs(scored: Sequence[Scored], as_json: bool) -> None:
+def show_runs(scored: Sequence[Evaluated], as_json: bool) -> None:
     """Show what `semivl eval` found: of a single run every class, of several a line each."""
     if as_json:
         print_json([{"run": str(found.run), "selected": found.selected, **found.scores.as_dict()} for found in scored])

@@ -10,7 +10,8 @@ from pathlib import Path
 import jinja2
 
 from semivl_cli.errors import RunError
-from semivl_cli.paint import save_image, write_whole
+from semivl_cli.files import write_bytes
+from semivl_cli.paint import save_image
 from semivl_cli.report.examples import examples_sheet
 from semivl_cli.report.figures import class_bars, curves
 from semivl_cli.report.run import Run, number, read_run, reported
@@ -31,7 +32,7 @@ def write_report(run: Path) -> Path:
     try:
         if content.examples:
             save_image(sheet, examples_sheet(content))
-        write_whole(page, _render(content, sheet.read_bytes() if content.examples else None).encode("utf-8"))
+        write_bytes(page, _render(content, sheet.read_bytes() if content.examples else None).encode("utf-8"))
     except OSError as error:
         raise RunError(
             f"cannot write {page} ({error.strerror or error}): the run itself is complete; make room, then semivl eval "

@@ -13,6 +13,7 @@ from matplotlib.transforms import Affine2D, Bbox
 from numpy.typing import NDArray
 from PIL import Image
 
+from semivl_cli.class_ids import IGNORE
 from semivl_cli.errors import RunError
 from semivl_cli.paint import Color, overlay, save_image
 from semivl_cli.report.figures import INK, QUIET, hexadecimal, shorten
@@ -22,7 +23,6 @@ CELL = 330  # pixels of a small picture's longer side; the large one is twice as
 ROWS = 24
 LINE = 30
 OPACITY = 0.75
-IGNORE = 255
 LEAST = 0.0005  # share of the pixels that would be written as 0.0
 NARROWEST = 220  # pixels of a column, so that its titles can be read
 

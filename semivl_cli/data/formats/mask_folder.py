@@ -1,4 +1,4 @@
-"""Folders of pictures: masks of whole images, masks of one class each, or images alone."""
+"""A folder of masks: of whole images, or of one class each."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from PIL import Image
 
 from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key, known_classes
 from semivl_cli.data.drawing.canvas import Canvas
+from semivl_cli.data.drawing.image_names import ImageNames
 from semivl_cli.data.drawing.masks import count_colors, paint_layers, paint_mask
-from semivl_cli.data.drawing.names import ImageNames
-from semivl_cli.data.drawing.tree import PICTURES, Tree, bare
+from semivl_cli.data.drawing.tree import Tree, bare
 from semivl_cli.data.read.images import read_image
 from semivl_cli.errors import InputError
 
@@ -31,7 +31,7 @@ def open_masks(source: Tree, class_names: Sequence[str], images: ImageNames) -> 
         layers: dict[str, list[tuple[str, Tree]]] = {}
         others: list[tuple[str, Tree]] = []
         for name, file in source.files():
-            if file.suffix not in PICTURES:
+            if not file.is_picture:
                 continue
             if images.knows(name):
                 yield _whole(name, file)
@@ -79,7 +79,7 @@ def _refuse(file: Tree, image: str, key: Key, size: tuple[int, int]) -> Canvas:
 def need_conversion(source: Tree, class_names: Sequence[str], images: ImageNames) -> bool:
     """Whether any of the masks of a folder holds colours, or one class alone; no more than headers are read."""
     for name, file in source.files():
-        if file.suffix in PICTURES:
+        if file.is_picture:
             if not images.knows(name) and _layer(name, class_names, images):
                 return True
             try:
