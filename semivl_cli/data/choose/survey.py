@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from semivl_cli.class_ids import IGNORE
 from semivl_cli.data.choose.duplicates import Fingerprints, difference_hash, same_images
 from semivl_cli.data.choose.index import list_records, missing_files, plugin_notes
-from semivl_cli.data.contract import Dataset, Record, Source, Split
+from semivl_cli.data.contract import Dataset, Record, Source, Split, TellsProblems
 from semivl_cli.data.pool.records import Records
 from semivl_cli.data.read.copies import File, content_hash
 from semivl_cli.data.read.images import check_ids, check_size, label_name, read_raw_label, read_thumbnail
@@ -140,7 +140,8 @@ def _problems_of_splits(
     dataset: Dataset, root: Path, by_split: Mapping[Split, Sequence[Record]]
 ) -> dict[str, list[str]]:
     """Return what is wrong before any file is read, and what the plugin found already: kind -> one line each."""
-    problems = {kind: list(found) for kind, found in getattr(dataset, "problems", {}).items()}
+    told = dataset.problems if isinstance(dataset, TellsProblems) else {}
+    problems = {kind: list(found) for kind, found in told.items()}
     for split, records in by_split.items():
         if not records:
             problems.setdefault(f"{split} has no image", []).append(str(root))

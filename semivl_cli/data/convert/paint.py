@@ -15,7 +15,7 @@ import numpy as np
 from semivl_cli.class_ids import IGNORE
 from semivl_cli.data.contract import Classes
 from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key
-from semivl_cli.data.drawing.names import ImageNames
+from semivl_cli.data.drawing.image_names import ImageNames
 from semivl_cli.data.read.images import check_size, image_size
 from semivl_cli.errors import InputError, RunError
 from semivl_cli.files import FULL

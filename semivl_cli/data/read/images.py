@@ -8,7 +8,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -252,6 +251,8 @@ def _to_bytes(numbers: NDArray[Any]) -> NDArray[np.uint8]:
 
 def _read_tiff(path: Path | TarEntry, unknown: _UnknownFormatError) -> NDArray[np.uint8]:
     """Read a TIFF that Pillow cannot, such as one of three float channels."""
+    from semivl_cli.data.read.opencv import cv2  # noqa: PLC0415 - hardly any file needs it
+
     data = path.read_bytes() if isinstance(path, Path) else read_entry(path)
     if not data.startswith(_TIFF):
         raise InputError(str(unknown)) from unknown

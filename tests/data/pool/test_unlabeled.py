@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 from semivl_plugins.folder import Folder
 
+from semivl_cli.config import AugmentSettings, DataSettings
 from semivl_cli.data.choose.index import build_index, check_labels
 from semivl_cli.data.contract import TarEntry
-from semivl_cli.data.load.batches import ViewSettings, train_batches
+from semivl_cli.data.load.batches import train_batches
 from semivl_cli.data.pool import shards as shards_module
 from semivl_cli.data.pool.shards import open_shards
 from semivl_cli.data.pool.unlabeled import Pool
@@ -60,14 +61,15 @@ def photos(tmp_path):
 def build(world, *more, say=lambda _: None):
     given = [str(path) for path in more]
     return build_index(
-        Folder(), world.root, labels="4", seed=0, class_names=world.names, missing="refuse", more=given, say=say
+        Folder(), world.root, labels=4, seed=0, class_names=world.names, missing="refuse", more=given, say=say
     )
 
 
-def batches(index, start=0, stop=3, *, workers=0, batch=8, crop=24, **more):
+def batches(index, start=0, stop=3, *, workers=0, batch=8, crop=24, damaged="auto", **more):
     made = train_batches(
-        index, Folder(), ("ground", "tree", "car"), ViewSettings(crop=crop), batch=batch, seed=0, start_step=start,
-        stop_step=stop, workers=workers, pin=False, **more,
+        index, Folder(), ("ground", "tree", "car"), DataSettings(crop=crop, workers=workers, damaged=damaged),
+        AugmentSettings(flip=0.5, blur=0.5, partner="same_image"), batch=batch, seed=0, start_step=start,
+        stop_step=stop, **more,
     )  # fmt: skip
     return list(made)
 
@@ -120,7 +122,7 @@ def test_shards_give_the_same_batches_whatever_the_number_of_workers(world, phot
     expected = batches(index, stop=6)
     assert all(same(one, two) for one, two in zip(batches(index, stop=6, workers=workers), expected, strict=True))
     assert all(same(one, two) for one, two in zip(batches(index, 4, 6, workers=workers), expected[4:], strict=True))
-    part = batches(index, 4, 6, workers=workers, positions=slice(2, 5))
+    part = batches(index, 4, 6, workers=workers, rank_slice=slice(2, 5))
     assert all(torch.equal(one.u_image, two.u_image[2:5]) for one, two in zip(part, expected[4:], strict=True))
 
 

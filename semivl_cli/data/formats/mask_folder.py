@@ -1,4 +1,4 @@
-"""Folders of pictures: masks of whole images, masks of one class each, or images alone."""
+"""A folder of masks: of whole images, or of one class each."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from PIL import Image
 
 from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key, known_classes
 from semivl_cli.data.drawing.canvas import Canvas
+from semivl_cli.data.drawing.image_names import ImageNames
 from semivl_cli.data.drawing.masks import count_colors, paint_layers, paint_mask
-from semivl_cli.data.drawing.names import ImageNames
 from semivl_cli.data.drawing.tree import Tree, bare
 from semivl_cli.data.read.images import read_image
 from semivl_cli.errors import InputError
