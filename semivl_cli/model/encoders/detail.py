@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+BASE = 64
+"""Width of the first stage of a ResNet-101."""
+
 
 class _Bottleneck(nn.Module):
     def __init__(self, inputs: int, base: int) -> None:
@@ -28,7 +31,7 @@ class _Bottleneck(nn.Module):
 class DetailEncoder(nn.Module):
     """Fine features for small segments: normalised images `[B, 3, H, W]` -> `[B, 4 * base, H/4, W/4]`."""
 
-    def __init__(self, base: int = 64) -> None:
+    def __init__(self, base: int = BASE) -> None:
         super().__init__()
         half = base // 2
         self.stem = nn.Sequential(
@@ -43,7 +46,6 @@ class DetailEncoder(nn.Module):
             nn.ReLU(inplace=True),
         )
         self.layer1 = nn.Sequential(_Bottleneck(base, base), _Bottleneck(4 * base, base), _Bottleneck(4 * base, base))
-        self.channels = 4 * base
 
     def forward(self, image: Tensor) -> Tensor:
         """Read the first stage."""

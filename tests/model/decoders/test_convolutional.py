@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from semivl_cli.model.decoders.convolutional import ConvolutionalDecoder
-from semivl_cli.model.decoders.language import DecoderSpec
-from semivl_cli.model.encoders.dense_vit import Features
-from semivl_cli.model.semivl import perturb
+from semivl_cli.model.decoders.decoder import DecoderSpec
+from semivl_cli.model.features import Features, perturb
 
 CLASSES = 5
 TEXT = torch.zeros(CLASSES, 6, dtype=torch.float64)
