@@ -17,5 +17,4 @@ def checkpointed(part: Callable[..., Tensor], *inputs: Tensor, when: bool) -> Te
     """
     if not when or not torch.is_grad_enabled():
         return part(*inputs)
-    out: Tensor = checkpoint(part, *inputs, use_reentrant=False, preserve_rng_state=False)
-    return out
+    return checkpoint(part, *inputs, use_reentrant=False, preserve_rng_state=False)

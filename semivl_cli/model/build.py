@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Literal
 
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from semivl_cli.config import ModelSettings, RunConfig
@@ -27,7 +28,7 @@ DECODERS: dict[str, type[Decoder]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """What a checkpoint needs to build its model without CLIP, a recipe or a definition."""
+    """What a checkpoint, which holds it as JSON, needs to build its model without CLIP, a recipe or a definition."""
 
     encoder: EncoderSpec
     decoder: DecoderSpec
@@ -37,13 +38,6 @@ class ModelSpec:
     output_size: int | None
     detail_base: int | None
     decoder_kind: str = "language"
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> ModelSpec:
-        """Read what a checkpoint holds: the fields as JSON, which has no tuples."""
-        values = _with_tuples(values)
-        encoder, decoder = EncoderSpec(**values["encoder"]), DecoderSpec(**values["decoder"])
-        return cls(**{**values, "encoder": encoder, "decoder": decoder})
 
     @property
     def smallest(self) -> int:
@@ -76,26 +70,18 @@ def model_spec(config: RunConfig, clip: EncoderSpec, statistics: Statistics) -> 
     if max(config.model.skips) >= encoder.layers:
         raise InputError(f"model.skips = {config.model.skips}: this CLIP has blocks 0 to {encoder.layers - 1}")
     detail = config.model.detail == "resnet"
-    decoder = config.decoder
     spec = ModelSpec(
         encoder=encoder,
         decoder=DecoderSpec(
             embed_dim=encoder.embed_dim,
             skip_channels=(4 * BASE if detail else encoder.width, encoder.width),
-            width=decoder.width,
-            text_width=decoder.text_width,
-            up_widths=(decoder.up_widths[0], decoder.up_widths[1]),
-            skip_widths=(decoder.skip_widths[0], decoder.skip_widths[1]),
-            dilations=tuple(decoder.dilations),
-            layers=decoder.layers,
-            heads=decoder.heads,
-            pool=decoder.pool,
+            **config.decoder.model_dump(exclude={"kind", "text", "resize"}),
         ),
-        decoder_kind=decoder.kind,
+        decoder_kind=config.decoder.kind,
         skips=tuple(config.model.skips),
         skip_path=config.model.skip_path,
         statistics=statistics,
-        output_size=config.data.crop if decoder.resize == "crop" else None,
+        output_size=config.data.crop if config.decoder.resize == "crop" else None,
         detail_base=BASE if detail else None,
     )
     spec.check(config.data.crop)
@@ -110,18 +96,9 @@ def encoder_spec(clip: EncoderSpec, settings: ModelSettings, image_size: int | L
         settings: its activation and eps, or others.
         image_size: size in pixels for whose grid of patches the position embedding is stored; or the CLIP's own.
     """
-    spec = clip
-    if settings.activation != "checkpoint":
-        spec = replace(spec, activation=settings.activation)
-    if settings.norm_eps != "checkpoint":
-        spec = replace(spec, norm_eps=settings.norm_eps)
-    if image_size != "checkpoint":
-        spec = replace(spec, grid=(image_size // spec.patch_size,) * 2)
-    return spec
-
-
-def _with_tuples(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    """Turn the lists of a JSON value into tuples, at every depth."""
-    if isinstance(value, dict):
-        return {key: _with_tuples(inner) for key, inner in value.items()}
-    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+    return replace(
+        clip,
+        activation=clip.activation if settings.activation == "checkpoint" else settings.activation,
+        norm_eps=clip.norm_eps if settings.norm_eps == "checkpoint" else settings.norm_eps,
+        grid=clip.grid if image_size == "checkpoint" else (image_size // clip.patch_size,) * 2,
+    )

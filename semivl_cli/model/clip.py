@@ -11,7 +11,7 @@ from typing import Any
 import open_clip
 import torch
 from open_clip.tokenizer import SimpleTokenizer
-from open_clip.transformer import QuickGELU, VisionTransformer
+from open_clip.transformer import QuickGELU
 from torch import Tensor, nn
 
 from semivl_cli.errors import InputError, first_line
@@ -208,10 +208,6 @@ def _check_fit(source: str, own: Mapping[str, Tensor], state: Mapping[str, Tenso
 
 def _spec(visual: Any, name: str) -> EncoderSpec:  # noqa: ANN401
     """Describe an open_clip `VisionTransformer`; refuse towers that cannot be read patch by patch."""
-    if not isinstance(visual, VisionTransformer):
-        raise InputError(
-            f"{name} has a {type(visual).__name__} image tower: expected a plain CLIP ViT, such as ViT-B-16"
-        )
     block = visual.transformer.resblocks[0]
     plain = type(block).__name__ == "ResidualAttentionBlock"
     if visual.attn_pool is not None or visual.pool_type not in ("tok", "avg") or not plain or visual.proj is None:

@@ -106,7 +106,7 @@ def load_checkpoint(run: Path, step: int) -> Stored:
         ) from error
     if header.get("format") != FORMAT:
         raise InputError(f"checkpoint {path} has format {header.get('format')!r}: this version reads {FORMAT}")
-    spec = ModelSpec.from_json(header["spec"])
+    spec = ModelSpec(**header["spec"])
     model = spec.build(tensors["text"])
     model.load_state_dict(tensors)
     return Stored(model=model, spec=spec, config=header["config"], definition=header["definition"], step=header["step"])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from pydantic.dataclasses import dataclass
 from torch import nn
 
 
@@ -15,16 +14,16 @@ class DecoderSpec:
     """Embedding width `D`."""
     skip_channels: tuple[int, int]
     """Channels of the early features as the encoder gives them, earlier first."""
-    width: int = 128
+    width: int
     """Channels `F` of the similarity volumes."""
-    text_width: int = 128
-    up_widths: tuple[int, int] = (64, 32)
-    skip_widths: tuple[int, int] = (32, 16)
+    text_width: int
+    up_widths: tuple[int, int]
+    skip_widths: tuple[int, int]
     """Channels to which the skips are projected: of the first up block (later feature), of the second (earlier)."""
-    dilations: tuple[int, ...] = (6, 12, 18)
-    layers: int = 2
-    heads: int = 4
-    pool: int = 4
+    dilations: tuple[int, ...]
+    layers: int
+    heads: int
+    pool: int
     """Side of the average pooling before semantic reasoning, in patches."""
 
 

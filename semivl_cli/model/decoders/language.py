@@ -106,5 +106,4 @@ class LanguageGuidedDecoder(Decoder):
         maps = checkpointed(self.up1, volumes.flatten(0, 1), skip, when=self.checkpointing)  # [B*N, up1, 2h, 2w]
         skip = self.skip_earlier(earlier)
         maps = checkpointed(self.up2, maps, skip, when=self.checkpointing)  # [B*N, up2, 4h, 4w]
-        out: Tensor = self.head(maps).view(b, n, *maps.shape[2:])
-        return out
+        return self.head(maps).view(b, n, *maps.shape[2:])

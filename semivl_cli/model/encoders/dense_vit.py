@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from semivl_cli.model.activation_checkpointing import checkpointed
@@ -124,5 +124,4 @@ def resize_positions(positions: Tensor, stored: tuple[int, int], wanted: tuple[i
 
 def _as_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
     """`[B, hw, C] -> [B, C, h, w]`."""
-    maps: Tensor = tokens.transpose(1, 2).unflatten(2, grid)
-    return maps
+    return tokens.transpose(1, 2).unflatten(2, grid)

@@ -14,9 +14,8 @@ TEXT = torch.zeros(CLASSES, 6, dtype=torch.float64)
 @pytest.fixture
 def decoder() -> ConvolutionalDecoder:
     torch.manual_seed(0)
-    spec = DecoderSpec(
-        embed_dim=6, skip_channels=(5, 7), width=32, up_widths=(32, 16), skip_widths=(8, 4), dilations=(1, 2)
-    )
+    used = {"embed_dim": 6, "skip_channels": (5, 7), "width": 32, "up_widths": (32, 16), "skip_widths": (8, 4)}
+    spec = DecoderSpec(**used, dilations=(1, 2), text_width=0, layers=0, heads=0, pool=0)
     return ConvolutionalDecoder(spec, CLASSES).double()
 
 
