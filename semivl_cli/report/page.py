@@ -13,9 +13,9 @@ import jinja2
 from semivl_cli.errors import RunError
 from semivl_cli.files import write_bytes
 from semivl_cli.paint import save_image
+from semivl_cli.report.examples import examples_sheet
 from semivl_cli.report.figures import class_bars, curves
 from semivl_cli.report.run import Run, Score, number, read_run, reported
-from semivl_cli.report.sheet import examples_sheet
 
 FACTS = {
     "dataset": "dataset",

@@ -88,7 +88,7 @@ class Annotations:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Pictures:
+class Images:
     """A source of images without masks."""
 
     kind: str

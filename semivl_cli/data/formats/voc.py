@@ -11,6 +11,7 @@ import numpy as np
 from semivl_cli.class_ids import IGNORE, NO_CLASS
 from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key, to_hex
 from semivl_cli.data.drawing.canvas import Canvas
+from semivl_cli.data.drawing.format import Format, Given
 from semivl_cli.data.drawing.masks import paint_mask
 from semivl_cli.data.drawing.tree import Tree
 from semivl_cli.errors import InputError
@@ -27,6 +28,11 @@ class _LabelMap:
     values: Mapping[int, str]
     colors: Mapping[str, str]
     """Colour as `"#rrggbb"` -> label; none where values count, not colours."""
+
+
+def find_voc(given: Given) -> list[Tree]:
+    """Return the whole of a folder or archive with a label map, or with a folder of masks of the known names."""
+    return [given.tree] if given.holds("labelmap.txt", "class_names.txt") or given.folders & set(FOLDERS) else []
 
 
 def open_voc(source: Tree) -> Annotations:
@@ -89,3 +95,8 @@ def _paint(file: Tree, label_map: _LabelMap | None, key: Key, size: tuple[int, i
         table[value] = key.class_of[label]
     explained = replace(key, class_of=colors, class_ids=lambda raw: table[np.clip(raw, 0, 65535)])
     return paint_mask(file, explained, size, palette=bool(colors))
+
+
+FORMAT = Format(
+    title="CVAT's Segmentation mask archive, Pascal VOC's layout", find=find_voc, open=open_voc, images="JPEGImages"
+)

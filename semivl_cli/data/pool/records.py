@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import mmap
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from semivl_cli.data.contract import Record, Source, TarEntry
 from semivl_cli.errors import InputError, RunError
-from semivl_cli.files import replacing
+from semivl_cli.files import FULL, replacing
 
 _MAGIC = b"semivl records 1"
 _BLOCK = 32
@@ -108,7 +107,7 @@ class Records(Listed):
                     writer.add(record)
                 return writer.finish()
             except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                if error.errno not in FULL:
                     raise
                 raise RunError(
                     f"{tempfile.gettempdir()} has no room for the list of images ({error.strerror}): "

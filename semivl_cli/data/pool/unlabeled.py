@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from semivl_cli.data.contract import Record, Source
-from semivl_cli.data.pool.blocks import Windows
+from semivl_cli.data.pool.blocks import Blocks
 from semivl_cli.data.pool.hidden import Hidden
-from semivl_cli.data.pool.known import KnownImages
 from semivl_cli.data.pool.records import Listed, Records
 from semivl_cli.data.pool.shards import Shard, open_shards
 from semivl_cli.data.pool.shuffle import shuffled
+from semivl_cli.data.read.copies import KnownFiles
 from semivl_cli.errors import InputError
 from semivl_cli.files import image_suffixes, walk
 
@@ -30,12 +30,12 @@ _SHARD = ".tar"
 class Pool(Listed):
     """A dataset's unlabelled images, then loose files, then the images of shards; the last two are strangers to it."""
 
-    def __init__(self, own: Hidden, loose: Records, shards: Sequence[Shard], known: KnownImages) -> None:
+    def __init__(self, own: Hidden, loose: Records, shards: Sequence[Shard], known: KnownFiles) -> None:
         self.own, self.loose, self.shards = own, loose, tuple(shards)
         self._known = known
         counts = [len(own), len(loose), *(shard.images for shard in shards)]
         self._ends = np.cumsum(counts)
-        self._windows = Windows(counts) if shards else None
+        self._blocks = Blocks(counts) if shards else None
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -50,11 +50,11 @@ class Pool(Listed):
 
     def is_known(self, number: int, source: Source) -> bool:
         """Whether the image of that number, which `source` reads, is a copy of a labelled or validation image."""
-        return number >= len(self.own) and self._known.holds(source)
+        return number >= len(self.own) and not callable(source) and self._known.twin(source) is not None
 
-    def at(self, place: int, key: Sequence[int]) -> int:
-        """Return the number of the image at a place of a shuffle; where there are shards, of `Windows`."""
-        return shuffled(place, len(self), key) if self._windows is None else self._windows.at(place, key)
+    def at(self, position: int, key: Sequence[int]) -> int:
+        """Return the number of the image at a position of a shuffle; where there are shards, of `Blocks`."""
+        return shuffled(position, len(self), key) if self._blocks is None else self._blocks.at(position, key)
 
     def digest(self) -> str:
         """Return a SHA-256 of the ids, and of name, size and number of images of each shard."""
@@ -103,7 +103,9 @@ def open_pool(
     twice = files.first_repeated()
     if twice is not None:
         raise InputError(f"data.unlabeled: {twice.id} is given twice")
-    pool = Pool(own, files, open_shards(tuple(shards), say), KnownImages(taken))
+    known = KnownFiles(record.image for record in taken if not callable(record.image))
+    known.read_all()
+    pool = Pool(own, files, open_shards(tuple(shards), say), known)
     bare = [shard.path for shard in pool.shards if not shard.images]
     if bare and len(pool) == len(own) and not left_out:
         raise InputError(f"data.unlabeled: {bare[0]} holds no image: expected members such as KEY.jpg or KEY.png")

@@ -33,7 +33,7 @@ from semivl_cli.model.published_names import our_state, published_name
 from semivl_cli.reporter import Reporter
 
 
-def import_published(
+def prepare_checkpoint(
     file: Path,
     flags: Mapping[str, Any],
     assignments: Iterable[str],

@@ -36,9 +36,9 @@ def prepare_data(
     """
     config = configure(flags)
     dataset = open_dataset(config.dataset)
-    root = find_root(dataset.name, None if config.data.root == "none" else Path(config.data.root))
+    root = find_root(dataset.name, config.data.root)
     reporter.note(f"looking at {dataset.name} in {root}")
-    if config.data.definition == "none" and not dataset.definition and isinstance(dataset, FindsClasses):
+    if config.data.definition is None and not dataset.definition and isinstance(dataset, FindsClasses):
         definition = parse_definition(*_proposed(dataset, root, sources, reporter))
     else:
         definition = parse_definition(*read_definition(config, dataset))
