@@ -136,7 +136,8 @@ class ModelSettings(_Section):
 class FinetuneSettings(_Section):
     """Which parameters of the encoder train (Sec. 3.3)."""
 
-    encoder: Literal["spatial", "full", "frozen"] = "spatial"
+    encoder: str = "spatial"
+    """One of `model/finetune.py`."""
     attention_norm: bool = True
     """Whether spatial fine-tuning includes the norm in front of the attention."""
 
@@ -144,9 +145,9 @@ class FinetuneSettings(_Section):
 class DecoderSettings(_Section):
     """The language-guided decoder (Sec. 3.4), or the baseline's."""
 
-    kind: Literal["language", "convolutional"] = "language"
-    """`convolutional`: a DeepLabv3+-style head that reads no text; same dilations and widths, but an upsampling four
-    times as wide, since one map serves all classes."""
+    kind: str = "language"
+    """One of `model/build.py`; `convolutional`: a DeepLabv3+-style head that reads no text; same dilations and widths,
+    but an upsampling four times as wide, since one map serves all classes."""
     width: Count = 128
     text_width: Count = 128
     up_widths: list[Count] = [64, 32]

@@ -55,7 +55,7 @@ def _layered(dataset: Dataset, top: Layer) -> RunConfig:
     own, recipe = dataset_recipe(dataset), _recipe(top)
     names = merge({"fidelity": "paper", "method": "semivl"}, own, recipe, top)
     fidelity, method = str(names["fidelity"]), str(names["method"])
-    return resolve(
+    config = resolve(
         _without_tables(own),
         _preset("fidelity", fidelity),
         _table(own, fidelity),
@@ -65,6 +65,21 @@ def _layered(dataset: Dataset, top: Layer) -> RunConfig:
         {"dataset": dataset.name, "fidelity": fidelity, "method": method, "recipe": top.get("recipe")},
         top,
     )
+    _check_kinds(config)
+    return config
+
+
+def _check_kinds(config: RunConfig) -> None:
+    """Refuse a decoder or a fine-tuning that there is not, before anything slow begins."""
+    usual = RunConfig()
+    if (config.decoder.kind, config.finetune.encoder) == (usual.decoder.kind, usual.finetune.encoder):
+        return  # the commands that need no model stay instant: the room of the model imports torch
+    from semivl_cli.model.build import DECODERS  # noqa: PLC0415
+    from semivl_cli.model.finetune import FINE_TUNING  # noqa: PLC0415
+    from semivl_cli.model.kinds import pick  # noqa: PLC0415
+
+    pick(DECODERS, "decoder.kind", config.decoder.kind)
+    pick(FINE_TUNING, "finetune.encoder", config.finetune.encoder)
 
 
 def _recipe(top: Layer) -> Layer:

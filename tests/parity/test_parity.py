@@ -18,9 +18,10 @@ from semivl_cli.engine.train import step as product_step
 from semivl_cli.engine.train.losses import lambda_DC
 from semivl_cli.engine.train.optim import rate_factor
 from semivl_cli.engine.train.step import Labeled, Losses, StepSettings, Targets, Unlabeled
+from semivl_cli.model.features import perturb
 from semivl_cli.model.guidance import DenseClip
 from semivl_cli.model.published_names import our_name, our_state
-from semivl_cli.model.semivl import SemiVL, perturb
+from semivl_cli.model.semivl import SemiVL
 
 from .case import Case, published, read_manifest
 

@@ -22,9 +22,9 @@ from semivl_cli.engine.device import autocast, pick_device
 from semivl_cli.engine.infer.windows import Inference, Model, class_scores, scores_at
 from semivl_cli.engine.settings import configure
 from semivl_cli.errors import InputError
-from semivl_cli.model.clip import FROM_WEIGHTS, describes_itself
+from semivl_cli.model.clip_weights import FROM_WEIGHTS, describes_itself
 from semivl_cli.model.guidance import DenseClip
-from semivl_cli.model.semivl import resize
+from semivl_cli.model.pixels import resize
 from semivl_cli.reporter import Reporter
 
 DEFAULT_TAG = "openai"

@@ -88,6 +88,9 @@ def names(index):
     [
         ["photos"],
         ["photos/*.jpg"],
+        ["**/0*.jpg"],
+        ["photos/**"],
+        ["ph*/**/*.jpg"],
         ["photos/00*.jpg", "photos/0[12]*.jpg"],
         ["list.txt"],
         ["photos/{000..029}.jpg"],
@@ -105,6 +108,19 @@ def test_folders_patterns_and_lists_name_the_same_images(world, photos, given):
     assert names(index)[:30] == [f"{n:03d}.jpg" for n in range(30)]
     assert len(index.unlabeled) == 13 + 30
     assert "30 unlabelled images come from data.unlabeled (0 tar shards)" in index.notes
+
+
+@pytest.mark.parametrize("given", ["photos", "photos/**/*.jpg"])
+def test_links_to_folders_above_and_hidden_files_add_nothing(world, photos, given):
+    (photos / "photos" / "._000.jpg").write_bytes(b"what a Mac leaves")
+    (photos / "photos" / ".trash").mkdir()
+    (photos / "photos" / ".trash" / "900.jpg").write_bytes(jpeg(1))
+    (photos / "photos" / "here").symlink_to(photos / "photos")
+    (photos / "photos" / "deep").mkdir()
+    (photos / "photos" / "deep" / "up").symlink_to(photos)
+    index = build(world, photos / given)
+    assert names(index)[:30] == [f"{n:03d}.jpg" for n in range(30)]
+    assert len(index.unlabeled) == 13 + 30
 
 
 def test_a_name_that_is_no_utf8_is_found(world, photos):
