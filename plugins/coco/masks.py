@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from itertools import islice
@@ -18,6 +16,8 @@ from semivl_cli.data.fetch.archives import FULL
 from semivl_cli.data.fetch.pace import Pace
 from semivl_cli.data.formats.coco import paint_annotations
 from semivl_cli.errors import InputError, RunError
+from semivl_cli.files import replacing
+from semivl_cli.processes import end_with_parent, usable_cores
 
 from .instances import Instances
 
@@ -72,7 +72,7 @@ def write_masks(
 
 def _write_all(tasks: Iterator[_Task], count: int, folder: Path, palette: list[int]) -> Iterator[int]:
     """Write masks in as many processes as there are processors and batches; yields how many more are done."""
-    workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 61)
+    workers = min(usable_cores(), 61)  # Windows waits for no more
     batches = iter(lambda: list(islice(tasks, BATCH)), [])
     if min(workers, count // BATCH) < 2:  # starting processes would take longer than the work
         for batch in batches:
@@ -100,20 +100,12 @@ def _write_batch(batch: Sequence[_Task], folder: Path, palette: list[int]) -> in
             raise InputError(f"image {stem}: {error}") from error
         mask = Image.fromarray(ids)
         mask.putpalette(palette)
-        temporary = folder / f".{stem}.{os.getpid()}.part"  # another process may be at the same image
-        mask.save(temporary, format="PNG")
-        temporary.replace(folder / f"{stem}.png")
+        with replacing(folder / f"{stem}.png") as temporary:
+            mask.save(temporary, format="PNG")
     return len(batch)
 
 
 def _live_with_parent() -> None:
     """Leave Ctrl-C to the parent, and end where the parent was killed and can send no more work."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "runs in a worker"
-
-    def end() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=end, daemon=True).start()
+    end_with_parent()

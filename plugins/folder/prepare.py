@@ -10,7 +10,7 @@ from semivl_cli.data.contract import Classes, Found
 from semivl_cli.data.convert.classes import classes_of
 from semivl_cli.data.convert.paint import Conversion, convert
 from semivl_cli.data.convert.recognize import open_source
-from semivl_cli.data.drawing.annotations import Annotations, Images, Meaning, known_classes, make_key
+from semivl_cli.data.drawing.annotations import Annotations, Images, known_classes, make_key
 from semivl_cli.data.drawing.image_names import ImageNames
 from semivl_cli.data.drawing.tree import Tree
 from semivl_cli.data.formats.mask_folder import need_conversion, open_masks
@@ -62,8 +62,8 @@ class Preparation:
         result = Conversion()
         if converts:
             images = {entry.id: entry.image for entry in self._images.entries()}
-            meaning = Meaning(names=values.names, background=values.background, class_ids=values.class_ids)
-            keyed = [(source, make_key(source, self.classes, meaning)) for source in self._annotations]
+            said = values.names, values.background, values.class_ids
+            keyed = [(source, make_key(source, self.classes, *said)) for source in self._annotations]
             result = convert(keyed, images, folder / "masks", self.classes)
         for note in result.notes:
             self.report(note)

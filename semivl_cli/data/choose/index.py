@@ -21,7 +21,7 @@ from semivl_cli.data.contract import Dataset, MadeForClasses, Record, Split, Tel
 from semivl_cli.data.pool.hidden import Hidden
 from semivl_cli.data.pool.records import Records, digest_of_ids, id_hash
 from semivl_cli.data.pool.unlabeled import Pool, open_pool
-from semivl_cli.data.read.images import check_sizes, image_size, read_label
+from semivl_cli.data.read.images import check_size, image_size, label_name, read_label
 from semivl_cli.errors import InputError
 
 MOST_LOOKED_FOR = 100_000
@@ -191,7 +191,7 @@ def check_labels(index: Index, dataset: Dataset, class_names: Sequence[str]) -> 
         try:
             label = read_label(record, dataset, class_names)
             if not callable(record.label):
-                check_sizes(record, image_size(record.image), label.shape)
+                check_size(label_name(record), label.shape, image_size(record.image))
         except InputError as error:
             return str(error)
         return np.bincount(label.ravel(), minlength=256)

@@ -19,7 +19,7 @@ from semivl_cli.data.choose.index import list_records, missing_files, plugin_not
 from semivl_cli.data.contract import Dataset, Record, Source, Split, TellsProblems
 from semivl_cli.data.pool.records import Records
 from semivl_cli.data.read.copies import File, content_hash
-from semivl_cli.data.read.images import check_ids, check_sizes, label_name, read_raw_label, read_thumbnail
+from semivl_cli.data.read.images import check_ids, check_size, label_name, read_raw_label, read_thumbnail
 from semivl_cli.errors import InputError
 
 _AT_ONCE = 1024
@@ -180,7 +180,7 @@ def _look(record: Record, split: Split, position: int, dataset: Dataset, class_n
     except InputError as error:
         return replace(seen, kind="masks that cannot be used", problems=(str(error),))
     try:
-        check_sizes(record, size, label.shape)
+        check_size(label_name(record), label.shape, size)
     except InputError as error:
         return replace(seen, kind="masks of another size than their image", problems=(str(error),))
     return replace(seen, pixels=np.bincount(label.ravel(), minlength=256), values=_values(raw))

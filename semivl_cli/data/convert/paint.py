@@ -17,8 +17,7 @@ from semivl_cli.class_ids import IGNORE
 from semivl_cli.data.contract import Classes
 from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key
 from semivl_cli.data.drawing.image_names import ImageNames
-from semivl_cli.data.drawing.masks import check_size
-from semivl_cli.data.read.images import image_size
+from semivl_cli.data.read.images import check_size, image_size
 from semivl_cli.errors import InputError, RunError
 from semivl_cli.paint import is_ours, made_from, save_mask
 

@@ -14,7 +14,7 @@ from semivl_cli.class_ids import IGNORE, NO_CLASS
 from semivl_cli.data.drawing.annotations import Key
 from semivl_cli.data.drawing.canvas import Canvas
 from semivl_cli.data.drawing.tree import Tree
-from semivl_cli.data.read.images import check_ids, decoding
+from semivl_cli.data.read.images import check_ids, check_size, decoding, whole_numbers
 from semivl_cli.errors import InputError
 
 _SHOWN = 3
@@ -35,10 +35,9 @@ def read_picture(file: Tree, palette: bool = False) -> NDArray[Any]:
         ImageOps.exif_transpose(picture, in_place=True)
         if picture.mode == "P" and palette:
             return np.array(picture.convert("RGB"))
-        if picture.mode == "1":
-            return np.array(picture, dtype=np.uint8)
-        if picture.mode in ("P", "L", "I") or picture.mode.startswith("I;16"):
-            return np.array(picture)
+        values = whole_numbers(picture)
+        if values is not None:
+            return values
         if picture.mode not in ("RGB", "RGBA", "LA"):
             raise InputError(
                 f"{file}: a mask holds class ids, or colours of classes, in whole numbers; this one is {picture.mode}"
@@ -88,15 +87,6 @@ def paint_layers(layers: Sequence[tuple[str, Tree]], key: Key, size: tuple[int, 
             )
         canvas.region(pixels != 0, key.class_of[label])
     return canvas
-
-
-def check_size(name: str, found: tuple[int, ...], size: tuple[int, int]) -> None:
-    """Refuse a drawing whose size `(H, W)` is not that of its image as shown."""
-    if found[:2] != size:
-        raise InputError(
-            f"{name}: the mask is {found[1]} x {found[0]} pixels (width x height), "
-            f"its image as shown is {size[1]} x {size[0]}: they must be equal"
-        )
 
 
 def count_colors(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

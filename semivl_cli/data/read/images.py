@@ -102,14 +102,20 @@ def read_raw_label(source: Source) -> NDArray[Any]:
     # Pillow alone: other readers expand palettes to colours.
     with _opened(source) as picture:
         ImageOps.exif_transpose(picture, in_place=True)
-        if picture.mode == "1":
-            return np.array(picture, dtype=np.uint8)
-        if picture.mode in ("P", "L", "I") or picture.mode.startswith("I;16"):
-            return np.array(picture)
+        values = whole_numbers(picture)
+        if values is not None:
+            return values
         raise InputError(
             f"{source}: a mask has one channel of whole numbers, this one is {picture.mode} "
             f"({len(picture.getbands())} channels): save it as a grey or palette PNG whose values are class ids"
         )
+
+
+def whole_numbers(picture: Image.Image) -> NDArray[Any] | None:
+    """Return palette indices, grey values, or 0 and 1 `[H, W]`; `None` where a picture has channels or fractions."""
+    if picture.mode == "1":
+        return np.array(picture, dtype=np.uint8)
+    return np.array(picture) if picture.mode in ("P", "L", "I") or picture.mode.startswith("I;16") else None
 
 
 def read_label(record: Record, dataset: Dataset, class_names: Sequence[str]) -> NDArray[np.uint8]:
@@ -151,15 +157,15 @@ def read_pair(
         InputError: as `read_image` and `read_label`, and if their sizes differ.
     """
     image, label = read_image(record.image), read_label(record, dataset, class_names)
-    check_sizes(record, image.shape[:2], label.shape)
+    check_size(label_name(record), label.shape, image.shape)
     return image, label
 
 
-def check_sizes(record: Record, image: tuple[int, ...], label: tuple[int, ...]) -> None:
-    """Refuse a mask whose size `(H, W)` is not that of its image as shown."""
-    if image != label:
+def check_size(name: str, mask: tuple[int, ...], image: tuple[int, ...]) -> None:
+    """Refuse the mask `name` whose shape `[H, W]` or `[H, W, 3]` is not that of its image as shown."""
+    if mask[:2] != image[:2]:
         raise InputError(
-            f"{label_name(record)}: the mask is {label[1]} x {label[0]} pixels (width x height), "
+            f"{name}: the mask is {mask[1]} x {mask[0]} pixels (width x height), "
             f"its image as shown is {image[1]} x {image[0]}: they must be equal"
         )
 
