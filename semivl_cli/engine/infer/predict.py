@@ -25,7 +25,8 @@ SUFFIXES = frozenset(
 
 _AHEAD = 4
 
-A, B = TypeVar("A"), TypeVar("B")
+A = TypeVar("A")
+B = TypeVar("B")
 Picture = NDArray[np.uint8]
 
 
