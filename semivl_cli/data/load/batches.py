@@ -122,7 +122,7 @@ def train_batches(
     transport = choose_transport(batches.bytes, count, sharing)
     if transport.note:
         say(transport.note)
-    return read_ahead(batches, steps, count, transport, pin=pin, say=say)
+    return read_ahead(batches.__getitem__, steps, count, transport, pin=pin, say=say)
 
 
 def labeled_records(index: Index, config: RunConfig, step: int) -> list[Record]:
