@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,46 +18,10 @@ from semivl_cli.engine.rundir.integrity import MODEL, STATE, TRAINING, checkpoin
 from semivl_cli.engine.rundir.layout import CHECKPOINTS, SCORES, checkpoint_folder, read_json
 from semivl_cli.errors import InputError
 from semivl_cli.files import remove_folder, replacing_folder, write_json, writing
-from semivl_cli.model.decoders.convolutional import ConvolutionalDecoder
-from semivl_cli.model.decoders.language import DecoderSpec, LanguageGuidedDecoder
-from semivl_cli.model.encoders.dense_vit import DenseEncoder, EncoderSpec, SkipPath
-from semivl_cli.model.encoders.detail import DetailEncoder
+from semivl_cli.model.build import ModelSpec
 from semivl_cli.model.semivl import SemiVL
 
 FORMAT = "semivl-1"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelSpec:
-    """What a checkpoint needs to build its model without CLIP, a recipe or a definition."""
-
-    encoder: EncoderSpec
-    decoder: DecoderSpec
-    skips: tuple[int, ...]
-    skip_path: SkipPath
-    statistics: tuple[tuple[float, ...], tuple[float, ...]]
-    output_size: int | None
-    detail_base: int | None
-    decoder_kind: Literal["language", "convolutional"] = "language"
-    """A convolutional decoder tells the classes it was trained on, and no others."""
-
-    @property
-    def smallest(self) -> int:
-        """Smallest side of an image that the decoder can reason over, in pixels: one pixel makes the last patch."""
-        if self.decoder_kind == "convolutional":
-            return 1
-        return (self.decoder.pool - 1) * self.encoder.patch_size + 1
-
-    def build(self, text: Tensor) -> SemiVL:
-        """Build the model with fresh weights; `text` holds the class vectors `[N, D]`."""
-        encoder = DenseEncoder(self.encoder, self.skips, self.skip_path)
-        detail = None if self.detail_base is None else DetailEncoder(self.detail_base)
-        decoder = (
-            LanguageGuidedDecoder(self.decoder)
-            if self.decoder_kind == "language"
-            else ConvolutionalDecoder(self.decoder, len(text))
-        )
-        return SemiVL(encoder, decoder, text, self.statistics, self.output_size, detail)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +98,7 @@ def load_checkpoint(run: Path, step: int) -> Stored:
         ) from error
     if header.get("format") != FORMAT:
         raise InputError(f"checkpoint {path} has format {header.get('format')!r}: this version reads {FORMAT}")
-    spec = _model_spec(header["spec"])
+    spec = ModelSpec(**header["spec"])
     model = spec.build(tensors["text"])
     model.load_state_dict(tensors)
     return Stored(model=model, spec=spec, config=header["config"], definition=header["definition"], step=header["step"])
@@ -185,21 +149,3 @@ def _optimizer_state(model: SemiVL, optimizer: torch.optim.Optimizer) -> dict[st
 def _trained(model: SemiVL, optimizer: torch.optim.Optimizer) -> list[tuple[str, torch.nn.Parameter]]:
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     return [(name, parameter) for name, parameter in model.named_parameters() if id(parameter) in held]
-
-
-def _model_spec(values: dict[str, Any]) -> ModelSpec:
-    encoder = EncoderSpec(**{**values["encoder"], "grid": tuple(values["encoder"]["grid"])})
-    numbers: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in values["decoder"].items()
-    }
-    decoder = DecoderSpec(**numbers)
-    mean, std = values["statistics"]
-    return ModelSpec(
-        **{
-            **values,
-            "encoder": encoder,
-            "decoder": decoder,
-            "skips": tuple(values["skips"]),
-            "statistics": (tuple(mean), tuple(std)),
-        }
-    )

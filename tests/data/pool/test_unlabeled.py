@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from semivl_plugins.folder import Folder
 
-from semivl_cli.config import AugmentSettings, DataSettings
+from semivl_cli.config import resolve
 from semivl_cli.data.choose.index import build_index, check_labels
 from semivl_cli.data.contract import TarEntry
 from semivl_cli.data.load.batches import train_batches
@@ -64,11 +64,14 @@ def build(world, *more, say=lambda _: None):
 
 
 def batches(index, start=0, stop=3, *, workers=0, batch=8, crop=24, damaged="auto", **more):
-    made = train_batches(
-        index, Folder(), ("ground", "tree", "car"), DataSettings(crop=crop, workers=workers, damaged=damaged),
-        AugmentSettings(flip=0.5, blur=0.5, partner="same_image"), batch=batch, seed=0, start_step=start,
-        stop_step=stop, **more,
-    )  # fmt: skip
+    config = resolve(
+        {
+            "data": {"crop": crop, "workers": workers, "damaged": damaged},
+            "augment": {"flip": 0.5, "blur": 0.5, "partner": "same_image"},
+            "training": {"batch": batch},
+        }
+    )
+    made = train_batches(index, Folder(), ("ground", "tree", "car"), config, range(start, stop), **more)
     return list(made)
 
 
