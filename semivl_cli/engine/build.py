@@ -17,7 +17,7 @@ from semivl_cli.data.choose.index import Index, build_index, find_root
 from semivl_cli.data.contract import Dataset
 from semivl_cli.data.registry import open_dataset, own_definition, package_file
 from semivl_cli.engine.device import to_device
-from semivl_cli.engine.rundir.layout import read_json
+from semivl_cli.engine.rundir.layout import DEFINITION, SPLIT, read_json
 from semivl_cli.engine.text_vectors import embed_classes, embed_concepts
 from semivl_cli.engine.train.optim import Rates, build_optimizer
 from semivl_cli.engine.train.step import StepSettings
@@ -81,7 +81,7 @@ def open_material(config: RunConfig, kept: Kept | None = None, say: Callable[[st
     if kept is None or not kept.words:
         text, source = read_definition(config, dataset)
     else:
-        text, source = definition_text(kept.run / "definition.toml"), str(kept.run / "definition.toml")
+        text, source = definition_text(kept.run / DEFINITION), str(kept.run / DEFINITION)
     definition = parse_definition(text, source)
     if len(definition.classes) < 2:
         raise InputError(f"{source} has {len(definition.classes)} class: segmentation tells at least two apart")
@@ -94,7 +94,7 @@ def open_material(config: RunConfig, kept: Kept | None = None, say: Callable[[st
         class_names=definition.names,
         missing=config.data.missing,
         # What was left out because files were missing stands in no list: the settings choose, and leave out, again.
-        listed=_labeled_ids(kept.run / "split.json")
+        listed=_labeled_ids(kept.run / SPLIT)
         if kept is not None and kept.labels and config.data.missing == "refuse"
         else None,
         more=config.data.unlabeled,
