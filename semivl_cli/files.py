@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import json
@@ -18,6 +19,9 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from semivl_cli.errors import InputError, RunError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""How the system says that a disk, or a user's share of it, is full."""
 
 _BLOCK = 1 << 20
 _NO_PICTURES = frozenset(

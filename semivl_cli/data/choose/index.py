@@ -23,6 +23,7 @@ from semivl_cli.data.pool.records import Records, digest_of_ids, id_hash
 from semivl_cli.data.pool.unlabeled import Pool, open_pool
 from semivl_cli.data.read.images import check_size, image_size, label_name, read_label
 from semivl_cli.errors import InputError
+from semivl_cli.labels import Amount
 
 MOST_LOOKED_FOR = 100_000
 """Unlabelled files up to which each is looked for at every start."""
@@ -66,10 +67,10 @@ class Index:
         }
 
 
-def find_root(dataset_name: str, root: Path | None) -> Path:
+def find_root(dataset_name: str, root: str | Path | None) -> Path:
     """Return where a dataset lies: `root`, else `$SEMIVL_DATA/<dataset>`, else `data/<dataset>`; it need not exist."""
     if root is not None:
-        return root
+        return Path(root)
     return Path(os.environ.get("SEMIVL_DATA") or "data") / dataset_name
 
 
@@ -77,7 +78,7 @@ def build_index(
     dataset: Dataset,
     root: Path,
     *,
-    labels: str,
+    labels: Amount,
     seed: int,
     class_names: Sequence[str],
     missing: Literal["refuse", "skip"],
@@ -160,9 +161,9 @@ def check_made_for(dataset: Dataset, class_names: Sequence[str]) -> None:
     """
     if isinstance(dataset, MadeForClasses) and dataset.made_for and tuple(dataset.made_for) != tuple(class_names):
         pairs = zip_longest(dataset.made_for, class_names, fillvalue="(none)")
-        place, (old, new) = next((place, pair) for place, pair in enumerate(pairs) if pair[0] != pair[1])
+        number, (old, new) = next((number, pair) for number, pair in enumerate(pairs) if pair[0] != pair[1])
         raise InputError(
-            f"the masks were converted for other classes: class {place} was {old!r}, the definition has {new!r}: run "
+            f"the masks were converted for other classes: class {number} was {old!r}, the definition has {new!r}: run "
             f"`semivl prepare data {dataset.name}` again with this definition"
         )
 
@@ -219,7 +220,7 @@ def check_labels(index: Index, dataset: Dataset, class_names: Sequence[str]) -> 
     trained = counts[: len(index.labeled)]
     return LabelCounts(
         labeled=tuple(trained.sum(axis=0).tolist()),
-        empty=tuple(index.labeled[place].id for place in np.flatnonzero(trained.sum(axis=1) == 0)),
+        empty=tuple(index.labeled[number].id for number in np.flatnonzero(trained.sum(axis=1) == 0)),
         val=tuple(counts[len(labeled) :].sum(axis=0).tolist()) if len(val) == len(index.val) else None,
     )
 

@@ -16,10 +16,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from semivl_cli.data.fetch.archives import FULL
 from semivl_cli.data.fetch.pace import Pace, in_bytes
 from semivl_cli.errors import InputError, RunError
-from semivl_cli.files import blocks
+from semivl_cli.files import FULL, blocks
 
 TIMEOUT = 30.0
 """Seconds of silence after which a connection counts as broken."""

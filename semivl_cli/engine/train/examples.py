@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,10 @@ import torch
 
 from semivl_cli.class_ids import IGNORE
 from semivl_cli.config import RunConfig
-from semivl_cli.data.load.batches import val_samples
-from semivl_cli.data.read.views import at_short_side
-from semivl_cli.engine.build import Material, Trainee, autocast, inference, short_side
-from semivl_cli.engine.infer.windows import class_scores, classes_at, scores_at
+from semivl_cli.data.load.samples import val_samples
+from semivl_cli.engine.build import Material, Trainee
+from semivl_cli.engine.device import autocast
+from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at, scores_at
 from semivl_cli.files import writing
 from semivl_cli.paint import save_image, save_mask
 
@@ -30,22 +29,15 @@ def write_examples(run: Path, trainee: Trainee, material: Material, config: RunC
     shutil.rmtree(folder, ignore_errors=True)
     val, colors = material.index.val, material.definition.colors
     chosen = [val[round(k)] for k in np.linspace(0, len(val) - 1, min(NUMBER, len(val)))]
-    samples = val_samples(
-        chosen,
-        material.dataset,
-        material.definition.names,
-        short_side=None,
-        workers=0,
-    )
-    how = inference(config, trainee.spec.smallest)
+    samples = val_samples(chosen, material.dataset, material.definition.names, short_side=None, workers=0)
+    how = Inference(config, trainee.spec.smallest)
     trainee.model.eval()
     with writing(run / "examples"):
         for k, (record, image, label) in enumerate(samples):
             place = folder / f"{k}-{re.sub(r'[^A-Za-z0-9._-]+', '_', record.id)}"
             place.mkdir(parents=True)
             size = (label.shape[0], label.shape[1])
-            seen = at_short_side(image, short_side(config))
-            pixels = torch.tensor(seen).to(device).permute(2, 0, 1)[None]
+            pixels = how.pixels(image, device)
             with autocast(config, device):
                 scores = class_scores(trainee.model, pixels, how).float()
             prediction = classes_at(scores, size)
@@ -53,7 +45,7 @@ def write_examples(run: Path, trainee: Trainee, material: Material, config: RunC
             save_mask(place / "label.png", label, colors)
             save_mask(place / "prediction.png", prediction[0].cpu().numpy(), colors)
             if trainee.guide is not None:
-                probabilities = class_scores(trainee.guide.probabilities, pixels, replace(how, mode="averaged_logits"))
+                probabilities = class_scores(trainee.guide.probabilities, pixels, how.averaging())
                 confidence, guessed = scores_at(probabilities, size).max(dim=1)
                 sure = torch.where(confidence >= config.guidance.zeta, guessed, IGNORE).to(torch.uint8)
                 save_mask(place / "guidance.png", sure[0].cpu().numpy(), colors)

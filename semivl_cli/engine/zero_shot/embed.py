@@ -23,7 +23,7 @@ from semivl_cli.engine.text_vectors import class_vectors, concept_vectors
 from semivl_cli.engine.zero_shot.segmenter import frozen_config
 from semivl_cli.errors import RunError
 from semivl_cli.files import cache_folder, write_bytes
-from semivl_cli.model.clip import weights_id
+from semivl_cli.model.clip_weights import weights_id
 from semivl_cli.reporter import Reporter
 
 _KINDS: tuple[Variant, ...] = ("concepts", "name", "guideline")

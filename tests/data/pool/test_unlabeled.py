@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 from semivl_plugins.folder import Folder
 
+from semivl_cli.config import resolve
 from semivl_cli.data.choose.index import build_index, check_labels
 from semivl_cli.data.contract import TarEntry
-from semivl_cli.data.load.batches import ViewSettings, train_batches
+from semivl_cli.data.load.batches import train_batches
 from semivl_cli.data.pool import shards as shards_module
 from semivl_cli.data.pool.shards import open_shards
 from semivl_cli.data.pool.unlabeled import Pool
@@ -60,15 +61,19 @@ def photos(tmp_path):
 def build(world, *more, say=lambda _: None):
     given = [str(path) for path in more]
     return build_index(
-        Folder(), world.root, labels="4", seed=0, class_names=world.names, missing="refuse", more=given, say=say
+        Folder(), world.root, labels=4, seed=0, class_names=world.names, missing="refuse", more=given, say=say
     )
 
 
-def batches(index, start=0, stop=3, *, workers=0, batch=8, crop=24, **more):
-    made = train_batches(
-        index, Folder(), ("ground", "tree", "car"), ViewSettings(crop=crop), batch=batch, seed=0, start_step=start,
-        stop_step=stop, workers=workers, pin=False, **more,
-    )  # fmt: skip
+def batches(index, start=0, stop=3, *, workers=0, batch=8, crop=24, damaged="auto", **more):
+    config = resolve(
+        {
+            "data": {"crop": crop, "workers": workers, "damaged": damaged},
+            "augment": {"flip": 0.5, "blur": 0.5, "partner": "same_image"},
+            "training": {"batch": batch},
+        }
+    )
+    made = train_batches(index, Folder(), ("ground", "tree", "car"), config, range(start, stop), **more)
     return list(made)
 
 
@@ -86,6 +91,9 @@ def names(index):
     [
         ["photos"],
         ["photos/*.jpg"],
+        ["**/0*.jpg"],
+        ["photos/**"],
+        ["ph*/**/*.jpg"],
         ["photos/00*.jpg", "photos/0[12]*.jpg"],
         ["list.txt"],
         ["photos/{000..029}.jpg"],
@@ -105,6 +113,19 @@ def test_folders_patterns_and_lists_name_the_same_images(world, photos, given):
     assert "30 unlabelled images come from data.unlabeled (0 tar shards)" in index.notes
 
 
+@pytest.mark.parametrize("given", ["photos", "photos/**/*.jpg"])
+def test_links_to_folders_above_and_hidden_files_add_nothing(world, photos, given):
+    (photos / "photos" / "._000.jpg").write_bytes(b"what a Mac leaves")
+    (photos / "photos" / ".trash").mkdir()
+    (photos / "photos" / ".trash" / "900.jpg").write_bytes(jpeg(1))
+    (photos / "photos" / "here").symlink_to(photos / "photos")
+    (photos / "photos" / "deep").mkdir()
+    (photos / "photos" / "deep" / "up").symlink_to(photos)
+    index = build(world, photos / given)
+    assert names(index)[:30] == [f"{n:03d}.jpg" for n in range(30)]
+    assert len(index.unlabeled) == 13 + 30
+
+
 def test_a_name_that_is_no_utf8_is_found(world, photos):
     strange = os.fsencode(photos / "photos") + b"/\xff\xfe.jpg"
     Path(os.fsdecode(strange)).write_bytes(jpeg(9))
@@ -120,7 +141,7 @@ def test_shards_give_the_same_batches_whatever_the_number_of_workers(world, phot
     expected = batches(index, stop=6)
     assert all(same(one, two) for one, two in zip(batches(index, stop=6, workers=workers), expected, strict=True))
     assert all(same(one, two) for one, two in zip(batches(index, 4, 6, workers=workers), expected[4:], strict=True))
-    part = batches(index, 4, 6, workers=workers, positions=slice(2, 5))
+    part = batches(index, 4, 6, workers=workers, rank_slice=slice(2, 5))
     assert all(torch.equal(one.u_image, two.u_image[2:5]) for one, two in zip(part, expected[4:], strict=True))
 
 

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from semivl_cli.errors import InputError
+from semivl_cli.report.examples import CELL, example_miou, examples_sheet
+from semivl_cli.report.grid import GAP, MARGIN
 from semivl_cli.report.run import read_run
-from semivl_cli.report.sheet import CELL, GAP, MARGIN, example_miou, examples_sheet
 
 from .conftest import scene, write_example, write_finished
 

@@ -1,4 +1,4 @@
-"""`semivl prepare`: looks at data and fetches weights before a training needs them."""
+"""`semivl prepare data`: looks at a dataset, or lists all datasets; converts and downloads where that is asked for."""
 
 from __future__ import annotations
 
@@ -10,15 +10,9 @@ import typer
 
 from semivl_cli.cli.console import ConsoleReporter, percent, print_json, print_line, print_table
 from semivl_cli.cli.options import DefinitionOption, Json, Root, settings_of
-
-app = typer.Typer(
-    no_args_is_help=True,
-    help="Look at data, fetch weights, import checkpoints: whatever a training will need.",
-    epilog="Example: semivl prepare data folder --root my/ --definition my.toml",
-)
+from semivl_cli.errors import CheckFailed
 
 
-@app.command()
 def data(
     dataset: Annotated[
         str | None,
@@ -72,8 +66,6 @@ def data(
         for problem in found.problems:
             print_line(f"problem: {problem}")
     if found.problems:
-        from semivl_cli.errors import CheckFailed  # noqa: PLC0415
-
         kinds = "1 kind" if len(found.problems) == 1 else f"{len(found.problems)} kinds"
         raise CheckFailed(f"{kinds} of problem: training would refuse this dataset as it is")
 
@@ -82,54 +74,10 @@ def _list_datasets(as_json: bool) -> None:
     """Print each dataset plugin with what it is, or why it cannot be used."""
     from semivl_cli.data.registry import available, open_dataset, title  # noqa: PLC0415
 
-    states = available()
+    states = available()  # name -> why it cannot be used, if so
     titles = {name: title(open_dataset(name)) if reason is None else "" for name, reason in states.items()}
     if as_json:
         print_json([{"name": name, "title": titles[name], "broken": reason} for name, reason in states.items()])
-        return
-    for name, reason in states.items():
-        print_line(f"{name}: {titles[name] if reason is None else f'BROKEN: {reason}'}")
-
-
-@app.command()
-def checkpoint(
-    file: Annotated[Path, typer.Argument(help="A checkpoint of the published code, such as best.pth.")],
-    dataset: Annotated[str, typer.Option(help="Dataset plugin whose recipe fits it.")],
-    out: Annotated[Path, typer.Option(help="Run directory to write.")],
-    text: Annotated[
-        Path | None,
-        typer.Option(help="Class vectors, .npy or .safetensors. (default: embedded with CLIP)", show_default=False),
-    ] = None,
-    definition: DefinitionOption = None,
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", help="Any setting, such as data.crop=801.", metavar="A.B=VALUE")
-    ] = None,
-) -> None:
-    """Turn a checkpoint of the published code into a run that eval, predict and train --resume take.
-
-    Example: semivl prepare checkpoint best.pth --dataset voc --out runs/voc-92
-    """
-    with ConsoleReporter() as reporter:
-        from semivl_cli.engine.prepare.checkpoint import import_published  # noqa: PLC0415
-
-        flags = settings_of({"dataset": dataset, "data.definition": definition})
-        run = import_published(file, flags, assignments or (), out, text, reporter)
-    print_line(f"{run}: score it with semivl eval {run}, use it with semivl predict IMAGES --out masks/ --run {run}")
-
-
-@app.command()
-def weights(
-    model: Annotated[str, typer.Argument(help="Name of an open_clip model, such as ViT-B-16.")],
-    source: Annotated[
-        str, typer.Argument(metavar="[TAG|FILE]", help="open_clip's tag, or a file you have.")
-    ] = "openai",
-) -> None:
-    """Fetch or take CLIP weights, check that they fit, and keep them for every later training.
-
-    Example: semivl prepare weights ViT-B-16 openai
-             semivl prepare weights ViT-B-16 Downloads/ViT-B-16.pt
-    """
-    from semivl_cli.engine.prepare.data import prepare_weights  # noqa: PLC0415
-
-    kept = prepare_weights(model, source)
-    print_line(f"{kept}: use it with --set model.clip={model} --set model.weights={kept.stem}")
+    else:
+        for name, reason in states.items():
+            print_line(f"{name}: {titles[name] if reason is None else f'BROKEN: {reason}'}")
