@@ -17,7 +17,7 @@ from semivl_cli.data.contract import Classes, Found, Record, Say, Split
 from semivl_cli.errors import InputError
 
 from .listing import Listing
-from .saved_index import find_index, read_entries
+from .saved_index import find_index
 from .split import divide
 from .values import ValueMap, read_values
 
@@ -46,14 +46,13 @@ class Folder:
         """Yield the records of a split; an id is a path below `images/` without its suffix, such as `day1/0042`."""
         root = root.absolute()
         index = find_index(root)
-        newer = index[1].stale() if index else None
+        newer = index.header.stale() if index else None
         if index and not newer:
-            path, header = index
-            self.notes, self.made_for = tuple(header.notes), tuple(header.classes)
-            self._values = ValueMap() if header.converted else read_values(root / "dataset.toml")
-            entries = read_entries(path, root, split)
+            self.notes, self.made_for = tuple(index.header.notes), tuple(index.header.classes)
+            self._values = ValueMap() if index.header.converted else read_values(root / "dataset.toml")
+            entries = index.entries(root, split)
         else:
-            if index and (index[1].converted or index[1].elsewhere):
+            if index and (index.header.converted or index.header.elsewhere):
                 raise InputError(
                     f"{newer} is not as it was when the dataset was prepared: run `semivl prepare data folder "
                     f"--root {root}` again, with the same --from and --definition"

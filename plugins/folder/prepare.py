@@ -10,10 +10,11 @@ from semivl_cli.data.contract import Classes, Found, Say
 from semivl_cli.data.convert.classes import classes_of
 from semivl_cli.data.convert.paint import Conversion, convert
 from semivl_cli.data.convert.recognize import open_source
-from semivl_cli.data.drawing.annotations import Annotations, Images, known_classes, make_key
+from semivl_cli.data.drawing.annotations import Annotations, Images, make_key
 from semivl_cli.data.drawing.image_names import ImageNames
 from semivl_cli.data.drawing.tree import Tree
 from semivl_cli.data.formats.mask_folder import need_conversion, open_masks
+from semivl_cli.data.read.images import known_classes
 from semivl_cli.errors import InputError
 
 from .listing import Listing
@@ -28,7 +29,7 @@ def choose_sources(root: Path, sources: Sequence[Path], report: Say) -> Sequence
         index = find_index(root)
     except InputError:  # a broken index is about to be written anew
         return sources
-    before = [Path(name) for name in index[1].sources] if index else []
+    before = [Path(name) for name in index.header.sources] if index else []
     for path in before if sources else []:
         if path not in [source.absolute() for source in sources]:
             report(f"{path} is not taken in any more: name it with --from, too, to keep it")

@@ -20,11 +20,10 @@ from semivl_cli.data.contract import Dataset, Record, Source, Split, TellsProble
 from semivl_cli.data.pool.records import Records
 from semivl_cli.data.read.copies import File, content_hash
 from semivl_cli.data.read.images import check_ids, check_size, label_name, read_raw_label, read_thumbnail
-from semivl_cli.errors import InputError
+from semivl_cli.errors import InputError, listed
 
 _AT_ONCE = 1024
 """Files whose findings are held in memory together."""
-_LISTED = 30
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -211,9 +210,7 @@ def _size_notes(sizes: Counter[tuple[int, int]]) -> list[str]:
 
 
 def _value_notes(values: Counter[int]) -> list[str]:
-    shown = [str(value) for value in sorted(values)]
-    more = f", ... {shown[-1]}" if len(shown) > _LISTED else ""
-    return [f"values in the masks: {', '.join(shown[:_LISTED])}{more}"] if shown else []
+    return [f"values in the masks: {listed([str(value) for value in sorted(values)])}"] if values else []
 
 
 def _likeness_notes(
