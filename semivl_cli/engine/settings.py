@@ -96,23 +96,30 @@ def dataset_recipe(dataset: Dataset) -> Layer:
 
 def shipped_recipes() -> list[str]:
     """Names of the general recipes."""
-    return sorted(_stem(item.name) for item in files("semivl_cli.recipes").iterdir() if item.name.endswith(".toml"))
+    return list(_shipped())
 
 
 def _named_recipe(name: str) -> Layer:
     if name.endswith(".toml"):
         return read_settings(Path(name))[0]
-    if name not in shipped_recipes():
-        raise InputError(f"unknown recipe {name!r}: shipped are {', '.join(shipped_recipes())}; or give a .toml file")
-    return parse_toml(files("semivl_cli.recipes").joinpath(f"{name}.toml").read_text(encoding="utf-8"), name)
+    shipped = _shipped()
+    if name not in shipped:
+        raise InputError(f"unknown recipe {name!r}: shipped are {', '.join(shipped)}; or give a .toml file")
+    return parse_toml(shipped[name], name)
 
 
 def _preset(kind: str, name: str) -> Layer:
-    folder = files("semivl_cli.recipes").joinpath(kind)
-    known = sorted(_stem(item.name) for item in folder.iterdir() if item.name.endswith(".toml"))
+    known = _shipped(kind)
     if name not in known:
         raise InputError(f"unknown {kind} {name!r}: expected {' or '.join(known)}")
-    return parse_toml(folder.joinpath(f"{name}.toml").read_text(encoding="utf-8"), name)
+    return parse_toml(known[name], name)
+
+
+def _shipped(kind: str = "") -> dict[str, str]:
+    """Return the texts of the general recipes, or of the presets of a kind, by their names."""
+    found = files("semivl_cli.recipes").joinpath(kind).iterdir()
+    texts = {item.name: item.read_text(encoding="utf-8") for item in found if item.name.endswith(".toml")}
+    return {name.removesuffix(".toml"): texts[name] for name in sorted(texts)}
 
 
 def _without_tables(recipe: Layer) -> Layer:
@@ -125,7 +132,3 @@ def _table(recipe: Layer, fidelity: str) -> Layer:
     if not isinstance(table, dict):
         raise InputError("the tables [paper] and [published] of a recipe hold settings, such as loss.group = 2")
     return table
-
-
-def _stem(name: str) -> str:
-    return name.removesuffix(".toml")

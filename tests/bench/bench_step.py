@@ -12,7 +12,7 @@ from contextlib import nullcontext
 
 import torch
 
-from semivl_cli.config import EvaluationSettings
+from semivl_cli.config import resolve
 from semivl_cli.engine.device import to_device
 from semivl_cli.engine.infer.windows import Inference, class_scores
 from semivl_cli.engine.settings import configure
@@ -122,7 +122,8 @@ def main():
             row = {"what": "step", "precision": precision, "micro_batch": micro, "seconds": seconds, "peak_gib": peak}
             print(json.dumps({**row, "images_per_second": 2 * arguments.batch / seconds}))
     model.eval()
-    how = Inference(evaluation=EvaluationSettings(stride=arguments.crop * 5 // 6), crop=arguments.crop)
+    settings = {"data": {"crop": arguments.crop}, "evaluation": {"stride": arguments.crop * 5 // 6}}
+    how = Inference(resolve(settings))
     picture = torch.randint(0, 256, (1, 3, arguments.crop, arguments.crop * 4 // 3), dtype=torch.uint8, device=device)
     for precision in ("fp32", "bf16"):
         cast = nullcontext() if precision == "fp32" else torch.autocast(device.type, dtype=torch.bfloat16)

@@ -248,7 +248,7 @@ def test_sliding_windows(windows, compare):
     for mode in sorted(modes & set(manifest)):
         stride = manifest["stride_of_averaged_logits"] if mode == "averaged_logits" else "none"
         settings = published({"data": {"crop": manifest["crop_size"]}, "evaluation": {"mode": mode, "stride": stride}})
-        how = Inference(evaluation=settings.evaluation, crop=settings.data.crop, smallest=case.spec().smallest)
+        how = Inference(settings, case.spec().smallest)
         if mode == "summed_probabilities":
             compare.same("step_of_summed_probabilities", how.stride, manifest["step_of_summed_probabilities"])
         mask = tensors[f"eval.{mode}.mask"]

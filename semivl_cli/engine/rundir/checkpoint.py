@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from semivl_cli.engine.rundir.integrity import checkpoint_steps, seal
-from semivl_cli.engine.rundir.layout import read_json
+from semivl_cli.engine.rundir.integrity import MODEL, STATE, TRAINING, checkpoint_steps, seal
+from semivl_cli.engine.rundir.layout import CHECKPOINTS, SCORES, checkpoint_folder, read_json
 from semivl_cli.errors import InputError
 from semivl_cli.files import move_folder, remove_folder, write_json, writing
 from semivl_cli.model.build import ModelSpec
@@ -52,7 +52,7 @@ def save_checkpoint(
     Raises:
         RunError: the disk is full or cannot be written.
     """
-    target = run / "checkpoints" / str(step)
+    target = checkpoint_folder(run, step)
     if target.exists():
         return
     temporary = target.with_name(f".{step}.part")
@@ -62,9 +62,9 @@ def save_checkpoint(
             temporary.mkdir(parents=True)
             header = {"format": FORMAT, "step": step, "spec": asdict(spec), "config": config, "definition": definition}
             tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-            save_file(tensors, temporary / "model.safetensors", metadata={"semivl": json.dumps(header)})
-            save_file(_optimizer_state(model, optimizer), temporary / "training.safetensors")
-            (temporary / "state.json").write_text(json.dumps(dict(state)), encoding="utf-8")
+            save_file(tensors, temporary / MODEL, metadata={"semivl": json.dumps(header)})
+            save_file(_optimizer_state(model, optimizer), temporary / TRAINING)
+            (temporary / STATE).write_text(json.dumps(dict(state)), encoding="utf-8")
             seal(temporary, step)
             move_folder(temporary, target)
         except (OSError, SafetensorError):
@@ -74,7 +74,7 @@ def save_checkpoint(
 
 def prune_checkpoints(run: Path, best: int | None) -> None:
     """Keep the two newest checkpoints and the best; what was left half-written or set aside goes too."""
-    folder = run / "checkpoints"
+    folder = run / CHECKPOINTS
     with writing(folder):
         for step in checkpoint_steps(run)[:-2]:
             if step != best:
@@ -86,7 +86,7 @@ def prune_checkpoints(run: Path, best: int | None) -> None:
 
 def set_aside(run: Path, step: int) -> None:
     """Give a damaged checkpoint another name, under which it stays until training has written the next one."""
-    folder = run / "checkpoints" / str(step)
+    folder = checkpoint_folder(run, step)
     aside = folder.with_name(f".{step}.damaged")
     with writing(folder):
         shutil.rmtree(aside, ignore_errors=True)
@@ -95,7 +95,7 @@ def set_aside(run: Path, step: int) -> None:
 
 def load_checkpoint(run: Path, step: int) -> Stored:
     """Build the model of `checkpoints/<step>`; raises `InputError` where the files are damaged."""
-    path = run / "checkpoints" / str(step) / "model.safetensors"
+    path = checkpoint_folder(run, step) / MODEL
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["semivl"])
@@ -114,7 +114,7 @@ def load_checkpoint(run: Path, step: int) -> Stored:
 
 def add_scores(run: Path, step: int, scores: Mapping[str, Any]) -> None:
     """Write the scores of a checkpoint beside it; they come later, so that nothing waits for them to be kept."""
-    write_json(run / "checkpoints" / str(step) / "scores.json", scores)
+    write_json(checkpoint_folder(run, step) / SCORES, scores)
 
 
 def load_weights(run: Path, step: int, model: SemiVL) -> None:
@@ -124,11 +124,11 @@ def load_weights(run: Path, step: int, model: SemiVL) -> None:
 
 def load_training(run: Path, step: int, model: SemiVL, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Put weights and optimizer back as they were after `step` steps; returns the rest of the state."""
-    folder = run / "checkpoints" / str(step)
+    folder = checkpoint_folder(run, step)
     try:
-        model.load_state_dict(load_file(folder / "model.safetensors"))
-        moments = load_file(folder / "training.safetensors")
-        state: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        model.load_state_dict(load_file(folder / MODEL))
+        moments = load_file(folder / TRAINING)
+        state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:
         raise InputError(
             f"checkpoint {folder} is damaged ({error}): delete that folder to resume from the checkpoint before it"
@@ -141,7 +141,7 @@ def load_training(run: Path, step: int, model: SemiVL, optimizer: torch.optim.Op
             for key, value in values.items()
         }
     try:
-        return {**state, **read_json(folder / "scores.json")}
+        return {**state, **read_json(folder / SCORES)}
     except InputError:  # damaged: the evaluation is made again
         return state
 
