@@ -47,12 +47,12 @@ def predict(
     with ConsoleReporter() as reporter:
         # torch is imported only when it is needed
         from semivl_cli.engine.infer.predict import Segments, load, plan_predictions, predict_files  # noqa: PLC0415
-        from semivl_cli.engine.zero_shot.segmenter import open_frozen  # noqa: PLC0415
+        from semivl_cli.engine.zero_shot.segmenter import open_segmenter  # noqa: PLC0415
 
         jobs = plan_predictions(images, out)
         predictor: Segments
         if zero_shot:
-            predictor = open_frozen(
+            predictor = open_segmenter(
                 definition=definition, weights=weights, dataset=dataset, device=where, reporter=reporter
             )
             reporter.note(f"using {predictor.clip_name}, untrained, on {predictor.definition.title}")

@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import quote
 
-from semivl_cli.concepts.validate import CODES, Problem
+from semivl_cli.concepts.problems import CODES, Problem
 
 
 def to_sarif(problems: Sequence[Problem], version: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from semivl_cli.concepts.load import load_definition
 from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.infer.metrics import class_iou, confusion
 from semivl_cli.engine.infer.predict import load
-from semivl_cli.engine.zero_shot.segmenter import open_frozen
+from semivl_cli.engine.zero_shot.segmenter import open_segmenter
 from semivl_cli.reporter import Silence
 
 SHAPES = open_dataset("shapes")
@@ -102,7 +102,7 @@ def main():
             path = write(classes, run.definition, Path(folder))
             load_definition(path)
             steered = iou(load(arguments.run, arguments.device, path), scenes, owners(classes), len(classes))
-            clip = open_frozen(
+            clip = open_segmenter(
                 definition=str(path), weights=None, dataset="shapes", device=arguments.device, reporter=Silence()
             )
             frozen = iou(clip, scenes, owners(classes), len(classes))

@@ -25,10 +25,10 @@ def embed(
     Example: semivl concepts embed voc --out voc-vectors.safetensors
     """
     with ConsoleReporter() as reporter:
-        from semivl_cli.engine.zero_shot.embed import vectors_of, write_vectors  # noqa: PLC0415 - torch is imported when it is needed
+        from semivl_cli.engine.zero_shot import embed as engine  # noqa: PLC0415 - torch is imported when it is needed
 
-        vectors = vectors_of(file, weights=weights, dataset=dataset, reporter=reporter)
-        write_vectors(out, vectors)
+        vectors = engine.embed(file, weights=weights, dataset=dataset, reporter=reporter)
+        engine.write_vectors(out, vectors)
     shapes = {name: list(tensor.shape) for name, tensor in vectors.tensors.items()}
     if as_json:
         print_json({"out": str(out), "tensors": shapes, "cached": vectors.cached})

@@ -124,9 +124,9 @@ def load(
     where = pick_device(device)
     config = resolve(parse_toml(stored.config, str(folder / "run.toml")), source=str(folder / "run.toml"))
     if definition is None:
-        words = parse_definition(stored.definition, str(folder / "definition.toml"))
+        words = parse_definition(stored.definition, str(folder / "definition.toml"), config.fidelity)
     else:
-        words = load_definition(definition)
+        words = load_definition(definition, config.fidelity)
         trained_on = read_json(folder / "checkpoints" / str(step) / "state.json").get("clip_sha256")
         steer(stored.model, config, words, trained_on, reporter)
     return Predictor(

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -19,8 +20,8 @@ from semivl_cli.concepts.schema import Definition
 from semivl_cli.config import RunConfig
 from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.build import open_clip_of, weights_of
-from semivl_cli.engine.text_vectors import class_vectors, concept_vectors
-from semivl_cli.engine.zero_shot.segmenter import frozen_config
+from semivl_cli.engine.text_vectors import ClassText, class_vectors, concept_vectors
+from semivl_cli.engine.zero_shot.settings import zero_shot_config
 from semivl_cli.errors import RunError
 from semivl_cli.model.clip import weights_id
 from semivl_cli.paint import write_whole
@@ -49,34 +50,29 @@ class TextVectors:
         return {"concepts": self.concepts, **self.classes}
 
 
-def vectors_of(definition: str, *, weights: str | None, dataset: str | None, reporter: Reporter) -> TextVectors:
-    """Embed a definition (shipped name or file) with a CLIP; the arguments are those of `frozen_config`."""
-    config = frozen_config(definition=definition, weights=weights, dataset=dataset)
-    return text_vectors(config, load_definition(definition), reporter)
+def embed(definition: str, *, weights: str | None, dataset: str | None, reporter: Reporter) -> TextVectors:
+    """Embed a definition (shipped name or file) with a CLIP; the arguments are those of `zero_shot_config`."""
+    config = zero_shot_config(definition=definition, weights=weights, dataset=dataset)
+    return cached_vectors(config, load_definition(definition, config.fidelity), reporter)
 
 
-def text_vectors(config: RunConfig, definition: Definition, reporter: Reporter) -> TextVectors:
+def cached_vectors(config: RunConfig, definition: Definition, reporter: Reporter) -> TextVectors:
     """Embed concepts and classes, or take them from the cache, in which case no model is loaded.
 
     A cached file that is damaged is made anew; a cache that cannot be written is said, and costs nothing else.
     """
     dataset = open_dataset(config.dataset)
-    published = config.fidelity == "published"
     weights = weights_id(config.model.clip, weights_of(config, dataset), config.seed)
-    metadata = _metadata(definition, published, weights)
+    metadata = _metadata(definition, weights)
     path = cache_folder() / f"{_digest(metadata)}.safetensors"
     known = _read(path, metadata)
     if known is not None:
         return known
     tower = open_clip_of(config, dataset, reporter).text
     made = TextVectors(
-        concepts=concept_vectors(tower, definition, published),
+        concepts=concept_vectors(tower, definition),
         class_of_concept=texts(definition, "concepts").class_of_text,
-        classes={
-            "name": class_vectors(tower, definition, "name", published),
-            "guideline": class_vectors(tower, definition, "guideline", published),
-            "mean": class_vectors(tower, definition, "mean", published),
-        },
+        classes={text: class_vectors(tower, definition, text) for text in get_args(ClassText)},
         metadata=metadata,
         cached=False,
     )
@@ -101,9 +97,9 @@ def cache_folder() -> Path:
     return Path.home() / ".cache" / "semivl" / "text"
 
 
-def _metadata(definition: Definition, published: bool, weights: str) -> dict[str, str]:
+def _metadata(definition: Definition, weights: str) -> dict[str, str]:
     """Everything that decides the vectors, as JSON by name."""
-    found = {kind: texts(definition, kind, published) for kind in _KINDS}
+    found = {kind: texts(definition, kind) for kind in _KINDS}
     values = {
         "classes": found["name"].texts,
         "concepts": found["concepts"].texts,
