@@ -7,28 +7,51 @@ The defaults are the paper's text (Sec. 4.1) on Pascal VOC; what the published c
 from __future__ import annotations
 
 import difflib
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sized
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import tomli_w
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
 
 from semivl_cli.errors import InputError
+from semivl_cli.labels import Labels, read_labels
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-NoneWord = Literal["none"]
-"""TOML has no null: absence is the word `"none"`."""
+T = TypeVar("T")
+
+
+def none_if_so_called(value: object) -> object:
+    """TOML has no null: absence is the word `"none"` in files and on the command line, and `None` here."""
+    return None if value == "none" else value
+
+
+_NONE = BeforeValidator(none_if_so_called)
+OrNone = Annotated[T | None, _NONE, PlainSerializer(lambda value: "none" if value is None else value)]
+"""A setting that may be absent."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
-NumberOrWord = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int | float) else v)]
+
+_LONGEST_BOX = 0.95
+"""Share of a side that a CutMix box may fill at the most: larger ones would be redrawn without end."""
 
 
 class _Section(BaseModel):
@@ -38,11 +61,11 @@ class _Section(BaseModel):
 class DataSettings(_Section):
     """Which images, which labels, and how large a piece of them is seen at once."""
 
-    root: str = "none"
-    """Folder of the dataset; `"none"`: `$SEMIVL_DATA/<dataset>`, else `data/<dataset>`."""
-    definition: str = "none"
-    """Class-definition file or shipped name; `"none"`: the dataset's own."""
-    labels: NumberOrWord = "all"
+    root: OrNone[str] = None
+    """Folder of the dataset; `None`: `$SEMIVL_DATA/<dataset>`, else `data/<dataset>`."""
+    definition: OrNone[str] = None
+    """Class-definition file or shipped name; `None`: the dataset's own."""
+    labels: Annotated[Labels, PlainValidator(read_labels), PlainSerializer(str)] = read_labels("all")
     """How many images are labelled: a count, a fraction, a file of ids, or `all`."""
     missing: Literal["refuse", "skip"] = "refuse"
     """What to do about files that the dataset lists and the disk does not have."""
@@ -54,8 +77,8 @@ class DataSettings(_Section):
     start; the first for others."""
     crop: Count = 512
     """Side of the square training crop and of evaluation windows, in pixels."""
-    base_scale: list[Count] | NoneWord = "none"
-    """Long and short side of the box that is scaled and then holds the image; `"none"`: its own size is scaled."""
+    base_scale: OrNone[list[Count]] = None
+    """Long and short side of the box that is scaled and then holds the image; `None`: its own size is scaled."""
     scale_range: list[Positive] = [0.5, 2.0]
     """Smallest and largest random scale."""
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
@@ -66,15 +89,23 @@ class AugmentSettings(_Section):
     """The strong views A (Sec. 3.1) and CutMix."""
 
     flip: Share = 0.0
+    """Probability of a horizontal flip, of all views."""
     jitter_probability: Share = 0.8
     jitter: list[Annotated[float, Field(ge=0)]] = [0.5, 0.5, 0.5, 0.25]
-    """Brightness, contrast, saturation, hue."""
+    """Brightness, contrast, saturation, hue: a factor is drawn from `1 - x .. 1 + x`; the hue is shifted by `-x .. x`
+    turns of the colour circle."""
     grayscale: Share = 0.2
+    """Probability of grayscale."""
     blur: Share = 0.0
+    """Probability of the Gaussian blur."""
     blur_sigma: list[Positive] = [0.1, 2.0]
+    """Range of its standard deviation in pixels."""
     cutmix: Share = 0.5
+    """Probability that a view has a box at all."""
     cutmix_area: list[Share] = [0.02, 0.4]
+    """Share of the view that a box fills, drawn uniformly."""
     cutmix_ratio: list[Positive] = [0.3, 1 / 0.3]
+    """Height over width, drawn uniformly."""
     partner: Literal["pair", "same_image"] = "pair"
     """What CutMix pastes: the neighbour in the batch, or another crop of the same image."""
 
@@ -98,7 +129,7 @@ class ModelSettings(_Section):
     """Blocks, counted from 0, whose features the decoder sees."""
     skip_path: Literal["value", "block"] = "block"
     """Value path or ordinary output of those blocks."""
-    detail: Literal["none", "resnet"] = "none"
+    detail: OrNone[Literal["resnet"]] = None
     """A convolutional encoder for small segments in place of the earlier skip (Cityscapes)."""
 
 
@@ -185,9 +216,9 @@ class OptimizerSettings(_Section):
 class TrainingSettings(_Section):
     """How long, how much at once, how often something is kept."""
 
-    steps: Count | NoneWord = "none"
-    """Length in steps; shortens any run. `"none"`: `epochs` says."""
-    epochs: Positive | NoneWord = 80.0
+    steps: OrNone[Count] = None
+    """Length in steps; shortens any run. `None`: `epochs` says."""
+    epochs: OrNone[Positive] = 80.0
     """Length in passes over the unlabelled images."""
     batch: Count = 8
     """Labelled images a step, and as many unlabelled ones, over all devices."""
@@ -199,9 +230,9 @@ class TrainingSettings(_Section):
     `auto`: once memory is short and no smaller micro-batch is left."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto`: bf16 autocast on CUDA, float32 elsewhere. On CUDA, what float32 multiplies is rounded to TF32."""
-    evaluate_every: Positive | NoneWord = 1.0
-    """Epochs between evaluations; `"none"`: only at the end."""
-    evaluate_steps: Count | NoneWord = "none"
+    evaluate_every: OrNone[Positive] = 1.0
+    """Epochs between evaluations; `None`: only at the end."""
+    evaluate_steps: OrNone[Count] = None
     """Steps between evaluations; stronger than `evaluate_every`."""
     save_steps: Count = 500
     """Steps between checkpoints (one is also kept at every evaluation)."""
@@ -219,10 +250,10 @@ class EvaluationSettings(_Section):
 
     mode: Literal["averaged_logits", "summed_probabilities", "whole"] = "averaged_logits"
     """Sliding windows, two ways; or the whole image at once."""
-    stride: Count | NoneWord = "none"
-    """Step of the windows; `"none"`: two thirds of the crop."""
-    short_side: Count | NoneWord = "none"
-    """Length to which the image's short side is resized before; `"none"`: as it is."""
+    stride: OrNone[Count] = None
+    """Step of the windows; `None`: two thirds of the crop."""
+    short_side: OrNone[Count] = None
+    """Length to which the image's short side is resized before; `None`: as it is."""
 
 
 class RunConfig(_Section):
@@ -231,7 +262,7 @@ class RunConfig(_Section):
     dataset: str = "shapes"
     method: str = "semivl"
     fidelity: Literal["paper", "published"] = "paper"
-    recipe: str = "none"
+    recipe: OrNone[str] = None
     seed: Annotated[int, Field(ge=0)] = 0
     device: str = "auto"
     data: DataSettings = DataSettings()
@@ -259,7 +290,7 @@ class RunConfig(_Section):
     @model_validator(mode="after")
     def _agree(self) -> RunConfig:
         batch, group, micro = self.training.batch, self.loss.group, self.training.micro_batch
-        if self.training.steps == "none" and self.training.epochs == "none":
+        if self.training.steps is None and self.training.epochs is None:
             raise ValueError("training.steps and training.epochs are both none: set one")
         if group and batch % group:
             raise ValueError(f"training.batch = {batch} must be a multiple of loss.group = {group}")
@@ -277,8 +308,12 @@ class RunConfig(_Section):
                 f'model.initial = "random" starts an encoder that finetune.encoder = "{self.finetune.encoder}" would '
                 'keep from learning: set finetune.encoder = "full"'
             )
-        if (skips := 2 - (self.model.detail != "none")) != len(self.model.skips):
+        if (skips := 2 - (self.model.detail is not None)) != len(self.model.skips):
             raise ValueError(f"model.skips must name {skips} block(s), it names {len(self.model.skips)}")
+        return self
+
+    @model_validator(mode="after")
+    def _have_their_lengths(self) -> RunConfig:
         for name, pair in (
             ("data.scale_range", self.data.scale_range),
             ("augment.blur_sigma", self.augment.blur_sigma),
@@ -287,13 +322,20 @@ class RunConfig(_Section):
         ):
             if len(pair) != 2 or pair[0] > pair[1]:
                 raise ValueError(f"{name} = {pair} must hold the smallest and the largest value")
+        (_, area), ratio = self.augment.cutmix_area, self.augment.cutmix_ratio
+        form = min(max(1.0, ratio[0]), ratio[1])  # of the drawn ones the nearest to the view's own
+        if math.sqrt(area * max(form, 1 / form)) > _LONGEST_BOX:
+            raise ValueError(
+                f"CutMix boxes of area {area} and ratio {ratio[0]:g} to {ratio[1]:g} hardly ever fit: expected a "
+                "smaller area, or ratios nearer to 1"
+            )
         lengths: dict[str, tuple[Sized, int]] = {
             "augment.jitter": (self.augment.jitter, 4),
             "decoder.up_widths": (self.decoder.up_widths, 2),
             "decoder.skip_widths": (self.decoder.skip_widths, 2),
             "guidance.lambda_DC": (self.guidance.lambda_DC, 2),
         }
-        if self.data.base_scale != "none":
+        if self.data.base_scale is not None:
             lengths["data.base_scale"] = (self.data.base_scale, 2)
         for name, (values, length) in lengths.items():
             if len(values) != length:
@@ -307,7 +349,7 @@ class RunConfig(_Section):
         if self.consistency.mode == "pixelavg" and self.consistency.weight > 0:
             group = self.loss.group or self.training.batch
             unit = group if group % unit == 0 else group * unit
-        if self.model.detail != "none":  # BatchNorm sees the images of a group together
+        if self.model.detail is not None:  # BatchNorm sees the images of a group together
             group = self.loss.group or self.training.batch
             unit = max(unit, group)
         return unit
@@ -380,8 +422,8 @@ def resolve(*layers: Mapping[str, Any], source: str = "settings") -> RunConfig:
     except ValidationError as error:
         problems: dict[str, list[str]] = {}  # what was given -> what was expected; a union has a line for each member
         for detail in error.errors():
-            given, expected = _explain(detail)
-            problems.setdefault(given, []).append(expected)
+            given, *expected = _explain(detail)
+            problems.setdefault(given, []).extend(expected)
         lines = (given + " or ".join(dict.fromkeys(expected)) for given, expected in problems.items())
         raise InputError(f"{source}: " + "; ".join(lines)) from error
 
@@ -391,20 +433,20 @@ def to_toml(config: RunConfig) -> str:
     return tomli_w.dumps(config.model_dump())
 
 
-def known_settings() -> list[str]:
-    """Dotted names of all settings."""
-    names = []
+def known_settings() -> dict[str, FieldInfo]:
+    """All settings by their dotted names."""
+    found: dict[str, FieldInfo] = {}
     for name, field in RunConfig.model_fields.items():
         section = field.annotation
         if isinstance(section, type) and issubclass(section, BaseModel):
-            names += [f"{name}.{inner}" for inner in section.model_fields]
+            found |= {f"{name}.{inner}": setting for inner, setting in section.model_fields.items()}
         else:
-            names.append(name)
-    return names
+            found[name] = field
+    return found
 
 
-def _explain(detail: Any) -> tuple[str, str]:  # noqa: ANN401 - pydantic's ErrorDetails
-    """Say what was given and what was expected."""
+def _explain(detail: Any) -> tuple[str, ...]:  # noqa: ANN401 - pydantic's ErrorDetails
+    """Say what was given and what was expected, maybe several things."""
     path = [str(part) for part in detail["loc"]]
     known = known_settings()
     while len(path) > 1 and ".".join(path) not in known and ".".join(path[:-1]) in known:
@@ -421,4 +463,5 @@ def _explain(detail: Any) -> tuple[str, str]:  # noqa: ANN401 - pydantic's Error
         inner = next(full for full in known if full.startswith(f"{name}."))
         return f"{name} = {detail['input']!r}: ", f"expected a table of settings, such as {inner}"
     wanted = detail["msg"].removeprefix("Input should be ").removeprefix("a valid ")
-    return f"{name} = {detail['input']!r}: expected ", wanted
+    or_none = ("'none'",) if name in known and _NONE in known[name].metadata else ()
+    return f"{name} = {detail['input']!r}: expected ", wanted, *or_none

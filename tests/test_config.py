@@ -13,6 +13,7 @@ from semivl_cli.config import (
     to_toml,
 )
 from semivl_cli.errors import InputError
+from semivl_cli.labels import Labels
 
 
 def test_written_settings_read_back_the_same():
@@ -59,13 +60,13 @@ def test_pixelavg_needs_whole_groups_at_once():
 
 
 def test_none_is_the_word_none():
-    assert resolve(parse_assignments(["training.epochs=none", "training.steps=5"])).training.epochs == "none"
+    assert resolve(parse_assignments(["training.epochs=none", "training.steps=5"])).training.epochs is None
     with pytest.raises(InputError, match="both none"):
         resolve(parse_assignments(["training.epochs=none"]))
 
 
 def test_labels_may_be_written_as_a_number():
-    assert resolve(parse_assignments(["data.labels=92"])).data.labels == "92"
+    assert resolve(parse_assignments(["data.labels=92"])).data.labels == Labels("92", 92)
 
 
 tables = st.recursive(

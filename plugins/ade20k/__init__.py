@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semivl_cli.data.contract import IGNORE, Classes, Record, Split
+from semivl_cli.data.contract import IGNORE, NO_CLASS, Classes, Record, Split
 from semivl_cli.data.ids import read_ids
 from semivl_cli.data.obtain import Archive, obtain
 from semivl_cli.errors import InputError
@@ -52,9 +52,9 @@ class ADE20K:
         """Shift the raw values: 0 is "other" and ignored, 1..150 become the classes 0..149."""
         shifted = np.where(raw == 0, IGNORE, raw.astype(np.int64) - 1)
         # A value that is no class stays none: 254 is refused with the file's name.
-        return np.where(
-            (raw > _CLASSES) & (raw != IGNORE), IGNORE - 1, np.where(raw == IGNORE, IGNORE, shifted)
-        ).astype(np.uint8)
+        return np.where((raw > _CLASSES) & (raw != IGNORE), NO_CLASS, np.where(raw == IGNORE, IGNORE, shifted)).astype(
+            np.uint8
+        )
 
     def prepare(
         self, root: Path, sources: Sequence[Path], classes: Classes, download: bool, report: Callable[[str], None]

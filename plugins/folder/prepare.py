@@ -10,10 +10,10 @@ from semivl_cli.data.contract import Classes, Found
 from semivl_cli.data.convert.classes import classes_of
 from semivl_cli.data.convert.paint import convert
 from semivl_cli.data.convert.recognize import open_source
-from semivl_cli.data.drawing.annotations import Annotations, Meaning, Pictures, known_classes, make_key
-from semivl_cli.data.drawing.names import ImageNames
+from semivl_cli.data.drawing.annotations import Annotations, Images, Meaning, known_classes, make_key
+from semivl_cli.data.drawing.image_names import ImageNames
 from semivl_cli.data.drawing.tree import Tree
-from semivl_cli.data.formats.folders import need_conversion, open_masks
+from semivl_cli.data.formats.mask_folder import need_conversion, open_masks
 from semivl_cli.errors import InputError
 
 from .listing import Extra, Listing
@@ -99,7 +99,7 @@ class Preparation:
         return classes_of(self._annotations or [open_masks(Tree(self.root / "masks"), (), self._names)])
 
     @cached_property
-    def _found(self) -> list[Annotations | Pictures]:
+    def _found(self) -> list[Annotations | Images]:
         """What the sources are."""
         names = [name for name, _ in self.classes]
         found = [source for path in self.sources for source in open_source(path.absolute(), names, self._names)]
@@ -135,7 +135,7 @@ class Preparation:
         return [
             Extra(source.where, source.files, source.listed)
             for source in self._found
-            if isinstance(source, Pictures)
+            if isinstance(source, Images)
             and not (source.beside and own.is_dir())
             and not source.where.is_relative_to(own)
         ]

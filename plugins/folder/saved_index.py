@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from semivl_cli.errors import InputError, RunError
+from semivl_cli.files import ABSENT, cache_folder, replacing, write_bytes
 
-from .listing import ABSENT, Entry
+from .listing import Entry
 from .split import Division
 
 FOLDER = "prepared"
@@ -58,7 +59,7 @@ class Header:
 def places(root: Path) -> tuple[Path, Path]:
     """Return where an index may lie: below the root, and in the cache for a root that cannot be written."""
     digest = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
-    return root / FOLDER, Path.home() / ".cache" / "semivl" / "folder" / digest
+    return root / FOLDER, cache_folder("folder") / digest
 
 
 def writable_place(root: Path) -> Path:
@@ -69,11 +70,10 @@ def writable_place(root: Path) -> Path:
     """
     reason = ""
     for place in places(root):
-        probe = place / f".{secrets.token_hex(8)}.tmp"
         try:
             place.mkdir(parents=True, exist_ok=True)
-            probe.touch()
-            probe.unlink()
+            with tempfile.TemporaryFile(dir=place):
+                pass
         except OSError as error:
             reason = error.strerror or str(error)
         else:
@@ -125,9 +125,8 @@ def write_index(place: Path, root: Path, header: Header, division: Division) -> 
         RunError: if the disk is full.
     """
     counts = {"train": 0, "val": 0}
-    temporary = place / f".{secrets.token_hex(8)}.tmp"
     try:
-        with temporary.open("w", encoding="utf-8") as file:
+        with replacing(place / "index.jsonl") as temporary, temporary.open("w", encoding="utf-8") as file:
             print(json.dumps(asdict(header)), file=file)
             for split, entries in (("train", division.train()), ("val", iter(division.val))):
                 for entry in entries:
@@ -135,14 +134,10 @@ def write_index(place: Path, root: Path, header: Header, division: Division) -> 
                     line = json.dumps([split, entry.id, _relative(entry.image, root), mask])
                     print(line, file=file)
                     counts[split] += 1
-        temporary.replace(place / "index.jsonl")
         ids = "".join(f"{entry.id}\n" for entry in division.val)
-        temporary.write_text(ids, encoding="utf-8", errors="surrogateescape")
-        temporary.replace(place / "val.txt")
+        write_bytes(place / "val.txt", ids.encode(errors="surrogateescape"))
     except OSError as error:
         raise RunError(f"{place / 'index.jsonl'}: cannot be written ({error.strerror or error})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return counts
 
 

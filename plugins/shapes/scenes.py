@@ -12,9 +12,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from semivl_cli.data.read.opencv import cv2
 
 Floats = NDArray[np.float32]
 

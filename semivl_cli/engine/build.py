@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,12 +15,8 @@ from semivl_cli.config import RunConfig
 from semivl_cli.data.choose.held_out import hold_out
 from semivl_cli.data.choose.index import Index, build_index, find_root
 from semivl_cli.data.contract import Dataset
-from semivl_cli.data.load.batches import ViewSettings
-from semivl_cli.data.read.augment import ColorSettings
-from semivl_cli.data.read.cutmix import CutMixSettings
 from semivl_cli.data.registry import open_dataset, own_definition, package_file
-from semivl_cli.engine.distributed.group import ALONE, Team, cuda_device
-from semivl_cli.engine.infer.windows import Inference
+from semivl_cli.engine.device import to_device
 from semivl_cli.engine.rundir.checkpoint import ModelSpec
 from semivl_cli.engine.rundir.layout import read_json
 from semivl_cli.engine.text_vectors import embed_classes, embed_concepts
@@ -95,11 +89,11 @@ def open_material(config: RunConfig, kept: Kept | None = None, say: Callable[[st
     definition = parse_definition(text, source, config.fidelity)
     if len(definition.classes) < 2:
         raise InputError(f"{source} has {len(definition.classes)} class: segmentation tells at least two apart")
-    root = find_root(dataset.name, None if config.data.root == "none" else Path(config.data.root))
+    root = find_root(dataset.name, config.data.root)
     index = build_index(
         dataset,
         root,
-        labels=config.data.labels,
+        labels=config.data.labels.amount,
         seed=config.seed,
         class_names=definition.names,
         missing=config.data.missing,
@@ -134,7 +128,7 @@ def _labeled_ids(split: Path) -> tuple[list[str], str] | None:
 
 def read_definition(config: RunConfig, dataset: Dataset) -> tuple[str, str]:
     """Return the text of the class definition and where it comes from."""
-    if config.data.definition != "none":
+    if config.data.definition is not None:
         return definition_text(config.data.definition), config.data.definition
     if not dataset.definition:
         raise InputError(
@@ -171,7 +165,7 @@ def build_trainee(config: RunConfig, material: Material, device: torch.device, r
     if config.model.initial == "clip":
         model.encoder.load_state_dict(encoder_weights(clip, spec.encoder))
     set_trainable(model.encoder, config.finetune.encoder, config.finetune.attention_norm)
-    place(model, device)
+    to_device(model, device)
     guide = build_guide(config, clip, material.definition).to(device) if config.uses_guidance else None
     return Trainee(
         model=model,
@@ -262,37 +256,6 @@ def build_guide(config: RunConfig, clip: Clip, definition: Definition) -> DenseC
     )
 
 
-def place(model: SemiVL, device: torch.device) -> SemiVL:
-    """Move the model to `device`, its convolutions in the memory order that they are fastest in (channels last)."""
-    return model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
-def view_settings(config: RunConfig) -> ViewSettings:
-    """Settings of the views, as the data room takes them."""
-    augment, base = config.augment, config.data.base_scale
-    brightness, contrast, saturation, hue = augment.jitter
-    return ViewSettings(
-        crop=config.data.crop,
-        base_scale=None if base == "none" else (base[0], base[1]),
-        scale_range=_pair(config.data.scale_range),
-        flip=augment.flip,
-        color=ColorSettings(
-            jitter=augment.jitter_probability,
-            brightness=brightness,
-            contrast=contrast,
-            saturation=saturation,
-            hue=hue,
-            gray=augment.grayscale,
-            blur=augment.blur,
-            sigma=_pair(augment.blur_sigma),
-        ),
-        cutmix=CutMixSettings(
-            probability=augment.cutmix, area=_pair(augment.cutmix_area), ratio=_pair(augment.cutmix_ratio)
-        ),
-        partner=augment.partner,
-    )
-
-
 def step_settings(config: RunConfig) -> StepSettings:
     """Numbers of the method, as the step takes them."""
     return StepSettings(
@@ -305,54 +268,6 @@ def step_settings(config: RunConfig) -> StepSettings:
         inside_half=config.guidance.inside_half,
         group=config.loss.group,
     )
-
-
-def inference(config: RunConfig, smallest: int) -> Inference:
-    """How evaluation and prediction cut images; `smallest`: shortest side of a window that the model takes."""
-    crop, stride = config.data.crop, config.evaluation.stride
-    return Inference(
-        mode=config.evaluation.mode,
-        crop=crop,
-        stride=int(crop * 2 / 3) if stride == "none" else stride,
-        smallest=smallest,
-    )
-
-
-def autocast(config: RunConfig, device: torch.device) -> AbstractContextManager[Any]:
-    """bf16 where the settings say so, in training, evaluation and prediction alike.
-
-    What stays float32 on a GPU is multiplied in TF32, as the published code's PyTorch did unasked.
-    """
-    if device.type == "cuda":
-        torch.set_float32_matmul_precision("high")
-    wanted = config.training.precision
-    if wanted == "bf16" or (wanted == "auto" and device.type == "cuda"):
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()
-
-
-def short_side(config: RunConfig) -> int | None:
-    """Length to which evaluation and prediction scale the short side; `None`: as it is."""
-    return None if config.evaluation.short_side == "none" else config.evaluation.short_side
-
-
-def pick_device(name: str, team: Team = ALONE) -> torch.device:
-    """Turn `auto`, `cpu`, `cuda` or `cuda:1` into a device that is there; among many processes, into this one's."""
-    if team.count > 1 and (name == "cuda" or (name == "auto" and torch.cuda.is_available())):
-        return cuda_device(team)
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"unknown device {name!r}: expected auto, cpu, cuda or cuda:N") from error
-    if team.count > 1 and device.type == "cuda":
-        raise InputError(f"device {name!r} is one GPU for {team.count} processes: say --device cuda")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"device {name!r} is not here: torch sees {torch.cuda.device_count()} CUDA devices; try --device cpu"
-        )
-    return device
 
 
 def _check_shapes(spec: ModelSpec, config: RunConfig) -> None:
@@ -380,7 +295,3 @@ def _check_shapes(spec: ModelSpec, config: RunConfig) -> None:
     for skip, inputs in zip(spec.decoder.skip_widths, (spec.decoder.width, spec.decoder.up_widths[0]), strict=True):
         if skip >= inputs:
             raise InputError(f"decoder.skip_widths: {skip} must be smaller than the {inputs} channels that it joins")
-
-
-def _pair(values: list[float]) -> tuple[float, float]:
-    return values[0], values[1]

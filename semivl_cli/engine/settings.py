@@ -7,7 +7,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from semivl_cli.config import Layer, RunConfig, merge, parse_assignments, parse_toml, read_settings, read_toml, resolve
+from semivl_cli.config import (
+    Layer,
+    RunConfig,
+    merge,
+    none_if_so_called,
+    parse_assignments,
+    parse_toml,
+    read_settings,
+    read_toml,
+    resolve,
+)
 from semivl_cli.data.contract import Dataset
 from semivl_cli.data.registry import open_dataset, package_file
 from semivl_cli.errors import InputError
@@ -52,14 +62,14 @@ def _layered(dataset: Dataset, top: Layer) -> RunConfig:
         _preset("method", method),
         _without_tables(recipe),
         _table(recipe, fidelity),
-        {"dataset": dataset.name, "fidelity": fidelity, "method": method, "recipe": top.get("recipe", "none")},
+        {"dataset": dataset.name, "fidelity": fidelity, "method": method, "recipe": top.get("recipe")},
         top,
     )
 
 
 def _recipe(top: Layer) -> Layer:
-    name = str(top.get("recipe", "none"))
-    return {} if name == "none" else _named_recipe(name)
+    name = none_if_so_called(top.get("recipe"))
+    return {} if name is None else _named_recipe(str(name))
 
 
 def dataset_recipe(dataset: Dataset) -> Layer:

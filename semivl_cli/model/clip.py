@@ -30,6 +30,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from semivl_cli.errors import InputError
+from semivl_cli.files import cache_folder, hash_file, replacing
 from semivl_cli.model.blocks import Activation
 from semivl_cli.model.encoders.dense_vit import DenseEncoder, EncoderSpec, SkipPath, resize_positions
 from semivl_cli.model.published_names import our_state
@@ -151,7 +152,7 @@ def weights_id(model: str | dict[str, Any], weights: str, seed: int = 0) -> str:
         return f"{json.dumps(model)} random {seed}"
     # One file may be read with either activation: its tag says which, its path alone does not.
     activation = " quick_gelu" if tag.get("quick_gelu") else ""
-    return f"{json.dumps(model)}{activation} {_file_hash(_present(path))}"
+    return f"{json.dumps(model)}{activation} {hash_file(_present(path))}"
 
 
 def describes_itself(path: Path) -> bool:
@@ -225,7 +226,7 @@ def build_encoder(
 def weights_folder(model: str) -> Path:
     """Where `semivl prepare weights` keeps the weights of a model: `$SEMIVL_WEIGHTS`, else the user's cache."""
     root = os.environ.get("SEMIVL_WEIGHTS")
-    return (Path(root) if root else Path.home() / ".cache" / "semivl" / "weights") / model
+    return (Path(root) if root else cache_folder("weights")) / model
 
 
 def keep_weights(model: str, weights: str) -> Path:
@@ -244,9 +245,8 @@ def keep_weights(model: str, weights: str) -> Path:
     kept = weights_folder(model) / (tag + path.suffix)
     if kept.resolve() != path.resolve():
         kept.parent.mkdir(parents=True, exist_ok=True)
-        temporary = kept.with_name(f".{kept.name}.part")
-        shutil.copyfile(path, temporary)
-        temporary.replace(kept)
+        with replacing(kept) as temporary:
+            shutil.copyfile(path, temporary)
     return kept
 
 
@@ -354,7 +354,7 @@ def _read_file(path: Path) -> _Content:
             with safe_open(path, framework="pt") as file:
                 metadata = dict(file.metadata() or {})
             return _Content(metadata, load_file(path), by_openai=False)
-        if path.suffix == ".pt" and _file_hash(path) in _openai_hashes():
+        if path.suffix == ".pt" and hash_file(path) in _openai_hashes():
             return _Content({}, torch.jit.load(path, map_location="cpu").state_dict(), by_openai=True)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGE as error:
@@ -475,14 +475,6 @@ def _hash(state: Mapping[str, Tensor]) -> str:
     for name, tensor in sorted(state.items()):
         digest.update(name.encode())
         digest.update(tensor.detach().float().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _file_hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
     return digest.hexdigest()
 
 

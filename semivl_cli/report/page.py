@@ -11,10 +11,11 @@ from pathlib import Path
 import jinja2
 
 from semivl_cli.errors import RunError
-from semivl_cli.paint import save_image, write_whole
+from semivl_cli.files import write_bytes
+from semivl_cli.paint import save_image
+from semivl_cli.report.examples import examples_sheet
 from semivl_cli.report.figures import class_bars, curves
 from semivl_cli.report.run import Run, Score, number, read_run, reported
-from semivl_cli.report.sheet import examples_sheet
 
 FACTS = {
     "dataset": "dataset",
@@ -81,7 +82,7 @@ def _write(content: Run) -> Path:
         best=_iou(content, content.best),
     )
     report = run / "report.html"
-    write_whole(report, page.encode("utf-8"))
+    write_bytes(report, page.encode("utf-8"))
     return report
 
 

@@ -12,7 +12,9 @@ from contextlib import nullcontext
 
 import torch
 
-from semivl_cli.engine.build import model_spec, place
+from semivl_cli.config import EvaluationSettings
+from semivl_cli.engine.build import model_spec
+from semivl_cli.engine.device import to_device
 from semivl_cli.engine.infer.windows import Inference, class_scores
 from semivl_cli.engine.settings import configure
 from semivl_cli.engine.train.inputs import channel_dropout
@@ -46,7 +48,7 @@ def build(arguments, device):
     text = torch.nn.functional.normalize(torch.randn(98, spec.encoder.embed_dim), dim=1)
     owners = [k % arguments.classes for k in range(98)]
     guide = DenseClip(frozen, text, owners, 100.0, IMAGENET_STATISTICS, "similarity")
-    return place(model, device), spec, guide.to(device)
+    return to_device(model, device), spec, guide.to(device)
 
 
 def images(arguments, device):
@@ -120,7 +122,7 @@ def main():
             row = {"what": "step", "precision": precision, "micro_batch": micro, "seconds": seconds, "peak_gib": peak}
             print(json.dumps({**row, "images_per_second": 2 * arguments.batch / seconds}))
     model.eval()
-    how = Inference(mode="averaged_logits", crop=arguments.crop, stride=arguments.crop * 5 // 6)
+    how = Inference(evaluation=EvaluationSettings(stride=arguments.crop * 5 // 6), crop=arguments.crop)
     picture = torch.randint(0, 256, (1, 3, arguments.crop, arguments.crop * 4 // 3), dtype=torch.uint8, device=device)
     for precision in ("fp32", "bf16"):
         cast = nullcontext() if precision == "fp32" else torch.autocast(device.type, dtype=torch.bfloat16)

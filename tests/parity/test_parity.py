@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from semivl_cli.data.read.views import scale_size, validation_size
-from semivl_cli.engine.build import inference
 from semivl_cli.engine.infer.metrics import confusion, intersection_union, mean_iou
-from semivl_cli.engine.infer.windows import class_scores, classes_at, scores_at
+from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at, scores_at
 from semivl_cli.engine.train import step as product_step
 from semivl_cli.engine.train.losses import lambda_DC
 from semivl_cli.engine.train.optim import rate_factor
@@ -248,7 +247,7 @@ def test_sliding_windows(windows, compare):
     for mode in sorted(modes & set(manifest)):
         stride = manifest["stride_of_averaged_logits"] if mode == "averaged_logits" else "none"
         settings = published({"data": {"crop": manifest["crop_size"]}, "evaluation": {"mode": mode, "stride": stride}})
-        how = inference(settings, case.spec().smallest)
+        how = Inference(evaluation=settings.evaluation, crop=settings.data.crop, smallest=case.spec().smallest)
         if mode == "summed_probabilities":
             compare.same("step_of_summed_probabilities", how.stride, manifest["step_of_summed_probabilities"])
         mask = tensors[f"eval.{mode}.mask"]

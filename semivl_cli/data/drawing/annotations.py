@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semivl_cli.data.contract import IGNORE, Classes
+from semivl_cli.class_ids import IGNORE
+from semivl_cli.data.contract import Classes
 from semivl_cli.data.drawing.canvas import Canvas
 from semivl_cli.data.drawing.tree import Tree
 from semivl_cli.errors import InputError
@@ -87,7 +88,7 @@ class Annotations:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Pictures:
+class Images:
     """A source of images without masks."""
 
     kind: str

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from semivl_cli.data.drawing.rle import decode_runs
+from semivl_cli.data.drawing.rle import decode_rle
 from semivl_cli.errors import InputError
 
 _FAR = 100_000
@@ -77,7 +77,7 @@ class Canvas:
     ) -> None:
         """Paint polygons within a box alone: most objects are small, and images are not."""
         moved = [[number - at[1 - place % 2] for place, number in enumerate(ring)] for ring in rings]
-        self.region(decode_runs(coco_mask.merge(coco_mask.frPyObjects(moved, *size))), class_id, at)
+        self.region(decode_rle(coco_mask.merge(coco_mask.frPyObjects(moved, *size))), class_id, at)
 
 
 def _checked(ring: Sequence[float]) -> Sequence[float]:

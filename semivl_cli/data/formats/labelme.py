@@ -16,6 +16,7 @@ from PIL import Image
 
 from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key
 from semivl_cli.data.drawing.canvas import Canvas
+from semivl_cli.data.drawing.format import Format, Given
 from semivl_cli.data.drawing.tree import Tree
 from semivl_cli.data.read.images import decoding
 from semivl_cli.errors import InputError
@@ -25,9 +26,9 @@ _CORNERS = 64
 """Corners of the polygon that stands for a circle."""
 
 
-def is_labelme(content: object) -> bool:
-    """Whether the content of a JSON file is labelme's."""
-    return isinstance(content, dict) and isinstance(content.get("shapes"), list) and "imagePath" in content
+def find_labelme(given: Given) -> list[Tree]:
+    """Return the whole of what holds a file of labelme: it writes one an image."""
+    return [given.tree] if any(_is_labelme(content) for _, content in given.json) else []
 
 
 def open_labelme(source: Tree) -> Annotations:
@@ -39,7 +40,7 @@ def open_labelme(source: Tree) -> Annotations:
         if file.suffix != ".json":
             continue
         content = file.json()
-        if is_labelme(content):
+        if _is_labelme(content):
             files.append((name, file))
             for shape in _shapes(content, file):
                 if shape.get("shape_type") in _NO_AREA:
@@ -53,6 +54,10 @@ def open_labelme(source: Tree) -> Annotations:
 
     notes = [f"{flat} points and lines have no area: left out"] if flat else []
     return Annotations(kind="labelme JSON", where=str(source.path), labels=labels, drawings=drawings, notes=notes)
+
+
+def _is_labelme(content: object) -> bool:
+    return isinstance(content, dict) and isinstance(content.get("shapes"), list) and "imagePath" in content
 
 
 def _shapes(content: Any, file: Tree) -> list[Mapping[str, Any]]:  # noqa: ANN401 - a file's JSON
@@ -125,3 +130,6 @@ def _inside(text: object) -> Any:  # noqa: ANN401 - a bool array [h, w]
         raise InputError("its mask is no base64 text") from error
     with decoding("its mask"), Image.open(io.BytesIO(content)) as picture:
         return np.array(picture.convert("L")) > 0
+
+
+FORMAT = Format(title="labelme JSON", find=find_labelme, open=open_labelme)

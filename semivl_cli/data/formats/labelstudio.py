@@ -10,8 +10,9 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key
-from semivl_cli.data.drawing.brush import decode_brush
 from semivl_cli.data.drawing.canvas import Canvas
+from semivl_cli.data.drawing.format import Format, Given
+from semivl_cli.data.drawing.rle import decode_brush
 from semivl_cli.data.drawing.tree import Tree, bare
 from semivl_cli.errors import InputError
 
@@ -23,10 +24,10 @@ _COVERED = 128
 _CORNERS = 64
 
 
-def is_labelstudio(content: object) -> bool:
-    """Whether the content of a JSON file is Label Studio's: a list of tasks, or one."""
-    tasks = content if isinstance(content, list) else [content]
-    return bool(tasks) and all(isinstance(task, dict) and _is_task(task) for task in tasks[:10])
+def find_labelstudio(given: Given) -> list[Tree]:
+    """Return the JSON files that hold a list of tasks, or one."""
+    contents = ((file, content if isinstance(content, list) else [content]) for file, content in given.json)
+    return [file for file, tasks in contents if tasks and all(_is_task(task) for task in tasks[:10])]
 
 
 def open_labelstudio(file: Tree) -> Annotations:
@@ -69,7 +70,9 @@ class _Task:
         self.done, self.regions = regions is not None, regions or ()
 
 
-def _is_task(task: Mapping[str, Any]) -> bool:
+def _is_task(task: object) -> bool:
+    if not isinstance(task, dict):
+        return False
     full = isinstance(task.get("data"), dict) and any(key in task for key in ("annotations", "completions"))
     return full or (bool(_image_of(task)) and ("annotation_id" in task or "annotator" in task or bool(_inline(task))))
 
@@ -191,3 +194,6 @@ def _numbers(value: Mapping[str, Any], *names: str) -> list[float]:
     if not all(isinstance(number, int | float) for number in found):
         raise InputError(f"expected numbers in percent for {', '.join(names)}")
     return [float(number) for number in found if number is not None]
+
+
+FORMAT = Format(title="Label Studio JSON", find=find_labelstudio, open=open_labelstudio)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import mmap
@@ -19,8 +18,9 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from semivl_cli.data.contract import Member, Record, Source
+from semivl_cli.data.contract import Record, Source, TarEntry
 from semivl_cli.errors import InputError, RunError
+from semivl_cli.files import FULL, replacing
 
 _MAGIC = b"semivl records 1"
 _BLOCK = 32
@@ -107,7 +107,7 @@ class Records(Listed):
                     writer.add(record)
                 return writer.finish()
             except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                if error.errno not in FULL:
                     raise
                 raise RunError(
                     f"{tempfile.gettempdir()} has no room for the list of images ({error.strerror}): "
@@ -133,14 +133,9 @@ class Records(Listed):
         """Write a file, whole or not at all; functions cannot be written."""
         if self._functions:
             raise ValueError("a function cannot be kept in a file")
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            with temporary.open("wb") as file:
-                for start in range(0, len(self._data), _SPILL):
-                    file.write(self._data[start : start + _SPILL])
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            for start in range(0, len(self._data), _SPILL):
+                file.write(self._data[start : start + _SPILL])
 
     def __len__(self) -> int:
         return self._count
@@ -204,7 +199,7 @@ class Records(Listed):
             return self._functions[int(rest)]
         if kind == b"@":
             shard, offset, size = map(int, rest.split())
-            return Member(shard=self._shards[shard], offset=offset, size=size)
+            return TarEntry(shard=self._shards[shard], offset=offset, size=size)
         path = _text(rest)
         if kind == b":":
             path = path.replace(_ID, record_id, 1)
@@ -281,7 +276,7 @@ class _Writer:
         self._block = []
 
     def _source(self, source: Source, record_id: str) -> bytes:
-        if isinstance(source, Member):
+        if isinstance(source, TarEntry):
             number = self._shards.setdefault(source.shard, len(self._shards))
             return b"@%d %d %d" % (number, source.offset, source.size)
         if not isinstance(source, Path):

@@ -15,28 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from semivl_cli.config import AugmentSettings
+
 ColorStep = Literal["brightness", "contrast", "saturation", "hue"]
 _STEPS: tuple[ColorStep, ...] = ("brightness", "contrast", "saturation", "hue")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ColorSettings:
-    """How strong views are coloured; the defaults are the published ones."""
-
-    jitter: float = 0.8
-    """Probability of the colour jitter."""
-    brightness: float = 0.5
-    """A factor is drawn from `1 - brightness .. 1 + brightness`; contrast and saturation likewise."""
-    contrast: float = 0.5
-    saturation: float = 0.5
-    hue: float = 0.25
-    """A shift is drawn from `-hue .. hue`, in turns of the colour circle."""
-    gray: float = 0.2
-    """Probability of grayscale."""
-    blur: float = 0.5
-    """Probability of the Gaussian blur."""
-    sigma: tuple[float, float] = (0.1, 2.0)
-    """Range of the blur's standard deviation in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,21 +36,22 @@ class ColorDraw:
     """Of the blur, in pixels; `None`: no blur."""
 
 
-def draw_color(rng: np.random.Generator, settings: ColorSettings) -> ColorDraw:
+def draw_color(rng: np.random.Generator, augment: AugmentSettings) -> ColorDraw:
     """Draw the colours of one strong view of one image."""
+    (brightness, contrast, saturation, hue), (sharpest, softest) = augment.jitter, augment.blur_sigma
 
     def factor(strength: float) -> float:
         return float(rng.uniform(max(0.0, 1 - strength), 1 + strength))
 
     order = tuple(_STEPS[step] for step in rng.permutation(len(_STEPS)))
     return ColorDraw(
-        order=order if rng.random() < settings.jitter else (),
-        brightness=factor(settings.brightness),
-        contrast=factor(settings.contrast),
-        saturation=factor(settings.saturation),
-        hue=float(rng.uniform(-settings.hue, settings.hue)),
-        gray=bool(rng.random() < settings.gray),
-        sigma=float(rng.uniform(*settings.sigma)) if rng.random() < settings.blur else None,
+        order=order if rng.random() < augment.jitter_probability else (),
+        brightness=factor(brightness),
+        contrast=factor(contrast),
+        saturation=factor(saturation),
+        hue=float(rng.uniform(-hue, hue)),
+        gray=bool(rng.random() < augment.grayscale),
+        sigma=float(rng.uniform(sharpest, softest)) if rng.random() < augment.blur else None,
     )
 
 

@@ -13,7 +13,9 @@ from semivl_cli.model.semivl import SemiVL
 from semivl_cli.reporter import Reporter
 
 
-def steer(model: SemiVL, config: RunConfig, definition: Definition, trained_on: str | None, reporter: Reporter) -> None:
+def reword(
+    model: SemiVL, config: RunConfig, definition: Definition, trained_on: str | None, reporter: Reporter
+) -> None:
     """Replace the class vectors of a trained model by those of another definition; no weight changes.
 
     Args:

@@ -19,7 +19,7 @@ from semivl_cli.config import RunConfig, merge, to_toml
 from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.build import model_spec, open_clip_of, rates, read_definition, statistics_of
 from semivl_cli.engine.rundir.checkpoint import save_checkpoint
-from semivl_cli.engine.rundir.layout import locked
+from semivl_cli.engine.rundir.layout import lock_run
 from semivl_cli.engine.settings import configure
 from semivl_cli.engine.text_vectors import embed_classes
 from semivl_cli.engine.train.optim import build_optimizer
@@ -31,7 +31,7 @@ from semivl_cli.model.published_names import our_state, published_name
 from semivl_cli.reporter import Reporter
 
 
-def import_published(
+def prepare_checkpoint(
     file: Path,
     flags: Mapping[str, Any],
     assignments: Iterable[str],
@@ -70,7 +70,7 @@ def import_published(
     _fit(file, own, state)
     model.load_state_dict({**state, "text": text})
     set_trainable(model.encoder, config.finetune.encoder, config.finetune.attention_norm)
-    with locked(run):
+    with lock_run(run):
         write_text(run / "definition.toml", definition_text)
         write_text(run / "run.toml", f"# Imported from {file.name}.\n\n{to_toml(config)}")
         optimizer = build_optimizer(model, rates(config))

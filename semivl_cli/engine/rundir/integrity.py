@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from semivl_cli.errors import InputError
+from semivl_cli.files import hash_file
 
 FILES = ("model.safetensors", "training.safetensors", "state.json")
 """What a complete checkpoint holds besides its seal, `done.json`."""
 
-_CHUNK = 1 << 20
-
 
 def seal(folder: Path, step: int) -> None:
     """Write `done.json`, the last file of a checkpoint: its step and the SHA-256 of all others."""
-    hashes = {name: _sha256(folder / name) for name in FILES}
+    hashes = {name: hash_file(folder / name) for name in FILES}
     (folder / "done.json").write_text(json.dumps({"step": step, "sha256": hashes}), encoding="utf-8")
 
 
@@ -37,7 +35,7 @@ def damage(folder: Path, files: Iterable[str] = FILES) -> str | None:
         for name in files:
             if not (folder / name).is_file():
                 return f"{name} is missing"
-            if name in hashes and _sha256(folder / name) != hashes[name]:
+            if name in hashes and hash_file(folder / name) != hashes[name]:
                 return f"{name} does not hold the bytes that were written"
     except OSError as error:
         return f"{Path(str(error.filename)).name} cannot be read: {error.strerror}"
@@ -64,11 +62,3 @@ def first_sound(run: Path, steps: Iterable[int], files: Iterable[str] = FILES) -
         f"no checkpoint of {run} can be used: {what}; put back a copy of one, or delete {run / 'checkpoints'} to train "
         "again from step 0"
     )
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
-
 from semivl_cli.config import RunConfig, read_settings, resolve
 from semivl_cli.errors import InputError
-from semivl_cli.files import append_line, sync, write_text, writing
+from semivl_cli.files import append_line, locked, sync, write_text, writing
 
 RUNS = Path("runs")
 """Where new runs go, below the working directory."""
@@ -82,21 +80,13 @@ def _touched(run: Path) -> float:
     return max(file.stat().st_mtime for file in files if file.is_file())
 
 
-@contextmanager
-def locked(run: Path) -> Iterator[None]:
+def lock_run(run: Path) -> AbstractContextManager[None]:
     """Hold the run; the lock dies with its process. Raises `InputError` where another process holds it."""
-    lock = FileLock(run / ".lock")
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise InputError(f"{run} is in use by another process: wait for it, or give another --out") from error
-    except OSError as error:
-        raise InputError(f"cannot write the run directory {run} ({error.strerror}): give another --out") from error
-    try:
-        yield
-    finally:
-        lock.release()
+    return locked(
+        run / ".lock",
+        busy=f"{run} is in use by another process: wait for it, or give another --out",
+        refused=lambda error: f"cannot write the run directory {run} ({error.strerror}): give another --out",
+    )
 
 
 def read_config(run: Path) -> RunConfig:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from semivl_cli.class_ids import IGNORE
 from semivl_cli.config import RunConfig
-from semivl_cli.data.load.batches import val_samples
+from semivl_cli.data.load.samples import val_samples
 from semivl_cli.data.read.views import at_short_side
-from semivl_cli.engine.build import Material, Trainee, autocast, inference, short_side
-from semivl_cli.engine.infer.windows import class_scores, classes_at, scores_at
-from semivl_cli.engine.train.losses import IGNORE
+from semivl_cli.engine.build import Material, Trainee
+from semivl_cli.engine.device import autocast
+from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at, scores_at
 from semivl_cli.files import writing
 from semivl_cli.paint import save_image, save_mask
 
@@ -37,14 +37,14 @@ def write_examples(run: Path, trainee: Trainee, material: Material, config: RunC
         short_side=None,
         workers=0,
     )
-    how = inference(config, trainee.spec.smallest)
+    how = Inference(evaluation=config.evaluation, crop=config.data.crop, smallest=trainee.spec.smallest)
     trainee.model.eval()
     with writing(run / "examples"):
         for k, (record, image, label) in enumerate(samples):
             place = folder / f"{k}-{re.sub(r'[^A-Za-z0-9._-]+', '_', record.id)}"
             place.mkdir(parents=True)
             size = (label.shape[0], label.shape[1])
-            seen = at_short_side(image, short_side(config))
+            seen = at_short_side(image, config.evaluation.short_side)
             pixels = torch.tensor(seen).to(device).permute(2, 0, 1)[None]
             with autocast(config, device):
                 scores = class_scores(trainee.model, pixels, how).float()
@@ -53,7 +53,7 @@ def write_examples(run: Path, trainee: Trainee, material: Material, config: RunC
             save_mask(place / "label.png", label, colors)
             save_mask(place / "prediction.png", prediction[0].cpu().numpy(), colors)
             if trainee.guide is not None:
-                probabilities = class_scores(trainee.guide.probabilities, pixels, replace(how, mode="averaged_logits"))
+                probabilities = class_scores(trainee.guide.probabilities, pixels, how.averaging())
                 confidence, guessed = scores_at(probabilities, size).max(dim=1)
                 sure = torch.where(confidence >= config.guidance.zeta, guessed, IGNORE).to(torch.uint8)
                 save_mask(place / "guidance.png", sure[0].cpu().numpy(), colors)

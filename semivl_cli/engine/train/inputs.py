@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from semivl_cli.class_ids import IGNORE
 from semivl_cli.data.load.batches import Batch
 from semivl_cli.data.read.augment import strong_view
 from semivl_cli.data.read.cutmix import box_mask
-from semivl_cli.engine.train.losses import IGNORE
 from semivl_cli.engine.train.step import Labeled, Unlabeled
 
 _DROPOUT = 100

@@ -17,29 +17,21 @@ from semivl_cli.config import RunConfig
 from semivl_cli.data.choose.index import check_labels
 from semivl_cli.data.contract import Record
 from semivl_cli.data.load.batches import Batch, drawn_records, train_batches
-from semivl_cli.engine.build import (
-    Kept,
-    autocast,
-    build_trainee,
-    inference,
-    open_material,
-    pick_device,
-    short_side,
-    step_settings,
-    view_settings,
-)
+from semivl_cli.engine.build import Kept, build_trainee, open_material, step_settings
+from semivl_cli.engine.device import autocast, pick_device
 from semivl_cli.engine.distributed.group import ALONE, Team
 from semivl_cli.engine.environment import deterministic
-from semivl_cli.engine.infer.validation import Scores, evaluate
+from semivl_cli.engine.infer.load import described
+from semivl_cli.engine.infer.validation import Scores, measure_iou
+from semivl_cli.engine.infer.windows import Inference
 from semivl_cli.engine.rundir.checkpoint import add_scores, load_weights, prune_checkpoints
 from semivl_cli.engine.rundir.integrity import checkpoint_steps, damage
-from semivl_cli.engine.rundir.layout import locked, new_run, read_json
+from semivl_cli.engine.rundir.layout import lock_run, new_run, read_json
 from semivl_cli.engine.signals import StopWish
 from semivl_cli.engine.train.examples import write_examples
 from semivl_cli.engine.train.inputs import step_inputs
 from semivl_cli.engine.train.optim import rate_factor, set_rates
 from semivl_cli.engine.train.progress import State
-from semivl_cli.engine.train.selection import described
 from semivl_cli.engine.train.step import train_step
 from semivl_cli.errors import InputError, Interrupted, RunError
 from semivl_cli.reporter import Reporter
@@ -107,7 +99,7 @@ def _train(
         run = new_run(config.dataset, len(material.index.labeled))
     run = team.tell(run)
     assert run is not None, "the leader has named it"
-    with locked(run) if team.leads else nullcontext():
+    with lock_run(run) if team.leads else nullcontext():
         try:
             with team.one_first():
                 trainee = build_trainee(config, material, device, reporter)
@@ -144,17 +136,16 @@ class _Loop(State):
             self.material.index,
             self.material.dataset,
             self.material.definition.names,
-            view_settings(config),
+            config.data,
+            config.augment,
             batch=config.training.batch,
             seed=config.seed,
             start_step=start,
             stop_step=self.steps,
-            workers=config.data.workers,
             pin=self.device.type == "cuda",
-            positions=self.positions,
+            rank_slice=self.positions,
             sharing=self.team.sharing,
             need_unlabeled=config.uses_unlabeled,
-            damaged=config.data.damaged,
             say=self.reporter.note,
         )
         self.say_length()
@@ -235,7 +226,7 @@ class _Loop(State):
     def say_length(self) -> None:
         """Say what a pass over very many images means, before it begins."""
         training = self.config.training
-        if self.schedule.epoch > _LONG_EPOCH and training.evaluate_steps == "none":
+        if self.schedule.epoch > _LONG_EPOCH and training.evaluate_steps is None:
             self.reporter.note(
                 f"a pass over the unlabelled images takes {self.schedule.epoch} steps, this training has {self.steps}: "
                 "training.steps and training.evaluate_steps set its length and its evaluations in steps"
@@ -294,13 +285,12 @@ class _Loop(State):
         """Segment validation images, or those that are held out."""
         config, material = self.config, self.material
         try:
-            return evaluate(
+            return measure_iou(
                 self.trainee.model,
                 records,
                 material.dataset,
                 material.definition.names,
-                inference(config, self.trainee.spec.smallest),
-                short_side=short_side(config),
+                Inference(evaluation=config.evaluation, crop=config.data.crop, smallest=self.trainee.spec.smallest),
                 workers=config.data.workers,
                 step=step,
                 reporter=self.reporter,

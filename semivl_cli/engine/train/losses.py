@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-IGNORE = 255
+from semivl_cli.class_ids import IGNORE
 
 ConfidenceMode = Literal["pixelwise", "pixelratio", "pixelavg"]
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from semivl_cli.config import RunConfig
-from semivl_cli.engine.build import Trainee, autocast, step_settings
+from semivl_cli.engine.build import Trainee, step_settings
+from semivl_cli.engine.device import autocast
 from semivl_cli.engine.distributed.batchnorm import alone
 from semivl_cli.engine.distributed.group import Team
 from semivl_cli.engine.memory import Meter, meter_of

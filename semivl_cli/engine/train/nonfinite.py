@@ -16,7 +16,7 @@ from torch import Tensor
 
 from semivl_cli.config import RunConfig
 from semivl_cli.data.load.batches import Batch, drawn_records, train_batches
-from semivl_cli.engine.build import Material, Trainee, view_settings
+from semivl_cli.engine.build import Material, Trainee
 from semivl_cli.engine.train.inputs import step_inputs
 from semivl_cli.files import writing
 from semivl_cli.paint import save_image, save_mask
@@ -75,15 +75,13 @@ def keep_evidence(
         index,
         material.dataset,
         material.definition.names,
-        view_settings(config),
+        config.data.model_copy(update={"workers": 0}),
+        config.augment,
         batch=config.training.batch,
         seed=config.seed,
         start_step=broken.step,
         stop_step=broken.step + 1,
-        workers=0,
-        pin=False,
         need_unlabeled=config.uses_unlabeled,
-        damaged=config.data.damaged,
     )
     labeled, unlabeled = drawn_records(
         index, batch=config.training.batch, seed=config.seed, step=broken.step, need_unlabeled=config.uses_unlabeled

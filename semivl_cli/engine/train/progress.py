@@ -14,7 +14,8 @@ from torch import Tensor
 
 from semivl_cli import __version__
 from semivl_cli.config import RunConfig, read_settings, to_toml
-from semivl_cli.engine.build import Material, Trainee, autocast
+from semivl_cli.engine.build import Material, Trainee
+from semivl_cli.engine.device import autocast
 from semivl_cli.engine.distributed.batchnorm import synchronize
 from semivl_cli.engine.distributed.gradients import Exchange
 from semivl_cli.engine.distributed.group import Team

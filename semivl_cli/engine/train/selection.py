@@ -48,10 +48,3 @@ class Selection:
     def as_dict(self) -> dict[str, Any]:
         """Return the object that `scores.json` holds."""
         return {"select": self.rule, "last": self.last, "best": self.best, "result": self.result}
-
-
-def described(rule: Rule, step: int, best: int | None) -> str:
-    """Say in words why a checkpoint is taken: `last`, `best on val`, `best on held-out labels`."""
-    if rule == "last" or step != best:
-        return "last"
-    return "best on held-out labels" if rule == "held-out" else "best on val"

@@ -81,7 +81,7 @@ def _begun(out: Path | None) -> Path:
 
 def _repeated(config: RunConfig, given: Mapping[str, Any]) -> Kept | None:
     """Return the run that `--recipe <run>/run.toml` repeats: with its words and labels, where no flag names others."""
-    recipe = Path(config.recipe)
+    recipe = Path(config.recipe or "")
     if recipe.suffix != ".toml" or not read_settings(recipe)[1] or not (recipe.parent / "definition.toml").is_file():
         return None
     data = given.get("data", {})

@@ -9,10 +9,10 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from semivl_cli.class_ids import IGNORE
 from semivl_cli.data.read.cutmix import paste
 from semivl_cli.engine.distributed.gradients import Exchange
 from semivl_cli.engine.train.losses import (
-    IGNORE,
     ConfidenceMode,
     consistency_term,
     guidance_term,

@@ -58,7 +58,7 @@ def score(flags: Mapping[str, Any], assignments: Iterable[str], weights: str | N
     segmenter = build_segmenter(config, config.device, reporter)
     counts = count_words(material, segmenter, reporter)
     return Scores(
-        definition=config.data.definition,
+        definition=config.data.definition or material.dataset.definition,
         dataset=config.dataset,
         clip=segmenter.clip_name,
         labels=tuple(record.id for record in material.index.labeled),

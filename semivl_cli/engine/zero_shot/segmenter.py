@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,15 +15,8 @@ from semivl_cli.concepts.schema import Definition
 from semivl_cli.config import RunConfig
 from semivl_cli.data.read.views import at_short_side
 from semivl_cli.data.registry import open_dataset
-from semivl_cli.engine.build import (
-    autocast,
-    build_guide,
-    inference,
-    open_clip_of,
-    pick_device,
-    read_definition,
-    short_side,
-)
+from semivl_cli.engine.build import build_guide, open_clip_of, read_definition
+from semivl_cli.engine.device import autocast, pick_device
 from semivl_cli.engine.infer.windows import Inference, Model, class_scores, scores_at
 from semivl_cli.engine.zero_shot.settings import zero_shot_config
 from semivl_cli.model.guidance import DenseClip
@@ -96,15 +89,15 @@ class ZeroShotSegmenter:
     @torch.inference_mode()
     def _maps(self, image: NDArray[np.uint8], model: Model) -> Tensor:
         """Run `model` on windows as prediction does and average its maps: `[1, C, h, w]`, at the size of its input."""
-        scaled = at_short_side(image, short_side(self.config))
+        scaled = at_short_side(image, self.config.evaluation.short_side)
         pixels = torch.tensor(scaled).to(self.device).permute(2, 0, 1)[None]
         with autocast(self.config, self.device):
             return class_scores(model, pixels, self._windows).float()
 
     @property
     def _windows(self) -> Inference:
-        how = inference(self.config, smallest=1)
-        return how if how.mode == "whole" else replace(how, mode="averaged_logits")
+        how = Inference(evaluation=self.config.evaluation, crop=self.config.data.crop)
+        return how if how.evaluation.mode == "whole" else how.averaging()
 
     def _probabilities_and_similarities(self, image: Tensor) -> Tensor:
         """uint8 RGB `[B, 3, H, W]` -> p_DC and similarities `[B, N + K, H, W]` from one pass of the encoder."""

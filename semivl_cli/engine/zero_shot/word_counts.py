@@ -18,9 +18,10 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from semivl_cli.data.load.batches import val_samples
-from semivl_cli.engine.build import Material, short_side
-from semivl_cli.engine.infer.metrics import IGNORE, confusion
+from semivl_cli.class_ids import IGNORE
+from semivl_cli.data.load.samples import val_samples
+from semivl_cli.engine.build import Material
+from semivl_cli.engine.infer.metrics import confusion
 from semivl_cli.engine.zero_shot.segmenter import ZeroShotSegmenter
 from semivl_cli.model.guidance import DenseClip
 from semivl_cli.model.semivl import resize
@@ -65,7 +66,9 @@ def count_words(material: Material, segmenter: ZeroShotSegmenter, reporter: Repo
     config, records = segmenter.config, material.index.labeled
     crop, number = config.data.crop, len(segmenter.texts)
     total = no_counts(len(segmenter.names), number, segmenter.device)
-    samples = val_samples(records, material.dataset, segmenter.names, short_side=short_side(config), workers=0)
+    samples = val_samples(
+        records, material.dataset, segmenter.names, short_side=config.evaluation.short_side, workers=0
+    )
     reporter.start("score", len(records))
     done = 0
     for together in _batches(_windows(samples, crop), max(min(8, _AT_ONCE // (number * crop**2)), 1)):

@@ -13,12 +13,13 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
 from test_step import SETTINGS, batch, build, replace
 
+from semivl_cli.config import EvaluationSettings
 from semivl_cli.data.contract import Record
 from semivl_cli.engine.distributed import gradients as exchanging
 from semivl_cli.engine.distributed.batchnorm import synchronize
 from semivl_cli.engine.distributed.gradients import Exchange
 from semivl_cli.engine.distributed.group import joined
-from semivl_cli.engine.infer.validation import evaluate
+from semivl_cli.engine.infer.validation import measure_iou
 from semivl_cli.engine.infer.windows import Inference
 from semivl_cli.engine.train.step import part_of, train_step
 from semivl_cli.reporter import Silence
@@ -94,14 +95,13 @@ class Pictures:
 def scores(team, images):
     model, _ = build()
     records = list(Pictures().records())[:images]
-    how = Inference(mode="averaged_logits", crop=16, stride=8, windows=2)
-    found = evaluate(
+    how = Inference(evaluation=EvaluationSettings(stride=8), crop=16, at_once=2)
+    found = measure_iou(
         model.float(),
         records,
         Pictures(),
         ["a", "b", "c"],
         how,
-        short_side=None,
         workers=0,
         step=1,
         reporter=Silence(),

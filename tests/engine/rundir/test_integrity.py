@@ -26,7 +26,7 @@ from semivl_cli.errors import InputError, RunError
 from semivl_cli.files import append_line, write_text
 
 pytestmark = pytest.mark.usefixtures("plain_reports")
-KILL = Path(__file__).parents[3] / "bench" / "bench_kill.py"
+KILL = Path(__file__).parents[2] / "bench" / "bench_kill.py"
 
 STREET = [
     *("--dataset", "folder", "--root", "street", "--definition", "street.toml", "--labels", "3", "--recipe", "tiny"),
