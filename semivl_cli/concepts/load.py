@@ -94,17 +94,7 @@ class DefinitionFile:
     def problems(self, findings: Sequence[Finding]) -> list[Problem]:
         """Put findings at their lines, in the order of these."""
         lines = lines_in(self.text) if findings else {}
-        problems = [
-            Problem(
-                file=self.source,
-                line=line_of(finding.path, lines),
-                severity=finding.severity,
-                code=finding.code,
-                message=finding.message,
-                advice=finding.advice,
-            )
-            for finding in findings
-        ]
+        problems = [finding.at(self.source, line_of(finding.path, lines)) for finding in findings]
         return sorted(problems, key=attrgetter("line", "severity"))
 
 
@@ -116,7 +106,7 @@ def parse_file(content: str | bytes, source: str) -> DefinitionFile:
     """
 
     def refused(line: int, code: str, message: str, advice: str) -> Refused:
-        return Refused([Problem(file=source, line=line, severity="error", code=code, message=message, advice=advice)])
+        return Refused([Finding((), code, message, advice).at(source, line)])
 
     try:
         text = (content if isinstance(content, str) else content.decode()).removeprefix("\ufeff")

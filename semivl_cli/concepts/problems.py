@@ -48,17 +48,7 @@ UNPARSABLE = frozenset({"unreadable", "encoding", "syntax"})
 """Codes that leave nothing else to check."""
 
 
-class Finding(NamedTuple):
-    """A problem that is located by its way through the values instead of by its line."""
-
-    path: Path
-    code: str
-    message: str
-    advice: str
-    severity: Severity = "error"
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Problem:
     """One finding; `line` counts from 1, `code` is a key of `CODES`, `advice` says what to do."""
 
@@ -68,6 +58,20 @@ class Problem:
     code: str
     message: str
     advice: str
+
+
+class Finding(NamedTuple):
+    """A problem that is located by its way through the values instead of by its line."""
+
+    path: Path
+    code: str
+    message: str
+    advice: str
+    severity: Severity = "error"
+
+    def at(self, file: str, line: int) -> Problem:
+        """Put it at its line."""
+        return Problem(file, line, self.severity, self.code, self.message, self.advice)
 
 
 class Refused(InputError):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from semivl_cli.concepts.schema import ClassDefinition, Definition
 
@@ -15,8 +14,7 @@ its concepts."""
 PLACEHOLDER = "{}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Texts:
+class Texts(NamedTuple):
     """Texts `[K]` and the class id `[K]`, 0..N-1, that each of them describes; in the order of the classes."""
 
     texts: tuple[str, ...]
@@ -29,7 +27,7 @@ def texts(definition: Definition, variant: Variant) -> Texts:
     `"name"` and `"guideline"` give one text a class (`K = N`), `"concepts"` one or more.
     """
     found = [(text, n) for n, item in enumerate(definition.classes) for text in _texts_of(item, variant)]
-    return Texts(texts=tuple(text for text, _ in found), class_of_text=tuple(class_id for _, class_id in found))
+    return Texts(tuple(text for text, _ in found), tuple(class_id for _, class_id in found))
 
 
 def _texts_of(item: ClassDefinition, variant: Variant) -> list[str]:

@@ -18,8 +18,7 @@ def validate_file(name: str, dataset_classes: Sequence[str] | None) -> list[Prob
     try:
         content, source = read_definition(name)
     except InputError as error:
-        advice = "check the name"
-        return [Problem(file=name, line=1, severity="error", code="unreadable", message=str(error), advice=advice)]
+        return [Finding((), "unreadable", str(error), "check the name").at(name, 1)]
     return validate(content, source, dataset_classes=dataset_classes)
 
 

@@ -9,6 +9,7 @@ import typer
 
 from semivl_cli.cli.console import ConsoleReporter, print_json, print_line
 from semivl_cli.cli.options import DefinitionArgument, Json, RecipeOfOption, WeightsOption
+from semivl_cli.concepts.load import load_definition
 
 
 def embed(
@@ -26,8 +27,10 @@ def embed(
     """
     with ConsoleReporter() as reporter:
         from semivl_cli.engine.zero_shot import embed as engine  # noqa: PLC0415 - torch is imported when it is needed
+        from semivl_cli.engine.zero_shot.settings import zero_shot_config  # noqa: PLC0415
 
-        vectors = engine.embed(file, weights=weights, dataset=dataset, reporter=reporter)
+        config = zero_shot_config(definition=file, weights=weights, dataset=dataset)
+        vectors = engine.embed(config, load_definition(file, config.fidelity), reporter)
         engine.write_vectors(out, vectors)
     shapes = {name: list(tensor.shape) for name, tensor in vectors.tensors.items()}
     if as_json:

@@ -36,11 +36,11 @@ def preview(
         from semivl_cli.engine.infer.predict import plan_predictions  # noqa: PLC0415
         from semivl_cli.engine.zero_shot import preview as engine  # noqa: PLC0415
         from semivl_cli.engine.zero_shot.segmenter import open_segmenter  # noqa: PLC0415 - torch is imported when it is needed
+        from semivl_cli.engine.zero_shot.settings import zero_shot_config  # noqa: PLC0415
 
         targets = {job.image: job.mask for job in plan_predictions(images, out)}
-        segmenter = open_segmenter(
-            definition=file, weights=weights, dataset=dataset, device=device or "auto", reporter=reporter
-        )
+        config = zero_shot_config(definition=file, weights=weights, dataset=dataset)
+        segmenter = open_segmenter(config, device or "auto", reporter)
         reporter.note(f"using {segmenter.clip_name}, untrained, on {segmenter.definition.title}")
         for found in engine.preview(segmenter, targets, reporter):
             if isinstance(found, tuple):
@@ -49,13 +49,17 @@ def preview(
                 reporter.note(f"semivl: {error}")
                 facts: dict[str, object] = {"image": str(path), "picture": None, "classes": {}, "error": error}
             else:
-                picture = targets[found.path]
-                _draw(picture, segmenter, found)
+                _draw(targets[found.path], segmenter, found)
                 shares = {
                     segmenter.names[one.class_id]: {"share": one.share, "sure": one.sure, "concepts": dict(one.words)}
                     for one in found.shares
                 }
-                facts = {"image": str(found.path), "picture": str(picture), "classes": shares, "error": None}
+                facts = {
+                    "image": str(found.path),
+                    "picture": str(targets[found.path]),
+                    "classes": shares,
+                    "error": None,
+                }
             if as_json:
                 print_json_line(facts)
     if failed:
@@ -66,7 +70,7 @@ def preview(
 def _draw(path: Path, segmenter: ZeroShotSegmenter, found: ImagePreview) -> None:
     from semivl_cli.report.preview import Preview, draw_preview, save_preview  # noqa: PLC0415
 
-    drawable = Preview(
+    drawn = Preview(
         title=found.path.name,
         facts=f"{segmenter.definition.title}, read by {segmenter.clip_name}, untrained",
         scene=found.image,
@@ -78,4 +82,4 @@ def _draw(path: Path, segmenter: ZeroShotSegmenter, found: ImagePreview) -> None
         labels=[(*region.center, segmenter.texts[region.text]) for region in found.regions],
         shares=[(one.class_id, one.share, one.sure, one.words) for one in found.shares],
     )
-    save_preview(path, draw_preview(drawable))
+    save_preview(path, draw_preview(drawn))

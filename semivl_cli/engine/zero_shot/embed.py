@@ -14,14 +14,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from semivl_cli import __version__
-from semivl_cli.concepts.load import load_definition
 from semivl_cli.concepts.prompts import Variant, prompts, texts
 from semivl_cli.concepts.schema import Definition
 from semivl_cli.config import RunConfig
 from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.build import open_clip_of, weights_of
 from semivl_cli.engine.text_vectors import ClassText, class_vectors, concept_vectors
-from semivl_cli.engine.zero_shot.settings import zero_shot_config
 from semivl_cli.errors import RunError
 from semivl_cli.files import cache_folder, write_bytes
 from semivl_cli.model.clip import weights_id
@@ -34,48 +32,29 @@ _KINDS: tuple[Variant, ...] = ("concepts", "name", "guideline")
 class TextVectors:
     """What a text tower makes of a definition: float32, unit length."""
 
-    concepts: Tensor
-    """`[K, D]`."""
-    class_of_concept: tuple[int, ...]
-    classes: Mapping[str, Tensor]
-    """`[N, D]` by the variants of `decoder.text`: `name`, `guideline`, `mean`."""
+    tensors: dict[str, Tensor]
+    """`concepts` `[K, D]`, and of the classes `[N, D]` the variants of `decoder.text`: `name`, `guideline`, `mean`."""
     metadata: Mapping[str, str]
     """JSON by name: `classes`, `concepts`, `class_of_concept`, `templates`, `prompts`, `weights`, `semivl`."""
     cached: bool
     """Whether they came from the cache, without any model."""
 
-    @property
-    def tensors(self) -> dict[str, Tensor]:
-        """What the file holds: `concepts`, `name`, `guideline`, `mean`."""
-        return {"concepts": self.concepts, **self.classes}
 
-
-def embed(definition: str, *, weights: str | None, dataset: str | None, reporter: Reporter) -> TextVectors:
-    """Embed a definition (shipped name or file) with a CLIP; the arguments are those of `zero_shot_config`."""
-    config = zero_shot_config(definition=definition, weights=weights, dataset=dataset)
-    return cached_vectors(config, load_definition(definition, config.fidelity), reporter)
-
-
-def cached_vectors(config: RunConfig, definition: Definition, reporter: Reporter) -> TextVectors:
+def embed(config: RunConfig, definition: Definition, reporter: Reporter) -> TextVectors:
     """Embed concepts and classes, or take them from the cache, in which case no model is loaded.
 
     A cached file that is damaged is made anew; a cache that cannot be written is said, and costs nothing else.
     """
     dataset = open_dataset(config.dataset)
-    weights = weights_id(config.model.clip, weights_of(config, dataset), config.seed)
-    metadata = _metadata(definition, weights)
-    path = cache_folder("text") / f"{_digest(metadata)}.safetensors"
-    known = _read(path, metadata)
-    if known is not None:
+    metadata = _metadata(definition, weights_id(config.model.clip, weights_of(config, dataset), config.seed))
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()
+    path = cache_folder("text") / f"{digest}.safetensors"
+    if known := _read(path, metadata):
         return known
     tower = open_clip_of(config, dataset, reporter).text
-    made = TextVectors(
-        concepts=concept_vectors(tower, definition),
-        class_of_concept=texts(definition, "concepts").class_of_text,
-        classes={text: class_vectors(tower, definition, text) for text in get_args(ClassText)},
-        metadata=metadata,
-        cached=False,
-    )
+    concepts = concept_vectors(tower, definition)
+    classes = {text: class_vectors(tower, definition, text) for text in get_args(ClassText)}
+    made = TextVectors(tensors={"concepts": concepts, **classes}, metadata=metadata, cached=False)
     try:
         write_vectors(path, made)
     except RunError as error:
@@ -87,7 +66,8 @@ def write_vectors(path: Path, vectors: TextVectors) -> None:
     """Write a safetensors file through a temporary name."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, _encode(vectors))
+        # safetensors itself would not notice a changed number
+        write_bytes(path, save(vectors.tensors, {**vectors.metadata, "sha256": _checksum(vectors.tensors)}))
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -109,15 +89,6 @@ def _metadata(definition: Definition, weights: str) -> dict[str, str]:
     return {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
 
 
-def _digest(metadata: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()
-
-
-def _encode(vectors: TextVectors) -> bytes:
-    # safetensors itself would not notice a changed number
-    return save(vectors.tensors, {**vectors.metadata, "sha256": _checksum(vectors.tensors)})
-
-
 def _checksum(tensors: Mapping[str, Tensor]) -> str:
     return hashlib.sha256(b"".join(tensors[name].numpy().tobytes() for name in sorted(tensors))).hexdigest()
 
@@ -132,10 +103,4 @@ def _read(path: Path, metadata: Mapping[str, str]) -> TextVectors | None:
         return None
     if found.pop("sha256", None) != _checksum(tensors) or found != metadata:
         return None
-    return TextVectors(
-        concepts=tensors.pop("concepts"),
-        class_of_concept=tuple(json.loads(metadata["class_of_concept"])),
-        classes=tensors,
-        metadata=metadata,
-        cached=True,
-    )
+    return TextVectors(tensors=tensors, metadata=metadata, cached=True)

@@ -9,7 +9,7 @@ from typing import Any
 from semivl_cli.config import resolve
 from semivl_cli.engine.build import open_material
 from semivl_cli.engine.settings import configure
-from semivl_cli.engine.zero_shot.segmenter import build_segmenter
+from semivl_cli.engine.zero_shot.segmenter import open_segmenter
 from semivl_cli.engine.zero_shot.settings import dataset_of, parse_weights
 from semivl_cli.engine.zero_shot.word_counts import count_words
 from semivl_cli.engine.zero_shot.word_report import Findings, judge
@@ -55,7 +55,7 @@ def score(flags: Mapping[str, Any], assignments: Iterable[str], weights: str | N
         clip, tag = parse_weights(weights, config.model.clip)
         config = resolve(config.model_dump(), {"model": {"clip": clip, "weights": tag}})
     material = open_material(config)
-    segmenter = build_segmenter(config, config.device, reporter)
+    segmenter = open_segmenter(config, config.device, reporter)
     counts = count_words(material, segmenter, reporter)
     return Scores(
         definition=config.data.definition or material.dataset.definition,

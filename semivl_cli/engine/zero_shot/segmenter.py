@@ -18,7 +18,6 @@ from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.build import build_guide, open_clip_of, read_definition
 from semivl_cli.engine.device import autocast, pick_device
 from semivl_cli.engine.infer.windows import Inference, Model, class_scores, scores_at
-from semivl_cli.engine.zero_shot.settings import zero_shot_config
 from semivl_cli.model.guidance import DenseClip
 from semivl_cli.model.semivl import resize
 from semivl_cli.reporter import Reporter
@@ -136,28 +135,12 @@ def _largest(
     return index, value
 
 
-def open_segmenter(
-    *, definition: str | None, weights: str | None, dataset: str | None, device: str, reporter: Reporter
-) -> ZeroShotSegmenter:
-    """Load a definition and the CLIP that reads it, without a run.
-
-    Args:
-        definition: shipped name or file; `None`: the dataset's own.
-        weights: `MODEL[:TAG]` or a file; `None`: those of the recipe.
-        dataset: whose recipe rules (weights, zeta, temperature, windows); `None`: `dataset_of` the definition.
-        device: `auto`, `cpu`, `cuda`, `cuda:N`.
-        reporter: hears what was taken.
+def open_segmenter(config: RunConfig, device: str, reporter: Reporter) -> ZeroShotSegmenter:
+    """Load the definition and the CLIP that the settings name, onto `auto`, `cpu`, `cuda` or `cuda:N`.
 
     Raises:
-        InputError: neither definition nor dataset, unknown names, weights that are absent or do not fit, words that
-            the text tower cannot tell apart.
+        InputError: weights that are absent or do not fit, or words that the text tower cannot tell apart.
     """
-    config = zero_shot_config(definition=definition, weights=weights, dataset=dataset)
-    return build_segmenter(config, device, reporter)
-
-
-def build_segmenter(config: RunConfig, device: str, reporter: Reporter) -> ZeroShotSegmenter:
-    """Load the definition and the CLIP that the settings name; arguments and errors are those of `open_segmenter`."""
     plugin = open_dataset(config.dataset)
     words = parse_definition(*read_definition(config, plugin), config.fidelity)
     clip = open_clip_of(config, plugin, reporter)

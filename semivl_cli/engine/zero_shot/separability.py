@@ -13,7 +13,7 @@ from semivl_cli.concepts.load import parse_definition, parse_file, read_definiti
 from semivl_cli.concepts.problems import Finding, Problem
 from semivl_cli.concepts.prompts import as_read, texts
 from semivl_cli.engine.text_vectors import SAME, distances, find_same, same_concepts
-from semivl_cli.engine.zero_shot.embed import cached_vectors
+from semivl_cli.engine.zero_shot.embed import embed
 from semivl_cli.engine.zero_shot.settings import zero_shot_config
 from semivl_cli.reporter import Reporter
 
@@ -53,21 +53,21 @@ def indistinct_words(name: str, *, weights: str | None, dataset: str | None, rep
     content, source = read_definition(name)
     config = zero_shot_config(definition=name, weights=weights, dataset=dataset)
     definition = parse_definition(content, source, config.fidelity)
-    vectors = cached_vectors(config, definition, reporter)
+    vectors = embed(config, definition, reporter).tensors
     words, variant = texts(definition, "concepts"), config.decoder.text
 
     def concept(row: int) -> str:
         return f'"{words.texts[row]}" ({definition.names[words.class_of_text[row]]})'
 
     found: list[Finding] = []
-    for first, second in same_concepts(vectors.concepts, words):
+    for first, second in same_concepts(vectors["concepts"], words):
         message = f"this CLIP reads {concept(second)} and {concept(first)} as the same words"
         found.append(Finding(_place(words.class_of_text, second), "same-vector", message, "reword one of them"))
-    for first, second in find_same(vectors.classes[variant], range(len(definition.classes))):
+    for first, second in find_same(vectors[variant], range(len(definition.classes))):
         a, b = definition.names[first], definition.names[second]
         message = f"the classes {b} and {a} have the same vector for the decoder ({variant})"
         found.append(Finding(("class", second), "same-vector", message, "give one of them other words"))
-    for near in find_near(vectors.concepts, words.class_of_text):
+    for near in find_near(vectors["concepts"], words.class_of_text):
         if as_read(words.texts[near.first]) != as_read(words.texts[near.second]):
             message = (
                 f"this CLIP hardly tells {concept(near.second)} from {concept(near.first)}: cosine {near.cosine:.3f}, "

@@ -15,8 +15,19 @@ from semivl_cli.model.clip import FROM_WEIGHTS, describes_itself
 DEFAULT_TAG = "openai"
 
 
-def zero_shot_config(*, definition: str | None, weights: str | None, dataset: str | None) -> RunConfig:
-    """Settings of a CLIP without a run: the recipe of the dataset (given, or `dataset_of`), else the defaults."""
+def zero_shot_config(
+    *, definition: str | None = None, weights: str | None = None, dataset: str | None = None
+) -> RunConfig:
+    """Settings of a CLIP without a run.
+
+    Args:
+        definition: shipped name or file; `None`: the dataset's own.
+        weights: `MODEL[:TAG]` or a file; `None`: those of the recipe.
+        dataset: whose recipe rules (weights, zeta, temperature, windows); `None`: `dataset_of` the definition, or none.
+
+    Raises:
+        InputError: neither definition nor dataset, or an unknown name.
+    """
     if definition is None and dataset is None:
         raise InputError("no words were given: name a class definition (--definition NAME|FILE) or a --dataset")
     own = dataset or dataset_of(definition or "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,12 +57,8 @@ class Quality:
 
     def minus(self, before: Quality) -> Quality:
         """What a change brought."""
-        return Quality(
-            miou=self.miou - before.miou,
-            taught=self.taught - before.taught,
-            coverage=self.coverage - before.coverage,
-            precision=self.precision - before.precision,
-        )
+        old = asdict(before)
+        return Quality(**{name: value - old[name] for name, value in asdict(self).items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +146,8 @@ def judge(
         without, better_in, moved = None, None, None
         if (owner == n).sum() > 1:
             without = _quality(*counts.without[k].cpu().numpy()).minus(sampled)
-            best, change = _best_move(won, sure, owner, k)
+            changes = [(m, _moved(won, sure, owner, k, m).minus(quality)) for m in range(len(names)) if m != n]
+            best, change = max(changes, key=lambda pair: pair[1].worth)
             if change.worth > max(without.worth, 0):
                 better_in, moved = names[best], change
         concepts.append(
@@ -255,16 +252,11 @@ def _thefts(
     return tuple(sorted(found, key=lambda theft: (-theft.cost, -theft.pixels)))
 
 
-def _best_move(won: Numbers, sure: Numbers, owner: NDArray[np.int64], concept: int) -> tuple[int, Quality]:
-    """Other class in which a concept would serve best if it went on winning its pixels, and what that would change."""
-    before = _quality(_by_class(won, owner), _by_class(sure, owner))
-    found = []
-    for class_id in range(len(won)):
-        if class_id != owner[concept]:
-            moved = owner.copy()
-            moved[concept] = class_id
-            found.append((class_id, _quality(_by_class(won, moved), _by_class(sure, moved)).minus(before)))
-    return max(found, key=lambda pair: pair[1].worth)
+def _moved(won: Numbers, sure: Numbers, owner: NDArray[np.int64], concept: int, class_id: int) -> Quality:
+    """Judge the words with a concept in another class, where it goes on winning its pixels."""
+    moved = owner.copy()
+    moved[concept] = class_id
+    return _quality(_by_class(won, moved), _by_class(sure, moved))
 
 
 def _by_class(table: Numbers, owner: NDArray[np.int64]) -> Numbers:

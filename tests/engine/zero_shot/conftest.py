@@ -5,12 +5,13 @@ import pytest
 
 from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.zero_shot.segmenter import open_segmenter
+from semivl_cli.engine.zero_shot.settings import zero_shot_config
 from semivl_cli.reporter import Silence
 
 
 @pytest.fixture(scope="module")
 def segmenter():
-    return open_segmenter(definition="shapes", weights=None, dataset=None, device="cpu", reporter=Silence())
+    return open_segmenter(zero_shot_config(definition="shapes"), "cpu", Silence())
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from semivl_cli.concepts.load import load_definition
 from semivl_cli.concepts.prompts import texts
 from semivl_cli.data.registry import open_dataset, package_file
 from semivl_cli.engine.zero_shot.segmenter import open_segmenter
+from semivl_cli.engine.zero_shot.settings import zero_shot_config
 from semivl_cli.model.semivl import resize
 from semivl_cli.reporter import Silence
 
@@ -62,6 +63,6 @@ def test_images_smaller_than_a_patch_are_seen(segmenter):
 def test_a_file_of_ones_own_reads_the_same_as_the_plugins(segmenter, scene, tmp_path):
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(package_file(open_dataset("shapes"), "clip.safetensors").read_bytes())
-    other = open_segmenter(definition="shapes", weights=str(copy), dataset=None, device="cpu", reporter=Silence())
+    other = open_segmenter(zero_shot_config(definition="shapes", weights=str(copy)), "cpu", Silence())
     assert other.clip_sha256 == segmenter.clip_sha256
     assert (other.predict(scene) == segmenter.predict(scene)).all()

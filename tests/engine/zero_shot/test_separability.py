@@ -51,14 +51,9 @@ def found(kitchen, monkeypatch):
     """Problems of FILE for given vectors of mug, beaker, pan and lid, and of the classes."""
 
     def found(concepts, classes=((1.0, 0, 0), (0, 1, 0), (0, 0, 1))):
-        vectors = TextVectors(
-            concepts=F.normalize(torch.tensor(concepts), dim=1),
-            class_of_concept=(0, 0, 1, 2),
-            classes={name: F.normalize(torch.tensor(classes), dim=1) for name in ("name", "guideline", "mean")},
-            metadata={},
-            cached=False,
-        )
-        monkeypatch.setattr(module, "cached_vectors", lambda *_: vectors)
+        by_class = {name: unit(torch.tensor(classes)) for name in ("name", "guideline", "mean")}
+        vectors = TextVectors(tensors={"concepts": unit(torch.tensor(concepts)), **by_class}, metadata={}, cached=False)
+        monkeypatch.setattr(module, "embed", lambda *_: vectors)
         problems = indistinct_words(kitchen, weights=None, dataset=None, reporter=Silence())
         assert all(problem.file == "kitchen.toml" and problem.advice for problem in problems)
         return problems

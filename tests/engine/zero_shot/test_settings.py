@@ -21,7 +21,7 @@ def test_a_definition_suggests_the_dataset_that_it_belongs_to():
 
 def test_settings_come_from_the_dataset_given_else_suggested_else_defaults():
     def weights(**given):
-        return zero_shot_config(**{"definition": None, "weights": None, "dataset": None, **given}).model.weights
+        return zero_shot_config(**given).model.weights
 
     assert weights(dataset="shapes") == weights(definition="shapes") == "plugin:clip.safetensors"
     assert weights(definition="voc", dataset="shapes") == "plugin:clip.safetensors"
