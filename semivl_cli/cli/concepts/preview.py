@@ -9,7 +9,7 @@ import typer
 
 from semivl_cli.cli.console import ConsoleReporter, print_json_line
 from semivl_cli.cli.options import DefinitionArgument, Device, RecipeOfOption, WeightsOption
-from semivl_cli.errors import CheckFailed
+from semivl_cli.errors import CheckFailed, InputError
 
 if TYPE_CHECKING:
     from semivl_cli.engine.zero_shot.preview import ImagePreview
@@ -42,23 +42,18 @@ def preview(
         config = zero_shot_config(definition=file, weights=weights, dataset=dataset)
         segmenter = open_segmenter(config, device or "auto", reporter)
         reporter.note(f"using {segmenter.clip_name}, untrained, on {segmenter.definition.title}")
-        for found in engine.preview(segmenter, targets, reporter):
-            if isinstance(found, tuple):
-                path, error = found
+        for path, found in engine.preview(segmenter, targets, reporter):
+            facts: dict[str, object] = {"image": str(path), "picture": None, "classes": {}, "error": None}
+            if isinstance(found, InputError):
                 failed += 1
-                reporter.note(f"semivl: {error}")
-                facts: dict[str, object] = {"image": str(path), "picture": None, "classes": {}, "error": error}
+                reporter.note(f"semivl: {found}")
+                facts["error"] = str(found)
             else:
-                _draw(targets[found.path], segmenter, found)
-                shares = {
+                _draw(targets[path], path.name, segmenter, found)
+                facts["picture"] = str(targets[path])
+                facts["classes"] = {
                     segmenter.names[one.class_id]: {"share": one.share, "sure": one.sure, "concepts": dict(one.words)}
                     for one in found.shares
-                }
-                facts = {
-                    "image": str(found.path),
-                    "picture": str(targets[found.path]),
-                    "classes": shares,
-                    "error": None,
                 }
             if as_json:
                 print_json_line(facts)
@@ -67,11 +62,11 @@ def preview(
     reporter.note(f"{len(targets)} {'picture' if len(targets) == 1 else 'pictures'} in {out}")
 
 
-def _draw(path: Path, segmenter: ZeroShotSegmenter, found: ImagePreview) -> None:
+def _draw(path: Path, title: str, segmenter: ZeroShotSegmenter, found: ImagePreview) -> None:
     from semivl_cli.report.preview import Preview, draw_preview, save_preview  # noqa: PLC0415
 
     drawn = Preview(
-        title=found.path.name,
+        title=title,
         facts=f"{segmenter.definition.title}, read by {segmenter.clip_name}, untrained",
         scene=found.image,
         classes=list(zip(segmenter.names, segmenter.colors, strict=True)),

@@ -47,7 +47,6 @@ class ClassShare:
 class ImagePreview:
     """One image and what CLIP makes of it."""
 
-    path: Path
     image: NDArray[np.uint8]
     """RGB `[H, W, 3]`."""
     segmentation: Segmentation
@@ -59,18 +58,18 @@ class ImagePreview:
 
 def preview(
     segmenter: ZeroShotSegmenter, images: Collection[Path], reporter: Reporter
-) -> Iterator[ImagePreview | tuple[Path, str]]:
-    """Segment images one by one; of one that cannot be read comes its path and why."""
+) -> Iterator[tuple[Path, ImagePreview | InputError]]:
+    """Segment images one by one; of one that cannot be read comes the error."""
     reporter.start("preview", len(images))
     for done, path in enumerate(images, 1):
         try:
             image = read_image(path)
         except InputError as error:
-            yield path, str(error)
+            yield path, error
         else:
             found = segmenter.segment(image)
             regions, shares = find_regions(found.texts), class_shares(segmenter, found)
-            yield ImagePreview(path=path, image=image, segmentation=found, regions=regions, shares=shares)
+            yield path, ImagePreview(image=image, segmentation=found, regions=regions, shares=shares)
         reporter.advance("preview", done, {})
     reporter.finish("preview")
 
