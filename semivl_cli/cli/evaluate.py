@@ -33,7 +33,7 @@ def evaluate(
     Examples: semivl eval
               semivl eval runs/voc-92-1 --root /data/VOCdevkit --gpus 4 --json
     """
-    from semivl_cli.engine.distributed.group import joined, launched  # noqa: PLC0415
+    from semivl_cli.engine.distributed.join import joined, launched  # noqa: PLC0415
     from semivl_cli.engine.distributed.launch import launch  # noqa: PLC0415 - torch is imported only when it is needed
     from semivl_cli.engine.infer.evaluate import score_run  # noqa: PLC0415
     from semivl_cli.reporter import Silence  # noqa: PLC0415
@@ -41,12 +41,16 @@ def evaluate(
     where = device or "auto"
     if gpus is not None and gpus > 1 and not launched():
         raise SystemExit(launch(gpus, where, sys.argv[1:]))
-    with joined(gpus) as team, ConsoleReporter() if team.leads else nullcontext(Silence()) as reporter:
+    with (
+        joined(gpus) as group,
+        ConsoleReporter() if group.is_main else nullcontext(Silence()) as reporter,
+    ):
         chosen: list[Path | None] = [*runs] if runs else [None]
         scored = [
-            score_run(run, dataset=dataset, root=root, device=where, reporter=reporter, team=team) for run in chosen
+            score_run(run, dataset=dataset, root=root, device=where, reporter=reporter, process_group=group)
+            for run in chosen
         ]
-    if team.leads:
+    if group.is_main:
         _show(scored, report, as_json)
 
 

@@ -91,18 +91,20 @@ def train(
 
         print_line(to_toml(configure(flags, assignments or ())))
         return
-    from semivl_cli.engine.distributed.group import joined, launched  # noqa: PLC0415
+    from semivl_cli.engine.distributed.join import joined, launched  # noqa: PLC0415
     from semivl_cli.engine.distributed.launch import launch  # noqa: PLC0415 - torch is imported only when it is needed
+    from semivl_cli.engine.train import start  # noqa: PLC0415
     from semivl_cli.engine.train.seeds import seeds_to_resume, train_seeds  # noqa: PLC0415
-    from semivl_cli.engine.train.start import device_of, start_or_resume  # noqa: PLC0415
     from semivl_cli.report.page import write_report  # noqa: PLC0415
     from semivl_cli.reporter import Silence  # noqa: PLC0415
 
     if gpus is not None and gpus > 1 and not launched():
-        raise SystemExit(launch(gpus, device or device_of(flags, assignments or (), out, resume=resume), sys.argv[1:]))
-    with joined(gpus) as team:
-        with ConsoleReporter() if team.leads else nullcontext(Silence()) as reporter:
-            several = team.tell(seeds_to_resume(out, seeds, resume=resume, team=team))
+        raise SystemExit(
+            launch(gpus, device or start.device_of(flags, assignments or (), out, resume=resume), sys.argv[1:])
+        )
+    with joined(gpus) as group:
+        with ConsoleReporter() if group.is_main else nullcontext(Silence()) as reporter:
+            several = group.broadcast(seeds_to_resume(out, seeds, resume=resume, process_group=group))
             if seeds is not None or several is not None:
                 repeated = train_seeds(
                     flags,
@@ -112,13 +114,15 @@ def train(
                     resume=several is not None,
                     finished=lambda result: write_report(result.run),
                     reporter=reporter,
-                    team=team,
+                    process_group=group,
                 )
             else:
-                result = start_or_resume(flags, assignments or (), out, resume=resume, reporter=reporter, team=team)
-        if team.leads and (seeds is not None or several is not None):
+                result = start.train(
+                    flags, assignments or (), out, resume=resume, reporter=reporter, process_group=group
+                )
+        if group.is_main and (seeds is not None or several is not None):
             show_seeds(repeated, as_json)
-        elif team.leads:
+        elif group.is_main:
             show_result(result, as_json)
 
 

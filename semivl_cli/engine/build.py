@@ -1,4 +1,4 @@
-"""RunConfig -> dataset, words, model, guidance, optimizer: the one place that introduces the rooms to each other."""
+"""RunConfig -> dataset, words, model, guidance: the one place that introduces the rooms to each other."""
 
 from __future__ import annotations
 
@@ -21,19 +21,16 @@ from semivl_cli.data.load.batches import ViewSettings
 from semivl_cli.data.read.augment import ColorSettings
 from semivl_cli.data.read.cutmix import CutMixSettings
 from semivl_cli.data.registry import open_dataset, own_definition, package_file
-from semivl_cli.engine.distributed.group import ALONE, Team, cuda_device
+from semivl_cli.engine.distributed.group import ALONE, ProcessGroup, cuda_device
 from semivl_cli.engine.infer.windows import Inference
 from semivl_cli.engine.rundir.checkpoint import ModelSpec
 from semivl_cli.engine.rundir.layout import read_json
 from semivl_cli.engine.text_vectors import embed_classes, embed_concepts
-from semivl_cli.engine.train.optim import Rates, build_optimizer
-from semivl_cli.engine.train.step import StepSettings
 from semivl_cli.errors import InputError
-from semivl_cli.model.clip import RANDOM, Clip, build_encoder, encoder_spec, encoder_weights, load_clip
+from semivl_cli.model.clip import RANDOM, Clip, build_encoder, encoder_spec, load_clip
 from semivl_cli.model.decoders.convolutional import SHARED
 from semivl_cli.model.decoders.language import DecoderSpec
 from semivl_cli.model.encoders.dense_vit import EncoderSpec
-from semivl_cli.model.finetune import set_trainable
 from semivl_cli.model.guidance import DenseClip
 from semivl_cli.model.semivl import IMAGENET_STATISTICS, SemiVL
 from semivl_cli.reporter import Reporter
@@ -54,19 +51,7 @@ class Material:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trainee:
-    """The model of a run with everything that teaches it."""
-
-    model: SemiVL
-    spec: ModelSpec
-    guide: DenseClip | None
-    optimizer: torch.optim.Optimizer
-    clip_name: str
-    clip_sha256: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kept:
+class Inherited:
     """What a training takes from a run that was there before: its own when it is resumed, another's to repeat it."""
 
     run: Path
@@ -76,22 +61,24 @@ class Kept:
     """Whether the labelled images of its `split.json` are taken; otherwise the settings say which."""
 
 
-def open_material(config: RunConfig, kept: Kept | None = None, say: Callable[[str], None] = lambda _: None) -> Material:
+def open_material(
+    config: RunConfig, inherited: Inherited | None = None, say: Callable[[str], None] = lambda _: None
+) -> Material:
     """Open the dataset and the definition, and list the records.
 
     Args:
         config: of the run.
-        kept: whose words and labelled images are taken; `None`: those that the settings name.
+        inherited: whose words and labelled images are taken; `None`: those that the settings name.
         say: takes a line when something takes long.
 
     Raises:
         InputError: data or definition do not fit, or a file of the run is damaged.
     """
     dataset = open_dataset(config.dataset)
-    if kept is None or not kept.words:
+    if inherited is None or not inherited.words:
         text, source = read_definition(config, dataset)
     else:
-        text, source = definition_text(kept.run / "definition.toml"), str(kept.run / "definition.toml")
+        text, source = definition_text(inherited.run / "definition.toml"), str(inherited.run / "definition.toml")
     definition = parse_definition(text, source)
     if len(definition.classes) < 2:
         raise InputError(f"{source} has {len(definition.classes)} class: segmentation tells at least two apart")
@@ -104,8 +91,8 @@ def open_material(config: RunConfig, kept: Kept | None = None, say: Callable[[st
         class_names=definition.names,
         missing=config.data.missing,
         # What was left out because files were missing stands in no list: the settings choose, and leave out, again.
-        listed=_labeled_ids(kept.run / "split.json")
-        if kept is not None and kept.labels and config.data.missing == "refuse"
+        listed=_labeled_ids(inherited.run / "split.json")
+        if inherited is not None and inherited.labels and config.data.missing == "refuse"
         else None,
         more=config.data.unlabeled,
         say=say,
@@ -160,30 +147,6 @@ def weights_of(config: RunConfig, dataset: Dataset) -> str:
     return weights
 
 
-def build_trainee(config: RunConfig, material: Material, device: torch.device, reporter: Reporter) -> Trainee:
-    """Build model, guidance and optimizer on `device`; every random weight follows from the seed."""
-    clip = open_clip_of(config, material.dataset, reporter)
-    published = config.fidelity == "published"
-    spec = model_spec(config, clip.spec, statistics_of(config, clip))
-    text = embed_classes(clip.text, material.definition, config.decoder.text, published)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        model = spec.build(text)
-    if config.model.initial == "clip":
-        model.encoder.load_state_dict(encoder_weights(clip, spec.encoder))
-    set_trainable(model.encoder, config.finetune.encoder, config.finetune.attention_norm)
-    place(model, device)
-    guide = build_guide(config, clip, material.definition).to(device) if config.uses_guidance else None
-    return Trainee(
-        model=model,
-        spec=spec,
-        guide=guide,
-        optimizer=build_optimizer(model, rates(config)),
-        clip_name=clip.name,
-        clip_sha256=clip.sha256,
-    )
-
-
 def model_spec(
     config: RunConfig, clip: EncoderSpec, statistics: tuple[tuple[float, ...], tuple[float, ...]]
 ) -> ModelSpec:
@@ -220,17 +183,6 @@ def model_spec(
     )
     _check_shapes(spec, config)
     return spec
-
-
-def rates(config: RunConfig) -> Rates:
-    """Learning rates and decay, as the optimizer takes them."""
-    return Rates(
-        lr=config.optimizer.lr,
-        encoder_multiplier=config.optimizer.encoder_multiplier,
-        decoder_multiplier=config.optimizer.decoder_multiplier,
-        detail_multiplier=config.optimizer.detail_multiplier,
-        weight_decay=config.optimizer.weight_decay,
-    )
 
 
 def statistics_of(config: RunConfig, clip: Clip) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -294,20 +246,6 @@ def view_settings(config: RunConfig) -> ViewSettings:
     )
 
 
-def step_settings(config: RunConfig) -> StepSettings:
-    """Numbers of the method, as the step takes them."""
-    return StepSettings(
-        consistency_weight=config.consistency.weight,
-        mode=config.consistency.mode,
-        tau=config.consistency.tau,
-        consistency_reduction=config.consistency.reduction,
-        zeta=config.guidance.zeta,
-        guidance_reduction=config.guidance.reduction,
-        inside_half=config.guidance.inside_half,
-        group=config.loss.group,
-    )
-
-
 def inference(config: RunConfig, smallest: int) -> Inference:
     """How evaluation and prediction cut images; `smallest`: shortest side of a window that the model takes."""
     crop, stride = config.data.crop, config.evaluation.stride
@@ -337,18 +275,18 @@ def short_side(config: RunConfig) -> int | None:
     return None if config.evaluation.short_side == "none" else config.evaluation.short_side
 
 
-def pick_device(name: str, team: Team = ALONE) -> torch.device:
+def pick_device(name: str, process_group: ProcessGroup = ALONE) -> torch.device:
     """Turn `auto`, `cpu`, `cuda` or `cuda:1` into a device that is there; among many processes, into this one's."""
-    if team.count > 1 and (name == "cuda" or (name == "auto" and torch.cuda.is_available())):
-        return cuda_device(team)
+    if process_group.world_size > 1 and (name == "cuda" or (name == "auto" and torch.cuda.is_available())):
+        return cuda_device(process_group)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise InputError(f"unknown device {name!r}: expected auto, cpu, cuda or cuda:N") from error
-    if team.count > 1 and device.type == "cuda":
-        raise InputError(f"device {name!r} is one GPU for {team.count} processes: say --device cuda")
+    if process_group.world_size > 1 and device.type == "cuda":
+        raise InputError(f"device {name!r} is one GPU for {process_group.world_size} processes: say --device cuda")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(
             f"device {name!r} is not here: torch sees {torch.cuda.device_count()} CUDA devices; try --device cpu"

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from semivl_cli.data.load.batches import val_samples
-from semivl_cli.engine.build import Kept, build_guide, open_clip_of, open_material, pick_device, short_side
+from semivl_cli.engine.build import Inherited, build_guide, open_clip_of, open_material, pick_device, short_side
 from semivl_cli.engine.infer.metrics import class_iou, confusion
 from semivl_cli.engine.rundir.checkpoint import load_checkpoint
 from semivl_cli.engine.rundir.integrity import checkpoint_steps
@@ -39,7 +39,7 @@ def main():
     device, after = pick_device(arguments.device), []
     for run in arguments.runs:
         config = read_config(run)
-        material = open_material(config, Kept(run=run))
+        material = open_material(config, Inherited(run=run))
         guide = build_guide(config, open_clip_of(config, material.dataset, Silence()), material.definition).to(device)
         before = miou(guide, material, config, arguments.images, device)
         trained = load_checkpoint(run, checkpoint_steps(run)[-1]).model.encoder

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from semivl_cli.data.load.batches import val_samples
-from semivl_cli.engine.build import Kept, inference, open_material, pick_device, place, short_side
+from semivl_cli.engine.build import Inherited, inference, open_material, pick_device, place, short_side
 from semivl_cli.engine.infer.windows import class_scores, scores_at
 from semivl_cli.engine.rundir.checkpoint import load_checkpoint
 from semivl_cli.engine.rundir.integrity import checkpoint_steps
@@ -25,7 +25,7 @@ def count(run, images, device):
     config = read_config(run)
     stored = load_checkpoint(run, checkpoint_steps(run)[-1])
     model = place(stored.model, device).eval()
-    material = open_material(config, Kept(run=run))
+    material = open_material(config, Inherited(run=run))
     dataset, names = material.dataset, material.definition.names
     labeled = {record.id for record in material.index.labeled}
     train = dataset.records(material.root, "train")

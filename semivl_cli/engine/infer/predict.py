@@ -26,7 +26,7 @@ from semivl_cli.engine.infer.windows import class_scores, classes_at
 from semivl_cli.engine.rundir.checkpoint import load_checkpoint
 from semivl_cli.engine.rundir.integrity import checkpoint_steps, first_sound
 from semivl_cli.engine.rundir.layout import find_run, read_json, read_status
-from semivl_cli.engine.train.selection import described
+from semivl_cli.engine.rundir.selected import why_selected
 from semivl_cli.errors import InputError, RunError
 from semivl_cli.model.semivl import SemiVL
 from semivl_cli.paint import is_ours, overlay, save_image, save_mask
@@ -132,7 +132,7 @@ def load(
     return Predictor(
         run=folder,
         step=step,
-        selected=described(rule, step, best),
+        selected=why_selected(rule, step, best),
         model=place(stored.model, where).eval(),
         definition=words,
         config=config,

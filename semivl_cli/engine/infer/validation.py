@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from semivl_cli.data.contract import Dataset, Record
 from semivl_cli.data.load.batches import Workers, val_samples
-from semivl_cli.engine.distributed.group import ALONE, Team
+from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
 from semivl_cli.engine.infer.metrics import class_iou, confusion
 from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at
 from semivl_cli.model.semivl import SemiVL
@@ -56,7 +56,7 @@ def evaluate(
     step: int,
     reporter: Reporter,
     autocast: Any,  # noqa: ANN401 - a context manager that can be entered again
-    team: Team = ALONE,
+    process_group: ProcessGroup = ALONE,
     between: Callable[[], None] | None = None,
 ) -> Scores:
     """Segment every image at its own size and count pixels over the whole set.
@@ -68,7 +68,7 @@ def evaluate(
     model.eval()
     matrix = torch.zeros(len(names), len(names), dtype=torch.int64, device=device)
     blocks = [range(start, min(start + how.windows, len(records))) for start in range(0, len(records), how.windows)]
-    own = [place for block in blocks[team.rank :: team.count] for place in block]
+    own = [place for block in blocks[process_group.rank :: process_group.world_size] for place in block]
     reporter.start("evaluate", len(own))
     samples = val_samples(
         [records[place] for place in own],
@@ -76,7 +76,7 @@ def evaluate(
         names,
         short_side=short_side,
         workers=workers,
-        sharing=team.sharing,
+        sharing=process_group.sharing,
     )
     done = 0
     with closing(samples):
@@ -91,7 +91,7 @@ def evaluate(
             reporter.advance("evaluate", done, {})
             if between is not None:
                 between()
-    team.total(matrix)
+    process_group.all_reduce(matrix)
     reporter.finish("evaluate")
     model.train()
     matrix = matrix.cpu()

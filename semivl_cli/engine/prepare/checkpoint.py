@@ -17,7 +17,7 @@ from semivl_cli.concepts.load import parse_definition
 from semivl_cli.concepts.schema import Definition
 from semivl_cli.config import RunConfig, merge, to_toml
 from semivl_cli.data.registry import open_dataset
-from semivl_cli.engine.build import model_spec, open_clip_of, rates, read_definition, statistics_of
+from semivl_cli.engine.build import model_spec, open_clip_of, read_definition, statistics_of
 from semivl_cli.engine.rundir.checkpoint import save_checkpoint
 from semivl_cli.engine.rundir.layout import locked
 from semivl_cli.engine.settings import configure
@@ -73,7 +73,7 @@ def import_published(
     with locked(run):
         write_text(run / "definition.toml", definition_text)
         write_text(run / "run.toml", f"# Imported from {file.name}.\n\n{to_toml(config)}")
-        optimizer = build_optimizer(model, rates(config))
+        optimizer = build_optimizer(model, config.optimizer)
         state_of_run = {"best": {}, "last": {}, "seconds": 0.0}
         save_checkpoint(run, 0, model, spec, optimizer, to_toml(config), definition_text, state_of_run)
         write_json(run / "run.json", {"last": 0, "best": None, "finished": False})

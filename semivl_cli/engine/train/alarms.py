@@ -21,7 +21,7 @@ WARM_UP = 200
 
 
 @dataclass
-class Watch:
+class Alarms:
     """What was seen so far; it is fed with what the loop has at hand, and waits for no device."""
 
     config: RunConfig
@@ -34,7 +34,7 @@ class Watch:
     accepted: float = 0.0
     """Share of confident pseudo-labels at the last line of `metrics.jsonl`, 0..1."""
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps, so that a resumed run repeats nothing."""
         return {"said": self.said, "ignored": self.ignored, "since": self.since, "accepted": self.accepted}
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from semivl_cli.config import RunConfig
 from semivl_cli.data.load.batches import val_samples
 from semivl_cli.data.read.views import at_short_side
-from semivl_cli.engine.build import Material, Trainee, autocast, inference, short_side
+from semivl_cli.engine.build import autocast, inference, short_side
 from semivl_cli.engine.infer.windows import class_scores, classes_at, scores_at
 from semivl_cli.engine.train.losses import IGNORE
+from semivl_cli.engine.train.trainee import Training
 from semivl_cli.files import writing
 from semivl_cli.paint import save_image, save_mask
 
@@ -24,39 +23,35 @@ NUMBER = 6
 
 
 @torch.inference_mode()
-def write_examples(run: Path, trainee: Trainee, material: Material, config: RunConfig, device: torch.device) -> None:
+def write_examples(training: Training) -> None:
     """Write `examples/<k>-<id>/{image,label,guidance,prediction}.png`; without guidance there is no `guidance.png`."""
+    run, trainee, material = training.run, training.trainee, training.material
+    config, device = training.config, training.device
     folder = run / ".examples.part"
     shutil.rmtree(folder, ignore_errors=True)
     val, colors = material.index.val, material.definition.colors
     chosen = [val[round(k)] for k in np.linspace(0, len(val) - 1, min(NUMBER, len(val)))]
-    samples = val_samples(
-        chosen,
-        material.dataset,
-        material.definition.names,
-        short_side=None,
-        workers=0,
-    )
+    samples = val_samples(chosen, material.dataset, material.definition.names, short_side=None, workers=0)
     how = inference(config, trainee.spec.smallest)
     trainee.model.eval()
     with writing(run / "examples"):
         for k, (record, image, label) in enumerate(samples):
-            place = folder / f"{k}-{re.sub(r'[^A-Za-z0-9._-]+', '_', record.id)}"
-            place.mkdir(parents=True)
+            example = folder / f"{k}-{re.sub(r'[^A-Za-z0-9._-]+', '_', record.id)}"
+            example.mkdir(parents=True)
             size = (label.shape[0], label.shape[1])
             seen = at_short_side(image, short_side(config))
             pixels = torch.tensor(seen).to(device).permute(2, 0, 1)[None]
             with autocast(config, device):
                 scores = class_scores(trainee.model, pixels, how).float()
             prediction = classes_at(scores, size)
-            save_image(place / "image.png", image)
-            save_mask(place / "label.png", label, colors)
-            save_mask(place / "prediction.png", prediction[0].cpu().numpy(), colors)
+            save_image(example / "image.png", image)
+            save_mask(example / "label.png", label, colors)
+            save_mask(example / "prediction.png", prediction[0].cpu().numpy(), colors)
             if trainee.guide is not None:
                 probabilities = class_scores(trainee.guide.probabilities, pixels, replace(how, mode="averaged_logits"))
                 confidence, guessed = scores_at(probabilities, size).max(dim=1)
                 sure = torch.where(confidence >= config.guidance.zeta, guessed, IGNORE).to(torch.uint8)
-                save_mask(place / "guidance.png", sure[0].cpu().numpy(), colors)
+                save_mask(example / "guidance.png", sure[0].cpu().numpy(), colors)
         shutil.rmtree(run / "examples", ignore_errors=True)
         folder.replace(run / "examples")
     trainee.model.train()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from semivl_cli.engine.infer.validation import Scores
-
-Rule = Literal["last", "best", "held-out"]
+from semivl_cli.engine.rundir.layout import read_json
+from semivl_cli.engine.rundir.selected import Rule, why_selected
 
 
 class Selection:
@@ -50,8 +52,28 @@ class Selection:
         return {"select": self.rule, "last": self.last, "best": self.best, "result": self.result}
 
 
-def described(rule: Rule, step: int, best: int | None) -> str:
-    """Say in words why a checkpoint is taken: `last`, `best on val`, `best on held-out labels`."""
-    if rule == "last" or step != best:
-        return "last"
-    return "best on held-out labels" if rule == "held-out" else "best on val"
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a training leaves behind."""
+
+    run: Path
+    selected: str
+    """Why the result's step was taken: `best on val`, `last`."""
+    result: Scores
+    last: Scores
+    best: Scores
+    stop: int | None = None
+    """The signal that asked to stop when nothing was left to do; several trainings end there."""
+
+
+def read_result(run: Path) -> Result:
+    """Read the result of a run that is finished."""
+    return result_of(run, read_json(run / "scores.json"))
+
+
+def result_of(run: Path, kept: Mapping[str, Any]) -> Result:
+    """Return the result of a run from the object that its `scores.json` holds."""
+    last, best = Scores.of(kept["last"]), Scores.of(kept["best"])
+    result = Scores.of(kept["result"]) if kept.get("result") else best  # of an earlier version
+    selected = why_selected(kept.get("select", "best"), result.step, best.step)
+    return Result(run=run, selected=selected, result=result, last=last, best=best)
