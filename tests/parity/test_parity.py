@@ -434,8 +434,8 @@ class Recorder:
         self.outputs: dict[str, Tensor] = {}
         self.losses: dict[str, Tensor] = {}
         decode, step_losses = model.decode, product_step.step_losses
-        consistency, guidance = product_step.consistency_term, product_step.guidance_term
-        views, guided = iter(zip(TERMS, VIEWS, strict=True)), iter(TERMS)
+        consistency, of_labels = product_step.consistency_term, product_step.label_term
+        views, labeled = iter(zip(TERMS, VIEWS, strict=True)), iter(("x", *(f"mc_{term}" for term in TERMS)))
 
         def seen_decode(*args: Any) -> Tensor:
             logits = decode(*args)
@@ -445,7 +445,7 @@ class Recorder:
 
         def seen_losses(*args: Any) -> dict[str, Tensor]:
             losses = step_losses(*args)
-            self.losses |= {"loss": losses["loss"], "loss_x": losses["L_s"]}
+            self.losses["loss"] = losses["loss"]
             return losses
 
         def seen_consistency(log_p: Tensor, pseudo_label: Tensor, confidence: Tensor, *args: Any) -> Tensor:
@@ -454,15 +454,15 @@ class Recorder:
             self.losses[f"loss_{term}"] = consistency(log_p, pseudo_label, confidence, *args)
             return self.losses[f"loss_{term}"]
 
-        def seen_guidance(*args: Any) -> Tensor:
-            term = next(guided)
-            self.losses[f"loss_mc_{term}"] = guidance(*args)
-            return self.losses[f"loss_mc_{term}"]
+        def seen_labels(*args: Any) -> Tensor:
+            term = next(labeled)
+            self.losses[f"loss_{term}"] = of_labels(*args)
+            return self.losses[f"loss_{term}"]
 
         monkeypatch.setattr(model, "decode", seen_decode)
         monkeypatch.setattr(accumulate, "step_losses", seen_losses)
         monkeypatch.setattr(product_step, "consistency_term", seen_consistency)
-        monkeypatch.setattr(product_step, "guidance_term", seen_guidance)
+        monkeypatch.setattr(product_step, "label_term", seen_labels)
 
     def _predictions(self, logits: Tensor) -> None:
         """The first training-mode decoding holds labelled, weak and perturbed images; the second both strong views."""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from semivl_cli.config import RunConfig
 from semivl_cli.data.load.batches import Batch
 from semivl_cli.data.read.augment import ColorDraw, strong_view
 from semivl_cli.data.read.cutmix import box_mask, paste
@@ -91,16 +92,15 @@ def _neighbors(own: Tensor) -> Tensor:
 
 
 def step_inputs(
-    batch: Batch, device: torch.device, *, seed: int, channels: Sequence[int], dropout: float, first: int = 0
+    batch: Batch, device: torch.device, config: RunConfig, channels: Sequence[int], first: int
 ) -> tuple[Labeled, Unlabeled | None]:
     """Move a batch to the device and perturb it there.
 
     Args:
         batch: geometry done, colours and boxes drawn.
         device: of the model.
-        seed: of the run.
+        config: with the seed, and the share of channels that P drops.
         channels: widths of the feature maps that P perturbs: skips in their order, then the dense vectors.
-        dropout: share of channels that P drops.
         first: position of the first image in the global batch.
     """
     batch = batch.to(device)
@@ -109,7 +109,8 @@ def step_inputs(
     if own is None or batch.boxes is None:
         return x, None
     box1, box2 = (box_mask(boxes, *own.valid.shape[1:]) for boxes in batch.boxes)
-    multipliers = channel_dropout(seed, batch.step, len(own.weak), channels, dropout, device, first)
+    rate = config.consistency.feature_dropout
+    multipliers = channel_dropout(config.seed, batch.step, len(own.weak), channels, rate, device, first)
     return x, cutmix(own, partner, box1, box2, multipliers)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import NoReturn
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from semivl_cli.data.choose.index import LabelCounts
 from semivl_cli.data.contract import Record
-from semivl_cli.data.load.batches import Batch, drawn_records, train_batches
-from semivl_cli.engine.build import autocast, inference, short_side, view_settings
+from semivl_cli.data.load.batches import Batch
+from semivl_cli.engine.build import autocast, inference, short_side
 from semivl_cli.engine.distributed.batchnorm import convert_sync_batchnorm
 from semivl_cli.engine.infer.validation import Scores, evaluate
 from semivl_cli.engine.rundir.checkpoint import load_weights
@@ -73,7 +73,7 @@ class Loop:
         if start and self.schedule.evaluates_after(start) and self.progress.selection.last.get("step") != start:
             self.evaluate(start)  # it was cut off
         self.trainee.model.train()
-        batches = self.batches(start)
+        batches = self.training.batches(range(start, self.steps), self.training.positions, self.config.data.workers)
         self.say_length()
         self.reporter.start("train", self.steps, start)
         self.clock = time.monotonic()
@@ -102,38 +102,10 @@ class Loop:
         if self.progress.passed_over:
             self.reporter.note(f"{self.progress.passed_over} times an unlabelled image was passed over")
 
-    def batches(self, start: int) -> Generator[Batch, None, None]:
-        """Yield the batches of all steps that are left."""
-        config, material = self.config, self.material
-        return train_batches(
-            material.index,
-            material.dataset,
-            material.definition.names,
-            view_settings(config),
-            batch=config.training.batch,
-            seed=config.seed,
-            start_step=start,
-            stop_step=self.steps,
-            workers=config.data.workers,
-            pin=self.training.device.type == "cuda",
-            positions=self.training.positions,
-            sharing=self.process_group.sharing,
-            need_unlabeled=config.uses_unlabeled,
-            damaged=config.data.damaged,
-            say=self.reporter.note,
-        )
-
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Take one optimizer step; where memory is short, in smaller parts."""
         config, trainee, schedule = self.config, self.trainee, self.schedule
-        x, u = step_inputs(
-            batch,
-            self.training.device,
-            seed=config.seed,
-            channels=trainee.channels,
-            dropout=config.consistency.feature_dropout,
-            first=self.training.positions.start,
-        )
+        x, u = step_inputs(batch, self.training.device, config, trainee.channels, self.training.positions.start)
         lambda_DC = schedule.lambda_DC(batch.step)
         if not self.micro_batch.fitted:
             self.micro_batch.fit(x, u, lambda_DC)
@@ -162,7 +134,7 @@ class Loop:
         steps = progress.finite_values(done)
         for step, summed in enumerate(steps, done - len(steps)):
             if summed.get("labeled_pixels") == 0:
-                progress.say(done, progress.alarms.ignores(step, self.labeled_of(step)))
+                progress.say(done, progress.alarms.ignores(step, self.training.drawn_ids(step)[0]))
         seen, progress.unlogged = progress.unlogged, []
         elapsed, self.clock = time.monotonic() - self.clock, time.monotonic()
         means = torch.stack([torch.stack([step[name] for step in seen]).mean().double() for name in seen[0]])
@@ -281,14 +253,3 @@ class Loop:
             if str(number).strip("0") == "1":
                 others = "" if number == 1 else f", {number} since the start"
                 self.reporter.note(f"passed over: {reason}{others}")
-
-    def labeled_of(self, step: int) -> list[str]:
-        """Name the labelled images of a step."""
-        labeled, _ = drawn_records(
-            self.material.index,
-            batch=self.config.training.batch,
-            seed=self.config.seed,
-            step=step,
-            need_unlabeled=False,
-        )
-        return [record.id for record in labeled]

@@ -32,8 +32,8 @@ def image_weights(counts: Tensor, group: int) -> Tensor:
     return weights.expand_as(groups).reshape(-1)
 
 
-def supervised_term(log_p: Tensor, label: Tensor, weight: Tensor) -> Tensor:
-    """L_s: weighted pixel-wise cross entropy.
+def label_term(log_p: Tensor, label: Tensor, weight: Tensor) -> Tensor:
+    """L_s, and the guidance (Eq. 4): weighted pixel-wise cross entropy with given labels, or with the frozen CLIP's.
 
     Args:
         log_p: log probabilities `[B, N, H, W]`.
@@ -77,11 +77,6 @@ def consistency_term(
         groups = average.view(-1, group or len(average))
         sums = entropy.sum(dim=(1, 2)) * groups.sum(dim=1, keepdim=True).expand_as(groups).reshape(-1)
     return _weighted(sums, weight)
-
-
-def guidance_term(log_p: Tensor, label: Tensor, weight: Tensor) -> Tensor:
-    """Cross entropy with the labels of the frozen CLIP (Eq. 4); `label [B, H, W]` is `IGNORE` where it is not sure."""
-    return _weighted(_cross_entropy(log_p, label).sum(dim=(1, 2)), weight)
 
 
 def _cross_entropy(log_p: Tensor, label: Tensor) -> Tensor:

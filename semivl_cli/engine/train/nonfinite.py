@@ -7,17 +7,17 @@ import math
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from semivl_cli.config import RunConfig
-from semivl_cli.data.load.batches import Batch, drawn_records, train_batches
+from semivl_cli.data.load.batches import Batch
 from semivl_cli.data.read.cutmix import box_mask
-from semivl_cli.engine.build import autocast, view_settings
+from semivl_cli.engine.build import autocast
 from semivl_cli.engine.rundir.integrity import checkpoint_steps
 from semivl_cli.engine.rundir.layout import Metrics
 from semivl_cli.engine.train.inputs import views_of
@@ -27,8 +27,7 @@ from semivl_cli.files import writing
 from semivl_cli.paint import save_image, save_mask
 
 
-@dataclass(frozen=True, kw_only=True)
-class Broken:
+class Broken(NamedTuple):
     """The first step whose values are not finite."""
 
     step: int
@@ -102,32 +101,16 @@ def keep_evidence(training: Training, broken: Broken, values: Sequence[Mapping[s
     Raises:
         RunError: the disk is full.
     """
-    config, material, schedule = training.config, training.material, training.schedule
+    config, schedule = training.config, training.schedule
     folder, part = training.run / "not-finite", training.run / ".not-finite.part"
-    index = material.index
-    [batch] = train_batches(
-        index,
-        material.dataset,
-        material.definition.names,
-        view_settings(config),
-        batch=config.training.batch,
-        seed=config.seed,
-        start_step=broken.step,
-        stop_step=broken.step + 1,
-        workers=0,
-        pin=False,
-        need_unlabeled=config.uses_unlabeled,
-        damaged=config.data.damaged,
-    )
-    labeled, unlabeled = drawn_records(
-        index, batch=config.training.batch, seed=config.seed, step=broken.step, need_unlabeled=config.uses_unlabeled
-    )
+    [batch] = training.batches(range(broken.step, broken.step + 1), slice(None), workers=0)
+    labeled, unlabeled = training.drawn_ids(broken.step)
     state = training.trainee.model.state_dict()
     told = {
         "step": broken.step,
         "found": broken.what,
-        "labeled": [record.id for record in labeled],
-        "unlabeled": [record.id for record in unlabeled],
+        "labeled": labeled,
+        "unlabeled": unlabeled,
         "seed": config.seed,
         "lr": config.optimizer.lr * schedule.rate_factor(broken.step),
         "lambda_DC": schedule.lambda_DC(broken.step),
@@ -144,7 +127,7 @@ def keep_evidence(training: Training, broken: Broken, values: Sequence[Mapping[s
             for number, image in enumerate(tensors.get(name, ())):
                 save_image(part / f"{name}-{number}.png", image.permute(1, 2, 0).contiguous().numpy())
         for number, label in enumerate(tensors["label"]):
-            save_mask(part / f"label-{number}.png", label.numpy(), material.definition.colors)
+            save_mask(part / f"label-{number}.png", label.numpy(), training.material.definition.colors)
         save_file(
             {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, part / "model.safetensors"
         )

@@ -77,13 +77,13 @@ def run_training(
     inherited: Inherited | None = None,
     process_group: ProcessGroup = ALONE,
 ) -> Result:
-    """Train, from the start or from the run's newest checkpoint, until the last step.
+    """Train from the start, or from the run's newest undamaged checkpoint, until the last step.
 
     Args:
         config: all settings; for a run that is resumed, its own.
         run: directory to write to; `None` names a new one.
         reporter: hears what happens.
-        resume: whether `run` goes on where its newest undamaged checkpoint stands, with its own words and labels.
+        resume: whether `run` goes on, with its own words and labels.
         inherited: words or labels of another run that a new one takes; `None`: the settings name them.
         process_group: the processes that train together; the main one alone writes.
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from semivl_cli.config import RunConfig
 from semivl_cli.engine.train.inputs import Labeled, Unlabeled
-from semivl_cli.engine.train.losses import consistency_term, guidance_term, supervised_term
+from semivl_cli.engine.train.losses import consistency_term, label_term
 from semivl_cli.engine.train.targets import Targets
 from semivl_cli.model.encoders.dense_vit import Features
 from semivl_cli.model.semivl import SemiVL, perturb
@@ -48,13 +48,13 @@ def step_losses(
     consistency, group = config.consistency, config.loss.group
     log_p_x, views = predict(model, x, u)
 
-    L_s = supervised_term(log_p_x, x.label, targets.labeled_weight)
+    L_s = label_term(log_p_x, x.label, targets.labeled_weight)
     C = [  # Eq. 1
         consistency_term(view.log_p, view.pseudo_label, view.confidence, view.valid, weight, consistency, group)
         for view, weight in zip(views, targets.consistency_weight, strict=True)
     ]
     DC = [  # Eq. 4; none without guidance
-        guidance_term(view.log_p, label, weight)
+        label_term(view.log_p, label, weight)
         for view, label, weight in zip(views, targets.p_DC, targets.guidance_weight, strict=False)
     ]
     nothing = torch.zeros_like(L_s)

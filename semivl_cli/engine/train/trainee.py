@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from semivl_cli.config import RunConfig
-from semivl_cli.engine.build import Material, build_guide, model_spec, open_clip_of, place, statistics_of
+from semivl_cli.data.load.batches import Batch, Workers, drawn_records, train_batches
+from semivl_cli.engine.build import (
+    Material,
+    build_guide,
+    model_spec,
+    open_clip_of,
+    place,
+    statistics_of,
+    view_settings,
+)
 from semivl_cli.engine.distributed.group import ProcessGroup
 from semivl_cli.engine.rundir.checkpoint import ModelSpec
 from semivl_cli.engine.text_vectors import embed_classes
@@ -60,6 +70,38 @@ class Training:
     def positions(self) -> slice:
         """Positions of the global batch that this process computes."""
         return self.process_group.rank_slice(self.config.training.batch, self.config.micro_batch_unit)
+
+    def batches(self, steps: range, positions: slice, workers: Workers) -> Generator[Batch, None, None]:
+        """Yield the images at some positions of the global batches of some steps, as `train_batches` does."""
+        config, index = self.config, self.material.index
+        return train_batches(
+            index,
+            self.material.dataset,
+            self.material.definition.names,
+            view_settings(config),
+            batch=config.training.batch,
+            seed=config.seed,
+            start_step=steps.start,
+            stop_step=steps.stop,
+            workers=workers,
+            pin=self.device.type == "cuda",
+            positions=positions,
+            sharing=self.process_group.sharing,
+            need_unlabeled=config.uses_unlabeled,
+            damaged=config.data.damaged,
+            say=self.reporter.note,
+        )
+
+    def drawn_ids(self, step: int) -> tuple[list[str], list[str]]:
+        """Name the labelled and the unlabelled images of a step."""
+        labeled, unlabeled = drawn_records(
+            self.material.index,
+            batch=self.config.training.batch,
+            seed=self.config.seed,
+            step=step,
+            need_unlabeled=self.config.uses_unlabeled,
+        )
+        return [record.id for record in labeled], [record.id for record in unlabeled]
 
 
 def build_trainee(config: RunConfig, material: Material, device: torch.device, reporter: Reporter) -> Trainee:

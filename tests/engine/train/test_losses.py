@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semivl_cli.config import ConsistencySettings
-from semivl_cli.engine.train.losses import IGNORE, consistency_term, guidance_term, image_weights, supervised_term
+from semivl_cli.engine.train.losses import IGNORE, consistency_term, image_weights, label_term
 
 
 @st.composite
@@ -54,8 +54,7 @@ def test_supervised_and_guidance_terms_are_means_over_labelled_pixels_of_a_group
         if found:
             expected += sum(entropy(log_p, label, *place) for place in found) / len(found) / len(chunks)
     weight = image_weights((label != IGNORE).sum(dim=(1, 2)), group)
-    assert math.isclose(float(supervised_term(log_p, label, weight)), expected, abs_tol=1e-12)
-    assert math.isclose(float(guidance_term(log_p, label, weight)), expected, abs_tol=1e-12)
+    assert math.isclose(float(label_term(log_p, label, weight)), expected, abs_tol=1e-12)
 
 
 @settings(max_examples=100, deadline=None)
@@ -100,7 +99,7 @@ def test_a_confidence_of_tau_counts():
 def test_a_batch_without_counted_pixels_has_no_weight_and_no_loss(group):
     weight = image_weights(torch.zeros(2, dtype=torch.int64), group)
     log_p = torch.zeros(2, 3, 2, 2).log_softmax(dim=1).requires_grad_()
-    loss = supervised_term(log_p, torch.full((2, 2, 2), IGNORE, dtype=torch.uint8), weight)
+    loss = label_term(log_p, torch.full((2, 2, 2), IGNORE, dtype=torch.uint8), weight)
     loss.backward()
     assert weight.tolist() == [0.0, 0.0]
     assert float(loss.detach()) == 0 and not log_p.grad.any()

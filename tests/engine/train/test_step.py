@@ -20,8 +20,8 @@ def losses_of(model, guide, x, u, config):
 
 @pytest.fixture
 def terms(monkeypatch):
-    """The terms of each view, as the step computes them: `{"consistency_term": [fp, s1, s2], ...}`."""
-    found = {"consistency_term": [], "guidance_term": []}
+    """The terms as the step computes them: `{"consistency_term": [fp, s1, s2], "label_term": [x, fp, s1, s2]}`."""
+    found = {"consistency_term": [], "label_term": []}
 
     def watch(name):
         term = getattr(step, name)
@@ -42,9 +42,10 @@ def test_the_total_is_the_sum_of_its_terms(terms):
     x, u = batch(2, partner=True)
     losses = losses_of(model, guide, x, u, settings())
     fp, s1, s2 = (float(term.detach()) for term in terms["consistency_term"])
-    dc_fp, dc_s1, dc_s2 = (float(term.detach()) for term in terms["guidance_term"])
-    assert all(term > 0 for term in (fp, s1, s2, dc_fp, dc_s1, dc_s2, losses["L_s"]))
+    L_s, dc_fp, dc_s1, dc_s2 = (float(term.detach()) for term in terms["label_term"])
+    assert all(term > 0 for term in (fp, s1, s2, dc_fp, dc_s1, dc_s2, L_s))
     consistency, guidance = fp / 2 + s1 / 4 + s2 / 4, dc_fp / 2 + dc_s1 / 4 + dc_s2 / 4
+    assert losses["L_s"] == L_s
     assert losses["L_u"] == pytest.approx(consistency) and losses["guidance"] == pytest.approx(guidance)
     assert losses["loss"] == pytest.approx((losses["L_s"] + consistency) / 2 + 0.3 * guidance)
     config = settings(guidance={"inside_half": True}, consistency={"weight": 0.5})
@@ -86,7 +87,7 @@ def test_without_guidance_there_is_no_such_term(terms):
     model, _ = build()
     x, u = batch(2, partner=True)
     losses = losses_of(model, None, x, u, settings())
-    assert len(terms["consistency_term"]) == 3 and not terms["guidance_term"]
+    assert len(terms["consistency_term"]) == 3 and len(terms["label_term"]) == 1
     assert losses["loss"] == pytest.approx((losses["L_s"] + losses["L_u"]) / 2)
     assert "guidance_pixels" not in train_step(model, None, x, u, settings(), 0.0, 2)
 
