@@ -7,28 +7,73 @@ The defaults are the paper's text (Sec. 4.1) on Pascal VOC; what the published c
 from __future__ import annotations
 
 import difflib
+import math
 import sys
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import tomli_w
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
 
 from semivl_cli.errors import InputError
+from semivl_cli.labels import Labels, read_labels
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-NoneWord = Literal["none"]
-"""TOML has no null: absence is the word `"none"`."""
+T = TypeVar("T")
+
+
+def none_if_so_called(value: object) -> object:
+    """TOML has no null: absence is the word `"none"` in files and on the command line, and `None` here."""
+    return None if value == "none" else value
+
+
+_NONE = BeforeValidator(none_if_so_called)
+OrNone = Annotated[T | None, _NONE, PlainSerializer(lambda value: "none" if value is None else value)]
+"""A setting that may be absent."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
-NumberOrWord = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int | float) else v)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+def _ordered(values: list[Any]) -> list[Any]:
+    if len(values) != 2 or values[0] > values[1]:
+        raise ValueError("must hold the smallest and the largest value")
+    return values
+
+
+def _of_length(length: int) -> AfterValidator:
+    def check(values: list[Any]) -> list[Any]:
+        if len(values) != length:
+            raise ValueError(f"must hold {length} numbers")
+        return values
+
+    return AfterValidator(check)
+
+
+Range = Annotated[list[T], AfterValidator(_ordered)]
+"""The smallest and the largest value."""
+Pair = Annotated[list[T], _of_length(2)]
+
+_LONGEST_BOX = 0.95
+"""Share of a side that a CutMix box may fill at the most: larger ones would be redrawn without end."""
 
 
 class _Section(BaseModel):
@@ -38,11 +83,11 @@ class _Section(BaseModel):
 class DataSettings(_Section):
     """Which images, which labels, and how large a piece of them is seen at once."""
 
-    root: str = "none"
-    """Folder of the dataset; `"none"`: `$SEMIVL_DATA/<dataset>`, else `data/<dataset>`."""
-    definition: str = "none"
-    """Class-definition file or shipped name; `"none"`: the dataset's own."""
-    labels: NumberOrWord = "all"
+    root: OrNone[str] = None
+    """Folder of the dataset; `None`: `$SEMIVL_DATA/<dataset>`, else `data/<dataset>`."""
+    definition: OrNone[str] = None
+    """Class-definition file or shipped name; `None`: the dataset's own."""
+    labels: Annotated[Labels, PlainValidator(read_labels), PlainSerializer(str)] = read_labels("all")
     """How many images are labelled: a count, a fraction, a file of ids, or `all`."""
     missing: Literal["refuse", "skip"] = "refuse"
     """What to do about files that the dataset lists and the disk does not have."""
@@ -54,9 +99,9 @@ class DataSettings(_Section):
     start; the first for others."""
     crop: Count = 512
     """Side of the square training crop and of evaluation windows, in pixels."""
-    base_scale: list[Count] | NoneWord = "none"
-    """Long and short side of the box that is scaled and then holds the image; `"none"`: its own size is scaled."""
-    scale_range: list[Positive] = [0.5, 2.0]
+    base_scale: OrNone[Pair[Count]] = None
+    """Long and short side of the box that is scaled and then holds the image; `None`: its own size is scaled."""
+    scale_range: Range[Positive] = [0.5, 2.0]
     """Smallest and largest random scale."""
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """Loader processes."""
@@ -66,15 +111,23 @@ class AugmentSettings(_Section):
     """The strong views A (Sec. 3.1) and CutMix."""
 
     flip: Share = 0.0
+    """Probability of a horizontal flip, of all views."""
     jitter_probability: Share = 0.8
-    jitter: list[Annotated[float, Field(ge=0)]] = [0.5, 0.5, 0.5, 0.25]
-    """Brightness, contrast, saturation, hue."""
+    jitter: Annotated[list[NotNegative], _of_length(4)] = [0.5, 0.5, 0.5, 0.25]
+    """Brightness, contrast, saturation, hue: a factor is drawn from `1 - x .. 1 + x`; the hue is shifted by `-x .. x`
+    turns of the colour circle."""
     grayscale: Share = 0.2
+    """Probability of grayscale."""
     blur: Share = 0.0
-    blur_sigma: list[Positive] = [0.1, 2.0]
+    """Probability of the Gaussian blur."""
+    blur_sigma: Range[Positive] = [0.1, 2.0]
+    """Range of its standard deviation in pixels."""
     cutmix: Share = 0.5
-    cutmix_area: list[Share] = [0.02, 0.4]
-    cutmix_ratio: list[Positive] = [0.3, 1 / 0.3]
+    """Probability that a view has a box at all."""
+    cutmix_area: Range[Share] = [0.02, 0.4]
+    """Share of the view that a box fills, drawn uniformly."""
+    cutmix_ratio: Range[Positive] = [0.3, 1 / 0.3]
+    """Height over width, drawn uniformly."""
     partner: Literal["pair", "same_image"] = "pair"
     """What CutMix pastes: the neighbour in the batch, or another crop of the same image."""
 
@@ -98,14 +151,15 @@ class ModelSettings(_Section):
     """Blocks, counted from 0, whose features the decoder sees."""
     skip_path: Literal["value", "block"] = "block"
     """Value path or ordinary output of those blocks."""
-    detail: Literal["none", "resnet"] = "none"
+    detail: OrNone[Literal["resnet"]] = None
     """A convolutional encoder for small segments in place of the earlier skip (Cityscapes)."""
 
 
 class FinetuneSettings(_Section):
     """Which parameters of the encoder train (Sec. 3.3)."""
 
-    encoder: Literal["spatial", "full", "frozen"] = "spatial"
+    encoder: str = "spatial"
+    """One of `model/finetune.py`."""
     attention_norm: bool = True
     """Whether spatial fine-tuning includes the norm in front of the attention."""
 
@@ -113,13 +167,13 @@ class FinetuneSettings(_Section):
 class DecoderSettings(_Section):
     """The language-guided decoder (Sec. 3.4), or the baseline's."""
 
-    kind: Literal["language", "convolutional"] = "language"
-    """`convolutional`: a DeepLabv3+-style head that reads no text; same dilations and widths, but an upsampling four
-    times as wide, since one map serves all classes."""
+    kind: str = "language"
+    """One of `model/build.py`; `convolutional`: a DeepLabv3+-style head that reads no text; same dilations and widths,
+    but an upsampling four times as wide, since one map serves all classes."""
     width: Count = 128
     text_width: Count = 128
-    up_widths: list[Count] = [64, 32]
-    skip_widths: list[Count] = [32, 16]
+    up_widths: Pair[Count] = [64, 32]
+    skip_widths: Pair[Count] = [32, 16]
     dilations: list[Count] = [6, 12, 18]
     layers: Annotated[int, Field(ge=0)] = 2
     heads: Count = 4
@@ -133,7 +187,7 @@ class DecoderSettings(_Section):
 class ConsistencySettings(_Section):
     """Consistency training (Eq. 1 and 2)."""
 
-    weight: Annotated[float, Field(ge=0)] = 1.0
+    weight: NotNegative = 1.0
     """Weight of L_u; 0 with no guidance leaves the unlabelled images unread."""
     mode: Literal["pixelwise", "pixelratio", "pixelavg"] = "pixelwise"
     tau: Share = 0.95
@@ -146,7 +200,7 @@ class ConsistencySettings(_Section):
 class GuidanceSettings(_Section):
     """Dense CLIP guidance with class definitions (Eq. 4 and 5)."""
 
-    lambda_DC: list[Annotated[float, Field(ge=0)]] = [0.1, 0.0]  # noqa: N815 - the paper's symbol
+    lambda_DC: Pair[NotNegative] = [0.1, 0.0]  # noqa: N815 - the paper's symbol
     """Weight at the first and the last step, linear between."""
     zeta: Share = 0.9
     reduction: Literal["mean_all", "mean_valid", "mean"] = "mean_all"
@@ -177,17 +231,17 @@ class OptimizerSettings(_Section):
     encoder_multiplier: Positive = 0.01
     decoder_multiplier: Positive = 1.0
     detail_multiplier: Positive = 1.0
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    power: Annotated[float, Field(ge=0)] = 0.9
+    weight_decay: NotNegative = 0.01
+    power: NotNegative = 0.9
     """Exponent of the decay (1 - t/T)^power."""
 
 
 class TrainingSettings(_Section):
     """How long, how much at once, how often something is kept."""
 
-    steps: Count | NoneWord = "none"
-    """Length in steps; shortens any run. `"none"`: `epochs` says."""
-    epochs: Positive | NoneWord = 80.0
+    steps: OrNone[Count] = None
+    """Length in steps; shortens any run. `None`: `epochs` says."""
+    epochs: OrNone[Positive] = 80.0
     """Length in passes over the unlabelled images."""
     batch: Count = 8
     """Labelled images a step, and as many unlabelled ones, over all devices."""
@@ -199,9 +253,9 @@ class TrainingSettings(_Section):
     `auto`: once memory is short and no smaller micro-batch is left."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto`: bf16 autocast on CUDA, float32 elsewhere. On CUDA, what float32 multiplies is rounded to TF32."""
-    evaluate_every: Positive | NoneWord = 1.0
-    """Epochs between evaluations; `"none"`: only at the end."""
-    evaluate_steps: Count | NoneWord = "none"
+    evaluate_every: OrNone[Positive] = 1.0
+    """Epochs between evaluations; `None`: only at the end."""
+    evaluate_steps: OrNone[Count] = None
     """Steps between evaluations; stronger than `evaluate_every`."""
     save_steps: Count = 500
     """Steps between checkpoints (one is also kept at every evaluation)."""
@@ -219,10 +273,10 @@ class EvaluationSettings(_Section):
 
     mode: Literal["averaged_logits", "summed_probabilities", "whole"] = "averaged_logits"
     """Sliding windows, two ways; or the whole image at once."""
-    stride: Count | NoneWord = "none"
-    """Step of the windows; `"none"`: two thirds of the crop."""
-    short_side: Count | NoneWord = "none"
-    """Length to which the image's short side is resized before; `"none"`: as it is."""
+    stride: OrNone[Count] = None
+    """Step of the windows; `None`: two thirds of the crop."""
+    short_side: OrNone[Count] = None
+    """Length to which the image's short side is resized before; `None`: as it is."""
 
 
 class RunConfig(_Section):
@@ -231,7 +285,7 @@ class RunConfig(_Section):
     dataset: str = "shapes"
     method: str = "semivl"
     fidelity: Literal["paper", "published"] = "paper"
-    recipe: str = "none"
+    recipe: OrNone[str] = None
     seed: Annotated[int, Field(ge=0)] = 0
     device: str = "auto"
     data: DataSettings = DataSettings()
@@ -259,7 +313,7 @@ class RunConfig(_Section):
     @model_validator(mode="after")
     def _agree(self) -> RunConfig:
         batch, group, micro = self.training.batch, self.loss.group, self.training.micro_batch
-        if self.training.steps == "none" and self.training.epochs == "none":
+        if self.training.steps is None and self.training.epochs is None:
             raise ValueError("training.steps and training.epochs are both none: set one")
         if group and batch % group:
             raise ValueError(f"training.batch = {batch} must be a multiple of loss.group = {group}")
@@ -277,27 +331,15 @@ class RunConfig(_Section):
                 f'model.initial = "random" starts an encoder that finetune.encoder = "{self.finetune.encoder}" would '
                 'keep from learning: set finetune.encoder = "full"'
             )
-        if (skips := 2 - (self.model.detail != "none")) != len(self.model.skips):
+        if (skips := 2 - (self.model.detail is not None)) != len(self.model.skips):
             raise ValueError(f"model.skips must name {skips} block(s), it names {len(self.model.skips)}")
-        for name, pair in (
-            ("data.scale_range", self.data.scale_range),
-            ("augment.blur_sigma", self.augment.blur_sigma),
-            ("augment.cutmix_area", self.augment.cutmix_area),
-            ("augment.cutmix_ratio", self.augment.cutmix_ratio),
-        ):
-            if len(pair) != 2 or pair[0] > pair[1]:
-                raise ValueError(f"{name} = {pair} must hold the smallest and the largest value")
-        lengths: dict[str, tuple[Sized, int]] = {
-            "augment.jitter": (self.augment.jitter, 4),
-            "decoder.up_widths": (self.decoder.up_widths, 2),
-            "decoder.skip_widths": (self.decoder.skip_widths, 2),
-            "guidance.lambda_DC": (self.guidance.lambda_DC, 2),
-        }
-        if self.data.base_scale != "none":
-            lengths["data.base_scale"] = (self.data.base_scale, 2)
-        for name, (values, length) in lengths.items():
-            if len(values) != length:
-                raise ValueError(f"{name} = {values} must hold {length} numbers")
+        (_, area), ratio = self.augment.cutmix_area, self.augment.cutmix_ratio
+        form = min(max(1.0, ratio[0]), ratio[1])  # of the drawn ones the nearest to the view's own
+        if math.sqrt(area * max(form, 1 / form)) > _LONGEST_BOX:
+            raise ValueError(
+                f"CutMix boxes of area {area} and ratio {ratio[0]:g} to {ratio[1]:g} hardly ever fit: expected a "
+                "smaller area, or ratios nearer to 1"
+            )
         return self
 
     @property
@@ -307,7 +349,7 @@ class RunConfig(_Section):
         if self.consistency.mode == "pixelavg" and self.consistency.weight > 0:
             group = self.loss.group or self.training.batch
             unit = group if group % unit == 0 else group * unit
-        if self.model.detail != "none":  # BatchNorm sees the images of a group together
+        if self.model.detail is not None:  # BatchNorm sees the images of a group together
             group = self.loss.group or self.training.batch
             unit = max(unit, group)
         return unit
@@ -380,8 +422,8 @@ def resolve(*layers: Mapping[str, Any], source: str = "settings") -> RunConfig:
     except ValidationError as error:
         problems: dict[str, list[str]] = {}  # what was given -> what was expected; a union has a line for each member
         for detail in error.errors():
-            given, expected = _explain(detail)
-            problems.setdefault(given, []).append(expected)
+            given, *expected = _explain(detail)
+            problems.setdefault(given, []).extend(expected)
         lines = (given + " or ".join(dict.fromkeys(expected)) for given, expected in problems.items())
         raise InputError(f"{source}: " + "; ".join(lines)) from error
 
@@ -391,20 +433,20 @@ def to_toml(config: RunConfig) -> str:
     return tomli_w.dumps(config.model_dump())
 
 
-def known_settings() -> list[str]:
-    """Dotted names of all settings."""
-    names = []
+def known_settings() -> dict[str, FieldInfo]:
+    """All settings by their dotted names."""
+    found: dict[str, FieldInfo] = {}
     for name, field in RunConfig.model_fields.items():
         section = field.annotation
         if isinstance(section, type) and issubclass(section, BaseModel):
-            names += [f"{name}.{inner}" for inner in section.model_fields]
+            found |= {f"{name}.{inner}": setting for inner, setting in section.model_fields.items()}
         else:
-            names.append(name)
-    return names
+            found[name] = field
+    return found
 
 
-def _explain(detail: Any) -> tuple[str, str]:  # noqa: ANN401 - pydantic's ErrorDetails
-    """Say what was given and what was expected."""
+def _explain(detail: Any) -> tuple[str, ...]:  # noqa: ANN401 - pydantic's ErrorDetails
+    """Say what was given and what was expected, maybe several things."""
     path = [str(part) for part in detail["loc"]]
     known = known_settings()
     while len(path) > 1 and ".".join(path) not in known and ".".join(path[:-1]) in known:
@@ -416,9 +458,10 @@ def _explain(detail: Any) -> tuple[str, str]:  # noqa: ANN401 - pydantic's Error
         return f"unknown setting {name}", f" (did you mean {near[0]}?)" if near else ""
     if detail["type"] == "value_error":
         message = detail["msg"].removeprefix("Value error, ")
-        return (f"{name} = {detail['input']!r}: " if name else ""), message
+        return (f"{name} = {detail['input']!r} " if name else ""), message
     if detail["type"] == "model_type":
         inner = next(full for full in known if full.startswith(f"{name}."))
         return f"{name} = {detail['input']!r}: ", f"expected a table of settings, such as {inner}"
     wanted = detail["msg"].removeprefix("Input should be ").removeprefix("a valid ")
-    return f"{name} = {detail['input']!r}: expected ", wanted
+    or_none = ("'none'",) if name in known and _NONE in known[name].metadata else ()
+    return f"{name} = {detail['input']!r}: expected ", wanted, *or_none

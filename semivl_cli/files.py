@@ -1,23 +1,68 @@
-"""Writes files so that neither a kill, a full disk nor a power cut leaves half of one behind."""
+"""The door to the disk: whole writes, hashes, locks, cache folders and the listing of images."""
 
 from __future__ import annotations
 
+import errno
+import functools
+import hashlib
 import json
 import os
+import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import platformdirs
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-from semivl_cli.errors import RunError
+from semivl_cli.errors import InputError, RunError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""How the system says that a disk, or a user's share of it, is full."""
+
+_BLOCK = 1 << 20
+_NO_PICTURES = frozenset(
+    "BUFR GRIB HDF5 IPTC EPS WMF FLI MPEG CUR ICO ICNS GBR PSD SGI".split()  # noqa: SIM905 - names read as a line
+)
+"""Formats of Pillow that nobody keeps photographs or masks in: containers of which it reads the head alone, vector
+graphics, films, icons, brushes, layers of a work in progress, and SGI, whose `.rgb` and `.bw` mostly mean other things.
+"""
+
+
+# Writing
+
+
+@contextmanager
+def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
+    """Give a name beside `path` to write to, which becomes `path` at the end: nobody ever meets half a file.
+
+    `durable`: the disk holds the file, and its name, before this returns. What is raised leaves nothing behind but what
+    was there before.
+    """
+    temporary = path.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        yield temporary
+        if durable:
+            sync(temporary)
+        temporary.replace(path)
+        if durable:
+            sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; raises `OSError`."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn what a full or broken disk raises while `path` is written into one line.
+    """Turn what a full or broken disk raises while `path`, a part of a run, is written into one line.
 
     Raises:
         RunError: the file cannot be written; the run stands at its last checkpoint.
@@ -33,30 +78,22 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all.
+    """Write a file of a run, so that not even a power cut leaves half of it.
 
     Raises:
         RunError: it cannot be written; what was there before is as it was.
     """
-    temporary = path.with_name(f".{path.name}.part")
-    with writing(path):
-        try:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
-            sync(temporary)
-            temporary.replace(path)
-            sync(path.parent)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
+    with writing(path), replacing(path, durable=True) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON object, whole or not at all; raises `RunError` as `write_text` does."""
+    """Write a JSON object of a run; raises `RunError` as `write_text` does."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append a line, whole or not at all; raises `RunError` where it cannot be written."""
+    """Append a line to a file of a run, whole or not at all; raises `RunError` where it cannot be written."""
     with writing(path), path.open("ab") as file:
         before = file.tell()
         try:
@@ -100,3 +137,128 @@ def sync(path: Path) -> None:
         os.fsync(number)
     finally:
         os.close(number)
+
+
+# Hashes, locks, caches
+
+
+def blocks(path: Path) -> Iterator[bytes]:
+    """Yield the content of a file, however large, piece by piece; raises `OSError`."""
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            yield block
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits; raises `OSError`."""
+    digest = hashlib.sha256()
+    for block in blocks(path):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def locked(path: Path, *, busy: str, refused: Callable[[OSError], str]) -> Iterator[None]:
+    """Hold the lock `path`, in a folder that is made if need be; the lock dies with its process.
+
+    Raises:
+        InputError: `busy`, where another process holds it; what `refused` says, where it cannot be written.
+    """
+    lock = FileLock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(busy) from error
+    except OSError as error:
+        raise InputError(refused(error)) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def cache_folder(name: str) -> Path:
+    """Return where things of one kind are kept that can be made again: below `$SEMIVL_CACHE`, else the user's cache."""
+    given = os.environ.get("SEMIVL_CACHE")
+    return (Path(given) if given else platformdirs.user_cache_path("semivl", appauthor=False)) / name
+
+
+# Images on the disk
+
+
+@functools.cache
+def image_suffixes() -> frozenset[str]:
+    """Return the suffixes, in lower case, of files that are images or masks: of what Pillow reads."""
+    from PIL import Image  # noqa: PLC0415 - whoever writes a file or hashes it needs no Pillow
+
+    known = Image.registered_extensions()  # reads all of Pillow's formats
+    return frozenset(
+        suffix for suffix, format_ in known.items() if format_ in Image.OPEN and format_ not in _NO_PICTURES
+    )
+
+
+def is_image(name: str) -> bool:
+    """Whether a file of this name is an image or a mask; hidden ones, such as macOS's `._7.png`, are not."""
+    # A Path for each of millions of names is slow.
+    return os.path.splitext(name)[1].lower() in image_suffixes() and not name.startswith(".")  # noqa: PTH122
+
+
+ABSENT = -1
+"""The time of a folder that is not there."""
+
+
+class Content(NamedTuple):
+    """What a folder holds, sorted by name, without what is hidden."""
+
+    folder: Path
+    changed: int
+    """When names came or went last, in ns, or `ABSENT`; asked before they were read: nothing later is missed."""
+    files: list[str]
+    folders: list[str]
+
+
+def read_folder(folder: Path) -> Content:
+    """List a folder; an absent one holds nothing.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    names: dict[bool, list[str]] = {False: [], True: []}  # by whether they are folders
+    try:
+        changed = folder.stat().st_mtime_ns
+        with os.scandir(folder) as inside:
+            for entry in inside:
+                if not entry.name.startswith("."):
+                    names[entry.is_dir()].append(entry.name)
+    except FileNotFoundError:
+        return Content(folder, ABSENT, [], [])
+    except OSError as error:
+        raise InputError(f"{folder}: the folder cannot be read ({error.strerror or error})") from error
+    return Content(folder, changed, sorted(names[False]), sorted(names[True]))
+
+
+def walk(top: Path, note: Callable[[str], None] = lambda _: None) -> Iterator[Content]:
+    """List a folder and all below it, files before folders, each in order.
+
+    Links are followed, but not to a folder around them, which would have no end; `note` takes a line about such a one.
+    """
+    waiting: list[tuple[Path, tuple[str, ...]]] = [(top, (os.path.realpath(top),))]
+    while waiting:
+        folder, real = waiting.pop()  # the folder, and the real folders on the way to it
+        content = read_folder(folder)
+        yield content
+        inner = []
+        for name in content.folders:
+            target = os.path.realpath(folder / name)
+            linked = target != os.path.join(real[-1], name)  # noqa: PTH118 - one a folder, of which there may be many
+            if linked and any(Path(one).is_relative_to(target) for one in real):
+                note(f"{folder / name} links to a folder above it: not followed")
+            else:
+                inner.append((folder / name, (*real, target)))
+        waiting.extend(reversed(inner))
+
+
+def list_images(folder: Path) -> Iterator[Path]:
+    """Yield the images below a folder at any depth, in the order of `walk`."""
+    return (found.folder / name for found in walk(folder) for name in found.files if is_image(name))

@@ -33,7 +33,7 @@ def away_from_home(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("HF_HOME", str(home / "hub"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    for name in ("SEMIVL_DATA", "SEMIVL_WEIGHTS"):
+    for name in ("SEMIVL_CACHE", "SEMIVL_DATA", "SEMIVL_WEIGHTS", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
 
 

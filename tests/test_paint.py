@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from semivl_cli.paint import NEUTRAL, colorize, fit_text, legend, overlay, save_image, save_mask, write_whole
+from semivl_cli.paint import NEUTRAL, colorize, is_ours, made_from, overlay, save_image, save_mask
 
 COLORS = [(10, 20, 30), (200, 100, 0), (255, 255, 255)]
 masks = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=9))
@@ -82,42 +82,12 @@ def test_a_png_keeps_pixels_and_a_jpeg_is_a_jpeg(tmp_path):
         assert picture.format == "JPEG"
 
 
-def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_behind(tmp_path, monkeypatch):
-    path = tmp_path / "mask.png"
-    path.write_bytes(b"old")
-
-    def full_disk(self, data):
-        with self.open("wb") as file:
-            file.write(data[:1])
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full_disk)
-    with pytest.raises(OSError, match="No space"):
-        write_whole(path, b"new")
-    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("mask.png", b"old")]
-
-
-def test_a_legend_shows_each_colour_and_breaks_lines():
-    one = legend(["a", "b", "c"], COLORS, width=400)
-    many = legend(["a class with a name"] * 30, [COLORS[1]] * 30, width=400)
-    assert one.shape[1] == many.shape[1] == 400 and many.shape[0] > 10 * one.shape[0]
-    for color in COLORS:
-        assert (one == color).all(axis=2).sum() > 200
-
-
-def test_a_legend_cuts_a_name_that_is_too_wide_and_takes_odd_ones():
-    picture = legend(["x" * 500, "two\nlines", ""], COLORS, width=120)
-    np.testing.assert_array_equal(picture, legend(["x" * 400, "two lines", ""], COLORS, width=120))
-
-
-@settings(deadline=None)
-@given(text=st.text(max_size=30), width=st.integers(0, 200))
-def test_fitted_text_is_one_line_and_no_wider_than_asked(text, width):
-    class Font:
-        def getlength(self, line: str) -> float:
-            assert "\n" not in line
-            return 10.0 * len(line)
-
-    fitted = fit_text(text, Font(), width)
-    assert len(fitted) * 10 <= max(width, 10)
-    assert fitted == " ".join(text.split()) or fitted.endswith("…")
+def test_what_is_written_here_is_known_again_unless_it_is_a_label(tmp_path):
+    ids = np.array([[0, 1, 255]], np.uint8)
+    save_mask(tmp_path / "prediction.png", ids, COLORS, "the drawing")
+    save_mask(tmp_path / "label.png", ids, COLORS, ours=False)
+    Image.fromarray(ids).save(tmp_path / "stranger.png")
+    (tmp_path / "text.png").write_text("no picture")
+    assert [path.stem for path in sorted(tmp_path.iterdir()) if is_ours(path)] == ["prediction"]
+    assert made_from(tmp_path / "prediction.png") == "the drawing" and made_from(tmp_path / "label.png") == ""
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "label.png")), ids)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from itertools import islice
 from pathlib import Path
 
-from PIL import Image
-
-from semivl_cli.data.fetch.archives import FULL
 from semivl_cli.data.fetch.pace import Pace
 from semivl_cli.data.formats.coco import paint_annotations
 from semivl_cli.errors import InputError, RunError
+from semivl_cli.files import FULL
+from semivl_cli.paint import Color, save_mask
+from semivl_cli.processes import end_with_parent, usable_cores
 
 from .instances import Instances
 
@@ -31,9 +29,7 @@ CLASS_OF = {category: place for place, category in enumerate((n for n in range(1
 _Task = tuple[str, tuple[int, int], list[str]]  # stem, (H, W), annotations as JSON
 
 
-def write_masks(
-    file: Path, folder: Path, colors: Sequence[tuple[int, int, int]], report: Callable[[str], None]
-) -> None:
+def write_masks(file: Path, folder: Path, colors: Sequence[Color], report: Callable[[str], None]) -> None:
     """Write `folder/<stem>.png` for every image of an instance file that has none there yet.
 
     Args:
@@ -55,10 +51,9 @@ def write_masks(
     there = {path.stem for path in folder.glob("*.png")}
     lacking = [number for number, (stem, _) in enumerate(instances.images) if stem not in there]
     tasks = ((*instances.images[number], instances.annotations(number)) for number in lacking)
-    palette = [channel for color in colors for channel in color]
     pace, done = Pace(report, f"masks of {file.name}"), 0
     try:
-        for count in _write_all(tasks, len(lacking), folder, palette):
+        for count in _write_all(tasks, len(lacking), folder, colors):
             done += count
             pace.step(done, len(lacking))
     except InputError as error:
@@ -70,20 +65,20 @@ def write_masks(
     report(f"{done} masks of {file.name} written to {folder}, {len(instances.images) - len(lacking)} were there")
 
 
-def _write_all(tasks: Iterator[_Task], count: int, folder: Path, palette: list[int]) -> Iterator[int]:
+def _write_all(tasks: Iterator[_Task], count: int, folder: Path, colors: Sequence[Color]) -> Iterator[int]:
     """Write masks in as many processes as there are processors and batches; yields how many more are done."""
-    workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 61)
+    workers = min(usable_cores(), 61)  # Windows waits for no more
     batches = iter(lambda: list(islice(tasks, BATCH)), [])
     if min(workers, count // BATCH) < 2:  # starting processes would take longer than the work
         for batch in batches:
-            yield _write_batch(batch, folder, palette)
+            yield _write_batch(batch, folder, colors)
         return
     context = multiprocessing.get_context("spawn")  # what calls this may have threads
     pool = ProcessPoolExecutor(min(workers, count // BATCH), context, _live_with_parent)
     try:
         waiting: set[Future[int]] = set()
         for batch in batches:
-            waiting.add(pool.submit(_write_batch, batch, folder, palette))
+            waiting.add(pool.submit(_write_batch, batch, folder, colors))
             if len(waiting) > 2 * workers:  # so that the annotations of all images are never under way
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)
@@ -92,28 +87,17 @@ def _write_all(tasks: Iterator[_Task], count: int, folder: Path, palette: list[i
         pool.shutdown(cancel_futures=True)
 
 
-def _write_batch(batch: Sequence[_Task], folder: Path, palette: list[int]) -> int:
+def _write_batch(batch: Sequence[_Task], folder: Path, colors: Sequence[Color]) -> int:
     for stem, size, texts in batch:
         try:
             ids = paint_annotations([json.loads(text) for text in texts], CLASS_OF, size, background=0).ids
         except InputError as error:
             raise InputError(f"image {stem}: {error}") from error
-        mask = Image.fromarray(ids)
-        mask.putpalette(palette)
-        temporary = folder / f".{stem}.{os.getpid()}.part"  # another process may be at the same image
-        mask.save(temporary, format="PNG")
-        temporary.replace(folder / f"{stem}.png")
+        save_mask(folder / f"{stem}.png", ids, colors, ours=False)
     return len(batch)
 
 
 def _live_with_parent() -> None:
     """Leave Ctrl-C to the parent, and end where the parent was killed and can send no more work."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "runs in a worker"
-
-    def end() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=end, daemon=True).start()
+    end_with_parent()

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from semivl_cli.errors import InputError
+from semivl_cli.files import Content, is_image, read_folder, walk
 
-IMAGES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
-MASKS = IMAGES
-ABSENT = -1
-"""The time of a folder that is not there."""
+if TYPE_CHECKING:  # a list of datasets must not wait for Pillow
+    from semivl_cli.data.drawing.annotations import Images
 
 
 class Entry(NamedTuple):
@@ -24,21 +23,12 @@ class Entry(NamedTuple):
     mask: Path | None
 
 
-class Extra(NamedTuple):
-    """Images that lie elsewhere."""
-
-    where: Path
-    files: Callable[[], Iterator[Path]]
-    listed: bool
-    """Whether a list names them, so that other files of their folders do not matter."""
-
-
 class Listing:
     """All images below a root and in other places, in a stable order; nothing is kept but what was seen of folders."""
 
-    def __init__(self, root: Path, extras: Sequence[Extra] = (), drawn: Mapping[str, Path] | None = None) -> None:
+    def __init__(self, root: Path, elsewhere: Sequence[Images] = (), drawn: Mapping[str, Path] | None = None) -> None:
         """List `root`; with `drawn` (id -> mask) these are the masks, and not those in `masks/`."""
-        self.root, self._extras, self._drawn = root, extras, drawn
+        self.root, self._elsewhere, self._drawn = root, elsewhere, drawn
         self.folders: dict[str, int] = {}
         """Every folder that was looked into -> when its content changed last, in ns."""
         self.notes: list[str] = []
@@ -57,22 +47,22 @@ class Listing:
         for name, path in self._walk(self.root / "images"):
             yield Entry(name, path, self._mask(name))
         seen: set[str] = set()
-        for extra in self._extras:
-            for path in extra.files():
-                name = self._id_elsewhere(extra, path)
+        for source in self._elsewhere:
+            for path in source.files():
+                name = self._id_elsewhere(source, path)
                 if name in seen:
                     raise InputError(f"{path}: another image has the id {name!r} too: rename one, or leave one out")
                 seen.add(name)
-                if not extra.listed:
-                    self._watch(path.parent, extra.where)
+                if not source.listed:  # where a list names them, other files of their folders do not matter
+                    self._watch(path.parent, source.where)
                 yield Entry(name, path, self._mask(name))
 
     def orphans(self) -> Iterator[str]:
         """Yield the id of every mask in `masks/` that has no image."""
         if self._drawn is not None:
             return
-        elsewhere = {self._id_elsewhere(extra, path) for extra in self._extras for path in extra.files()}
-        images = lru_cache(maxsize=64)(lambda folder: _stems(self.root / "images" / folder, IMAGES))
+        elsewhere = {self._id_elsewhere(source, path) for source in self._elsewhere for path in source.files()}
+        images = lru_cache(maxsize=64)(lambda folder: _stems(read_folder(self.root / "images" / folder)))
         for name, _ in self._walk(self.root / "masks"):
             folder, _, stem = name.rpartition("/")
             if stem not in images(folder) and name not in elsewhere:
@@ -92,67 +82,42 @@ class Listing:
             folder = folder.parent
 
     def _list_masks(self, folder: str) -> Mapping[str, str]:
-        return _stems(self.root / "masks" / folder, MASKS, self.folders)
+        content = read_folder(self.root / "masks" / folder)
+        self.folders[str(content.folder)] = content.changed
+        return _stems(content)
 
-    def _id_elsewhere(self, extra: Extra, path: Path) -> str:
+    def _id_elsewhere(self, source: Images, path: Path) -> str:
         if path.is_relative_to(self.root):
             relative = path.relative_to(self.root)
-        elif path.is_relative_to(extra.where):
-            relative = path.relative_to(extra.where)
-            relative = relative if extra.listed else extra.where.name / relative
+        elif path.is_relative_to(source.where):
+            relative = path.relative_to(source.where)
+            relative = relative if source.listed else source.where.name / relative
         else:
             relative = path.relative_to(path.anchor) if path.is_absolute() else path
         return relative.with_suffix("").as_posix()
 
     def _walk(self, top: Path) -> Iterator[tuple[str, Path]]:
-        """Yield id and path of every picture below `top`, files before folders, all in order; linked folders count."""
-        waiting: list[tuple[str, tuple[str, ...]]] = [("", ())]
-        while waiting:
-            folder, above = waiting.pop()
-            place = top / folder
-            if not place.is_dir():
-                continue
-            real = os.path.realpath(place)
-            if real in above:
-                self.notes.append(f"{place} links to a folder above it: not followed")
-                continue
+        """Yield id and path of every picture below `top`, in the order of `walk`."""
+        for found in walk(top, self.notes.append) if top.is_dir() else ():
+            folder = found.folder.relative_to(top).as_posix().removeprefix(".")
             self._masks_in(folder)  # so that masks that come later are noticed
-            names = _stems(place, IMAGES, self.folders)
-            for stem, name in names.items():
-                yield f"{folder}/{stem}" if folder else stem, place / name
-            inner = [f"{folder}/{name}" if folder else name for name in _folders(place)]
+            self.folders[str(found.folder)] = found.changed
+            for stem, name in _stems(found).items():
+                yield f"{folder}/{stem}" if folder else stem, found.folder / name
             self.notes.extend(
-                f"{top / name} is a folder, not a picture: looked into"
-                for name in inner
-                if Path(name).suffix.lower() in IMAGES
+                f"{found.folder / name} is a folder, not a picture: looked into"
+                for name in found.folders
+                if is_image(name)
             )
-            waiting.extend((name, (*above, real)) for name in reversed(inner))
 
 
-def _stems(folder: Path, suffixes: frozenset[str], seen: dict[str, int] | None = None) -> Mapping[str, str]:
-    """Return stem -> name of every picture of a folder, in order; an absent folder has none."""
+def _stems(content: Content) -> Mapping[str, str]:
+    """Return stem -> name of every picture of a folder, in order."""
     found: dict[str, str] = {}
-    try:
-        if seen is not None:
-            seen[str(folder)] = folder.stat().st_mtime_ns  # before it is read: what comes later must not be missed
-        with os.scandir(folder) as inside:
-            names = sorted(entry.name for entry in inside if not entry.name.startswith(".") and not entry.is_dir())
-    except FileNotFoundError:
-        if seen is not None:
-            seen[str(folder)] = ABSENT
-        return found
-    except OSError as error:
-        raise InputError(f"{folder}: the folder cannot be read ({error.strerror or error})") from error
-    for name in names:
-        stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a Path for each of millions of names is slow
-        if suffix.lower() in suffixes:
-            if stem in found:
-                whole = folder / name
-                raise InputError(f"{whole}: {found[stem]} beside it has the same stem, so both have the id {stem!r}")
-            found[stem] = name
+    for name in filter(is_image, content.files):
+        stem = os.path.splitext(name)[0]  # noqa: PTH122 - a Path for each of millions of names is slow
+        if stem in found:
+            whole = content.folder / name
+            raise InputError(f"{whole}: {found[stem]} beside it has the same stem, so both have the id {stem!r}")
+        found[stem] = name
     return found
-
-
-def _folders(folder: Path) -> list[str]:
-    with os.scandir(folder) as inside:
-        return sorted(entry.name for entry in inside if not entry.name.startswith(".") and entry.is_dir())

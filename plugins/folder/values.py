@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semivl_cli.data.contract import IGNORE
+from semivl_cli.data.contract import IGNORE, NO_CLASS
 from semivl_cli.errors import InputError
 
 if sys.version_info >= (3, 11):
@@ -23,8 +23,6 @@ else:
     import tomli as tomllib
 
 _KEYS = ("values", "ignore", "background")
-_NO_CLASS = IGNORE - 1
-"""What unknown values become: no definition has so many classes, so the reader refuses it."""
 _RAW_VALUES = 65536
 _SLIP = re.compile(r"-\d+|#(?![0-9a-fA-F]{6}$)[0-9a-fA-F]*")
 """A number below 0, or a colour of too few or too many digits: no label is meant by these."""
@@ -32,7 +30,7 @@ _SLIP = re.compile(r"-\d+|#(?![0-9a-fA-F]{6}$)[0-9a-fA-F]*")
 
 def _identity() -> NDArray[np.uint8]:
     """Return the table for masks that hold class ids."""
-    table = np.full(_RAW_VALUES, _NO_CLASS, np.uint8)
+    table = np.full(_RAW_VALUES, NO_CLASS, np.uint8)
     table[: IGNORE + 1] = np.arange(IGNORE + 1)
     return table
 
@@ -42,7 +40,7 @@ class ValueMap:
     """A table from raw values 0..65535 to class ids; by default masks hold class ids and 255 is ignored."""
 
     table: NDArray[np.uint8] = field(default_factory=_identity)
-    beyond: int = _NO_CLASS
+    beyond: int = NO_CLASS
     """What raw values outside the table become."""
     names: Mapping[str, int] = field(default_factory=dict)
     """Labels and colours (`"#rrggbb"`) of annotation tools -> class id, or 255."""
@@ -90,14 +88,14 @@ def read_values(path: Path) -> ValueMap:
     if both:
         raise InputError(f"{path}: {min(both, key=str)!r} is both in values and in ignore")
     background = content.get("background")
-    if "background" in content and not _whole(background, _NO_CLASS):
-        raise InputError(f"{path}: background = {background!r}: expected a class id, 0..{_NO_CLASS - 1}")
+    if "background" in content and not _whole(background, NO_CLASS):
+        raise InputError(f"{path}: background = {background!r}: expected a class id, 0..{NO_CLASS - 1}")
 
-    others = _NO_CLASS if background is None else background
+    others = NO_CLASS if background is None else background
     if values is None:
         table = _identity()
-        table[IGNORE] = _NO_CLASS  # unless it is among the ignored
-        others = _NO_CLASS
+        table[IGNORE] = NO_CLASS  # unless it is among the ignored
+        others = NO_CLASS
     else:
         table = np.full(_RAW_VALUES, others, np.uint8)
         table[list(values)] = list(values.values())
@@ -133,10 +131,10 @@ def _values(path: Path, given: object) -> Mapping[int | str, int]:
     else:
         raise InputError(f"{path}: values = {given!r}: expected raw values and class ids, such as {{ 0 = 0, 255 = 1 }}")
     for raw, number in pairs.items():
-        if not (isinstance(raw, str) or _whole(raw, _RAW_VALUES)) or not _whole(number, _NO_CLASS):
+        if not (isinstance(raw, str) or _whole(raw, _RAW_VALUES)) or not _whole(number, NO_CLASS):
             raise InputError(
                 f"{path}: values: {raw} = {number!r}: expected a raw value 0..{_RAW_VALUES - 1}, a label or a colour, "
-                f"and a class id 0..{_NO_CLASS - 1}; what has no class belongs in ignore"
+                f"and a class id 0..{NO_CLASS - 1}; what has no class belongs in ignore"
             )
     return pairs
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from semivl_cli.data.contract import Classes, Record, Split
+from semivl_cli.data.contract import SPLITS, Classes, Record, Split
 from semivl_cli.errors import InputError
 
 DEVELOPMENT_SEED = 4711
@@ -44,20 +44,20 @@ class Shapes:
         """Write all scenes as a folder dataset: `images/`, `masks/` in the classes' colours and the two lists."""
         from PIL import Image  # noqa: PLC0415 - a list of datasets must not wait for Pillow
 
+        from semivl_cli.paint import save_mask  # noqa: PLC0415 - as above
+
         if sources or download:
             raise InputError(f"{self.name} draws its scenes itself: it takes no files and downloads nothing")
         for folder in ("images", "masks"):
             (root / folder).mkdir(parents=True, exist_ok=True)
-        palette = [channel for _, color in classes for channel in color]
-        splits: tuple[Split, ...] = ("train", "val")
-        for split in splits:
+        colors = [color for _, color in classes]
+        for split in SPLITS:
             names = []
             for index in range(SIZES[split]):
                 name = f"{split}-{index:04d}"
                 Image.fromarray(render_image(self.seeds[split], index)).save(root / "images" / f"{name}.png")
-                mask = Image.fromarray(render_label(self.seeds[split], index))
-                mask.putpalette(palette)
-                mask.save(root / "masks" / f"{name}.png")
+                mask = root / "masks" / f"{name}.png"
+                save_mask(mask, render_label(self.seeds[split], index), colors, ours=False)
                 names.append(name)
             (root / f"{split}.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
         report(f"{sum(SIZES.values())} scenes written to {root}: train on them with --dataset folder --root {root}")

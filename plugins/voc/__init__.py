@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semivl_cli.data.contract import IGNORE, Classes, Record, Split
+from semivl_cli.data.contract import IGNORE, NO_CLASS, Classes, Record, Split
 from semivl_cli.data.ids import read_ids
 from semivl_cli.data.obtain import Archive, obtain
 from semivl_cli.errors import InputError
@@ -53,7 +53,7 @@ class VOC:
     def class_ids(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
         """Return the raw values: VOC stores class ids, and 255 on borders."""
         # What does not fit into a byte becomes 254, which is no class, instead of wrapping round to one.
-        return np.where(raw > IGNORE, IGNORE - 1, raw).astype(np.uint8)
+        return np.where(raw > IGNORE, NO_CLASS, raw).astype(np.uint8)
 
     def prepare(
         self, root: Path, sources: Sequence[Path], classes: Classes, download: bool, report: Callable[[str], None]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from semivl_cli.cli.console import ConsoleReporter, percent, print_json, print_line, print_table
+from semivl_cli.cli.console import print_line
+from semivl_cli.cli.gpus import processes
 from semivl_cli.cli.options import Device, Gpus, Json, Root
-from semivl_cli.cli.train import show_scores
+from semivl_cli.cli.scores import show_runs
 
 
 def evaluate(
@@ -33,41 +31,20 @@ def evaluate(
     Examples: semivl eval
               semivl eval runs/voc-92-1 --root /data/VOCdevkit --gpus 4 --json
     """
-    from semivl_cli.engine.distributed.join import joined, launched  # noqa: PLC0415
-    from semivl_cli.engine.distributed.launch import launch  # noqa: PLC0415 - torch is imported only when it is needed
-    from semivl_cli.engine.infer.evaluate import score_run  # noqa: PLC0415
-    from semivl_cli.reporter import Silence  # noqa: PLC0415
+    from semivl_cli.engine.infer.evaluate import evaluate as evaluate_run  # noqa: PLC0415 - needs torch
 
     where = device or "auto"
-    if gpus is not None and gpus > 1 and not launched():
-        raise SystemExit(launch(gpus, where, sys.argv[1:]))
-    with (
-        joined(gpus) as group,
-        ConsoleReporter() if group.is_main else nullcontext(Silence()) as reporter,
-    ):
-        chosen: list[Path | None] = [*runs] if runs else [None]
+    chosen: list[Path | None] = [*runs] if runs else [None]
+    with processes(gpus, lambda: where) as (group, reporter):
         scored = [
-            score_run(run, dataset=dataset, root=root, device=where, reporter=reporter, process_group=group)
+            evaluate_run(run, dataset=dataset, root=root, device=where, reporter=reporter, process_group=group)
             for run in chosen
         ]
+    if group.is_main and report:
+        from semivl_cli.report.page import write_report  # noqa: PLC0415 - likewise
+
+        for path in [write_report(found.run) for found in scored]:
+            if not as_json:
+                print_line(f"report: {path}")
     if group.is_main:
-        _show(scored, report, as_json)
-
-
-def _show(scored: Sequence[Any], report: bool, as_json: bool) -> None:  # of engine.score.Scored, not imported for speed
-    if report:
-        from semivl_cli.report.page import write_report  # noqa: PLC0415
-
-        for found in scored:
-            print_line(f"report: {write_report(found.run)}") if not as_json else write_report(found.run)
-    if as_json:
-        print_json([{"run": str(found.run), "selected": found.selected, **found.scores.as_dict()} for found in scored])
-    elif len(scored) == 1:
-        [found] = scored
-        title = f"{found.run}, step {found.scores.step} ({found.selected}): IoU in % on {found.scores.images} images"
-        show_scores(title, found.scores)
-    else:
-        rows = [
-            [str(found.run), str(found.scores.step), found.selected, percent(found.scores.miou)] for found in scored
-        ]
-        print_table("mIoU in %", ["run", "step", "checkpoint", "mIoU %"], rows)
+        show_runs(scored, as_json)

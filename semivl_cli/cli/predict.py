@@ -9,7 +9,7 @@ import typer
 
 from semivl_cli.cli.console import ConsoleReporter, print_json_line
 from semivl_cli.cli.options import DefinitionOption, Device, RecipeOfOption, WeightsOption
-from semivl_cli.errors import InputError
+from semivl_cli.errors import CheckFailed, InputError
 
 
 def predict(
@@ -46,11 +46,12 @@ def predict(
         raise InputError("--weights and --dataset go with --zero-shot: a run knows its own")
     with ConsoleReporter() as reporter:
         # torch is imported only when it is needed
-        from semivl_cli.engine.infer.predict import Segments, load, plan_predictions, predict_files  # noqa: PLC0415
+        from semivl_cli.engine.infer import predict as pictures  # noqa: PLC0415
+        from semivl_cli.engine.infer.load import load  # noqa: PLC0415
         from semivl_cli.engine.zero_shot.segmenter import open_frozen  # noqa: PLC0415
 
-        jobs = plan_predictions(images, out)
-        predictor: Segments
+        jobs = pictures.plan_predictions(images, out)
+        predictor: pictures.Segmenter
         if zero_shot:
             predictor = open_frozen(
                 definition=definition, weights=weights, dataset=dataset, device=where, reporter=reporter
@@ -62,7 +63,7 @@ def predict(
             reporter.note(
                 f"using {predictor.run}, step {predictor.step} ({predictor.selected}){words if definition else ''}"
             )
-        for prediction in predict_files(predictor, jobs, overlays=overlays, reporter=reporter):
+        for prediction in pictures.predict(predictor, jobs, overlays=overlays, reporter=reporter):
             if as_json:
                 mask = None if prediction.mask is None else str(prediction.mask)
                 result = {"image": str(prediction.image), "mask": mask, "classes": prediction.shares}
@@ -71,7 +72,5 @@ def predict(
                 failed += 1
                 reporter.note(f"semivl: {prediction.error}")
     if failed:
-        from semivl_cli.errors import CheckFailed  # noqa: PLC0415
-
         raise CheckFailed(f"{failed} of {len(jobs)} pictures could not be read; the others are in {out}")
     reporter.note(f"{len(jobs)} {'mask' if len(jobs) == 1 else 'masks'} in {out}")

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
 
+from semivl_cli.class_ids import MOST_CLASSES
 from semivl_cli.concepts.lines import Path
 from semivl_cli.concepts.lookalike import find_lookalikes
 from semivl_cli.concepts.prompts import PLACEHOLDER, as_read, prompts
@@ -17,7 +18,6 @@ from semivl_cli.concepts.tokens import CONTEXT_LENGTH, find_cut
 
 Severity = Literal["error", "warning"]
 
-_MOST_CLASSES = 255  # ids 0..254; 255 is the ignored pixel
 _NUMBER, _LIST, _TABLE, _TEXT = "a number", "a list", "a table", "a text in quotation marks"
 _KINDS = {str: _TEXT, bool: "true or false", int: _NUMBER, float: _NUMBER, list: _LIST, dict: _TABLE}
 _EXPECTED = {"string_type": _TEXT, "list_type": _LIST, "dict_type": _TABLE, "model_type": _TABLE}
@@ -108,9 +108,9 @@ def _class_list(values: dict[str, Any]) -> Iterator[Finding]:
     classes = values.get("class")
     if classes == []:
         yield Finding(("class",), "no-class", "no class is defined", _BEGIN_CLASS)
-    if isinstance(classes, list) and len(classes) > _MOST_CLASSES:
-        message = f"{len(classes)} classes, but a mask holds {_MOST_CLASSES} and the ignored pixel"
-        yield Finding(("class", _MOST_CLASSES), "too-many-classes", message, "join classes")
+    if isinstance(classes, list) and len(classes) > MOST_CLASSES:
+        message = f"{len(classes)} classes, but a mask holds {MOST_CLASSES} and the ignored pixel"
+        yield Finding(("class", MOST_CLASSES), "too-many-classes", message, "join classes")
     for index, item in enumerate(_list(classes)):
         if isinstance(item, dict) and item.get("concepts") == []:
             message = f"{_label(item, index)} has no concept"

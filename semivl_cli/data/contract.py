@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -10,14 +10,19 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-IGNORE = 255
+from semivl_cli import class_ids
+
+IGNORE = class_ids.IGNORE
 """The class id of pixels that neither train nor count."""
+NO_CLASS = class_ids.NO_CLASS
+"""What `class_ids` makes of a raw value that means nothing: the mask is then refused with its file's name."""
 
 Split = Literal["train", "val"]
+SPLITS: tuple[Split, ...] = ("train", "val")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Member:
+class TarEntry:
     """A file inside an uncompressed tar shard: its bytes are read where they lie, nothing is unpacked."""
 
     shard: Path
@@ -30,8 +35,11 @@ class Member:
         return f"{self.shard} at byte {self.offset}"
 
 
-Source = Path | Member | Callable[[], NDArray[np.uint8]]
-"""Where pixels come from: a file, a member of a tar shard, or a picklable function of no arguments that returns uint8
+Member = TarEntry
+"""What plugins of before call it."""
+
+Source = Path | TarEntry | Callable[[], NDArray[np.uint8]]
+"""Where pixels come from: a file, an entry of a tar shard, or a picklable function of no arguments that returns uint8
 pixels (`[H, W, 3]` RGB for an image, `[H, W]` raw values for a label)."""
 
 
@@ -44,49 +52,11 @@ class Record:
     label: Source | None = None
 
 
-Classes = Sequence[tuple[str, tuple[int, int, int]]]
-"""Name and RGB colour of each class, by id."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
-    """The classes that files seem to have, for a definition that a user begins with."""
-
-    classes: Sequence[tuple[str, tuple[int, int, int] | None]]
-    """Name, and colour where the files have one, by id."""
-    values: Sequence[int] = ()
-    """Raw value of each class where the classes stand for values of masks, and these do not simply count from 0."""
-
-
-@runtime_checkable
-class FindsClasses(Protocol):
-    """What a dataset plugin without a definition may also offer: a look at its files for the classes they show."""
-
-    def find_classes(self, root: Path, sources: Sequence[Path], report: Callable[[str], None]) -> Found:
-        """Return what masks below `root` and in `sources` show; arguments as of `Prepares.prepare`."""
-
-
-@runtime_checkable
-class Prepares(Protocol):
-    """What a dataset plugin may also offer: it fetches, converts or writes files before a training reads them."""
-
-    def prepare(
-        self, root: Path, sources: Sequence[Path], classes: Classes, download: bool, report: Callable[[str], None]
-    ) -> None:
-        """Make `root` hold the dataset.
-
-        Args:
-            root: where the dataset shall lie.
-            sources: files or folders to convert; none where the user named none.
-            classes: of the definition.
-            download: whether files may be fetched from their publisher.
-            report: takes a line that the user should know.
-        """
-
-
 @runtime_checkable
 class Dataset(Protocol):
-    """A dataset plugin, registered in the entry-point group `semivl.datasets`.
+    """A dataset plugin, registered in the entry-point group `semivl.datasets`: what each must have.
+
+    The protocols below say what it may have besides: `prepare`, `find_classes`, `notes`, `problems`, `made_for`.
 
     The package of the plugin may hold a folder `splits/` with the protocol's lists: `labeled-<N>.txt` (ids, one a
     line) and `fractions.toml` (`"1/115" = 92`). `--labels N` then takes the list instead of a draw.
@@ -107,3 +77,67 @@ class Dataset(Protocol):
 
     def class_ids(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
         """Turn raw mask values `[H, W]` into class ids `0..N-1` and `IGNORE`."""
+
+
+Classes = Sequence[tuple[str, tuple[int, int, int]]]
+"""Name and RGB colour of each class, by id."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """The classes that files seem to have, for a definition that a user begins with."""
+
+    classes: Sequence[tuple[str, tuple[int, int, int] | None]]
+    """Name, and colour where the files have one, by id."""
+    values: Sequence[int] = ()
+    """Raw value of each class where the classes stand for values of masks, and these do not simply count from 0."""
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """A plugin that fetches, converts or writes files before a training reads them."""
+
+    def prepare(
+        self, root: Path, sources: Sequence[Path], classes: Classes, download: bool, report: Callable[[str], None]
+    ) -> None:
+        """Make `root` hold the dataset.
+
+        Args:
+            root: where the dataset shall lie.
+            sources: files or folders to convert; none where the user named none.
+            classes: of the definition.
+            download: whether files may be fetched from their publisher.
+            report: takes a line that the user should know.
+        """
+
+
+@runtime_checkable
+class FindsClasses(Protocol):
+    """A plugin without a definition that looks at its files for the classes they show."""
+
+    def find_classes(self, root: Path, sources: Sequence[Path], report: Callable[[str], None]) -> Found:
+        """Return what masks below `root` and in `sources` show; arguments as of `Prepares.prepare`."""
+
+
+@runtime_checkable
+class TellsNotes(Protocol):
+    """A plugin with something to tell about the records that it listed last."""
+
+    notes: Sequence[str]
+    """One line each, which are shown."""
+
+
+@runtime_checkable
+class TellsProblems(Protocol):
+    """A plugin whose `prepare` finds what a training would refuse."""
+
+    problems: Mapping[str, Sequence[str]]
+    """Kind -> one line each; `semivl prepare data` counts them among its own findings."""
+
+
+@runtime_checkable
+class MadeForClasses(Protocol):
+    """A plugin whose masks were made for certain classes."""
+
+    made_for: Sequence[str]
+    """Their names, by id; a training with others is refused. None where masks are as their author made them."""

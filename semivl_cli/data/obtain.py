@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from semivl_cli.data.fetch.archives import unpack
 from semivl_cli.data.fetch.download import fetch
 from semivl_cli.errors import InputError
+from semivl_cli.files import locked, write_bytes
 
 RECORD = "downloads.json"
 """File in the root that says what was fetched from where, with sizes and hashes."""
@@ -39,6 +38,11 @@ class Archive:
         return any(
             all(sum(1 for _ in home.glob(pattern)) >= count for pattern, count in self.holds.items()) for home in homes
         )
+
+
+def find_home(root: Path, homes: Iterable[str], *inside: str) -> Path | None:
+    """Return the first of `homes` below `root` that holds the folders `inside`, if one does."""
+    return next((root / home for home in homes if all((root / home / name).is_dir() for name in inside)), None)
 
 
 def obtain(
@@ -74,15 +78,19 @@ def obtain(
     if not sources and not download:
         return
     given = [file for source in sources for file in _archives_in(source, archives)]
-    with _alone(root):
+    with locked(
+        root / ".prepare.lock",
+        busy=f"{root}: another process is preparing this dataset",
+        refused=lambda error: f"{root}: cannot be written ({error})",
+    ):
         for file in given:
             report(f"{file.name}: {unpack(file, root, report, known=known)} new files in {root}")
         if not download:
             return
         lacking = [archive for archive in archives if not archive.is_unpacked(root / home for home in homes)]
-        locked = [archive.name for archive in lacking if archive.url is None]
-        if locked:
-            raise InputError(f"{', '.join(locked)} cannot be fetched by a program: {steps}")
+        closed = [archive.name for archive in lacking if archive.url is None]
+        if closed:
+            raise InputError(f"{', '.join(closed)} cannot be fetched by a program: {steps}")
         for archive in lacking:
             _fetch_and_unpack(archive, root, report, known)
         if not lacking:
@@ -112,9 +120,7 @@ def _fetch_and_unpack(archive: Archive, root: Path, report: Callable[[str], None
         "checked": [name for name, value in (("size", archive.size), ("md5", archive.md5)) if value is not None],
         "fetched": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    temporary = record.with_name(f".{RECORD}.part")
-    temporary.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(record)
+    write_bytes(record, (json.dumps(entries, indent=1) + "\n").encode())
     file.unlink()
     _remove_empty(file.parent)
 
@@ -135,20 +141,3 @@ def _archives_in(source: Path, archives: Sequence[Archive]) -> list[Path]:
     if not source.exists():
         raise InputError(f"{source}: no such file")
     return [source]
-
-
-@contextmanager
-def _alone(root: Path) -> Iterator[None]:
-    """Make the root and keep other processes out of it."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(root / ".prepare.lock", timeout=0)
-        lock.acquire()
-    except Timeout:
-        raise InputError(f"{root}: another process is preparing this dataset") from None
-    except OSError as error:
-        raise InputError(f"{root}: cannot be written ({error})") from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -16,8 +16,8 @@ from typing import get_args, get_origin
 import numpy as np
 
 from semivl_cli.data.choose.splits import choose_labeled, labeled_fractions
-from semivl_cli.data.contract import IGNORE, Dataset, Record, Source, Split
-from semivl_cli.data.read.images import check_sizes, read_image, read_raw_label
+from semivl_cli.data.contract import IGNORE, SPLITS, Dataset, Record, Source, Split
+from semivl_cli.data.read.images import check_size, label_name, read_image, read_raw_label
 from semivl_cli.data.registry import GROUP, own_definition, package_files
 from semivl_cli.errors import InputError
 
@@ -43,7 +43,7 @@ def check_dataset(dataset: Dataset, root: Path) -> None:
     classes = _count_classes(dataset)
     _check_recipe(dataset)
     assert _pickles(dataset), "the dataset cannot be pickled, so no loader process can read its masks"
-    train, val = (_checked_records(dataset, root, split) for split in ("train", "val"))
+    train, val = (_checked_records(dataset, root, split) for split in SPLITS)
     both = {record.id for record in train} & {record.id for record in val}
     assert not both, f"ids in both train and val: {sorted(both)[:3]}"
     bare = [record.id for record in val if record.label is None]
@@ -102,7 +102,7 @@ def _checked_records(dataset: Dataset, root: Path, split: Split) -> list[Record]
         assert record.id and isinstance(record.id, str), f"records(root, {split!r}) gave the id {record.id!r}"
         for source in (record.image, record.label):
             fits = source is None or isinstance(source, _SOURCES)
-            assert fits, f"{record.id}: {source!r} is neither a Path, a Member nor a function"
+            assert fits, f"{record.id}: {source!r} is neither a Path, a TarEntry nor a function"
         ids.append(record.id)
     twice = sorted(name for name in set(ids) if ids.count(name) > 1) if len(set(ids)) < len(ids) else []
     assert not twice, f"ids of {split} that repeat: {twice[:3]}"
@@ -127,7 +127,7 @@ def _check_pixels(dataset: Dataset, record: Record, classes: int | None) -> None
     assert fits, f"{record.id}: class_ids gave {ids.dtype} {ids.shape}, expected uint8 {raw.shape}"
     assert np.array_equal(raw, before), f"{record.id}: class_ids changed the raw values that it was given"
     with _as_assertion(record.id):
-        check_sizes(record, image.shape[:2], ids.shape)
+        check_size(label_name(record), ids.shape, image.shape)
     if classes is None:
         return
     outside = before[(ids >= classes) & (ids != IGNORE)]
@@ -147,7 +147,7 @@ def _check_lists(dataset: Dataset, train: Sequence[Record]) -> None:
         assert count.isdecimal(), f"splits/{path.name}: expected the number of its ids in its name"
         counts.append(int(count))
         with _as_assertion("splits"):
-            found = len(choose_labeled(dataset, train, count, seed=0, class_names=()).labeled)
+            found = len(choose_labeled(dataset, train, int(count), seed=0, class_names=()).labeled)
         assert found == int(count), f"splits/{path.name} lists {found} ids"
     with _as_assertion("splits"):
         fractions = labeled_fractions(dataset)

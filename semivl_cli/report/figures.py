@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from semivl_cli.paint import Color
 from semivl_cli.report.run import Run, number, reported
 
 # Okabe and Ito's colours, which colour-blind readers tell apart. Each chart colour is also a variable of the page's
@@ -117,7 +118,7 @@ def class_bars(run: Run) -> Chart | None:
     with mpl.rc_context(_STYLE):
         height = 0.25 * len(order) + 0.1
         figure = Figure(figsize=(5.2, height))
-        names = [_shorten(entry.name, 22) for entry in run.classes]
+        names = [shorten(entry.name, 22) for entry in run.classes]
         left = 0.03 + 0.0155 * max(map(len, names))
         axes = figure.add_axes((left, 0, 0.91 - left, 1))
         axes.set_axis_off()
@@ -126,7 +127,7 @@ def class_bars(run: Run) -> Chart | None:
         values = [iou[index] for index in order]
         axes.barh(places, 1, height=0.62, color=GRID, alpha=0.5)
         # The edge shows a white or black class on a ground of its own colour.
-        colors = ["#{:02x}{:02x}{:02x}".format(*run.classes[index].color) for index in order]
+        colors = [hexadecimal(run.classes[index].color) for index in order]
         axes.barh(places, np.nan_to_num(values), height=0.62, color=colors, edgecolor=QUIET, linewidth=0.5)
         for place, index, value in zip(places, order, values, strict=True):
             axes.text(-0.02, place, names[index], ha="right", va="center", color=INK)
@@ -188,7 +189,13 @@ def _thin(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.fl
     return np.add.reduceat(x, starts) / counts, np.add.reduceat(y, starts) / counts
 
 
-def _shorten(text: str, length: int) -> str:
+def hexadecimal(color: Color) -> str:
+    """Write a colour as matplotlib and style sheets read it: `#rrggbb`."""
+    return f"#{bytes(color).hex()}"
+
+
+def shorten(text: str, length: int) -> str:
+    """Put `text` on one line and cut it with an ellipsis where it has more than `length` letters."""
     text = " ".join(text.split())
     return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"
 

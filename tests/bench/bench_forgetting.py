@@ -10,8 +10,9 @@ from pathlib import Path
 
 import torch
 
-from semivl_cli.data.load.batches import val_samples
-from semivl_cli.engine.build import Inherited, build_guide, open_clip_of, open_material, pick_device, short_side
+from semivl_cli.data.load.samples import val_samples
+from semivl_cli.engine.build import Inherited, build_guide, open_clip_of, open_material
+from semivl_cli.engine.device import pick_device
 from semivl_cli.engine.infer.metrics import class_iou, confusion
 from semivl_cli.engine.rundir.checkpoint import load_checkpoint
 from semivl_cli.engine.rundir.integrity import checkpoint_steps
@@ -24,7 +25,8 @@ def miou(guide, material, config, images, device):
     names = material.definition.names
     matrix = torch.zeros(len(names), len(names), dtype=torch.int64)
     records = list(material.index.val)[:images]
-    for _, image, label in val_samples(records, material.dataset, names, short_side=short_side(config), workers=0):
+    short_side = config.evaluation.short_side
+    for _, image, label in val_samples(records, material.dataset, names, short_side=short_side, workers=0):
         pixels = torch.from_numpy(image)[None].permute(0, 3, 1, 2).to(device)
         matrix += confusion(guide(pixels).label[0].cpu(), torch.from_numpy(label), len(names))
     return 100 * float(class_iou(matrix).mean())

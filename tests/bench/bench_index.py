@@ -23,10 +23,10 @@ import numpy as np
 from semivl_cli.data.contract import Record
 from semivl_cli.data.pool import shards
 from semivl_cli.data.pool.hidden import Hidden
-from semivl_cli.data.pool.known import KnownImages
 from semivl_cli.data.pool.records import Records
 from semivl_cli.data.pool.shuffle import shuffled
 from semivl_cli.data.pool.unlabeled import Pool
+from semivl_cli.data.read.copies import KnownFiles
 
 IN_SHARD = 10_000
 DRAWS = 20_000
@@ -47,7 +47,8 @@ def simulated_shards(count, folder):
     paths = [folder / f"shard-{number:06d}.tar" for number in range(count // IN_SHARD)]
     for path in paths:
         path.touch()
-        shards._keep(shards._cached(path), table)
+        shards._cached(path).parent.mkdir(parents=True, exist_ok=True)
+        np.save(shards._cached(path), table)
     return paths
 
 
@@ -90,7 +91,7 @@ def row_of(kind, count, folder):
         paths = simulated_shards(count, folder)
         own = Hidden(Records.of(stream(1000), BASE), [])
         began = time.process_time()
-        unlabeled = Pool(own, Records.of((), BASE), shards.open_shards(paths, print), KnownImages(()))
+        unlabeled = Pool(own, Records.of((), BASE), shards.open_shards(paths, print), KnownFiles(()))
         row["open_seconds"] = time.process_time() - began
         row["cache_bytes_an_image"] = sum(shards._cached(path).stat().st_size for path in paths) / count
         row["draw_microseconds"] = 1e6 * draw(unlabeled, lambda place: unlabeled.at(place, (0, 1, 0)))

@@ -17,10 +17,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from semivl_cli.config import DataSettings, resolve
 from semivl_cli.data.choose.index import Index
 from semivl_cli.data.contract import Record
 from semivl_cli.data.load import batches as loader
-from semivl_cli.data.load.batches import ViewSettings, train_batches
+from semivl_cli.data.load.batches import train_batches
 from semivl_cli.data.load.transport import Transport
 from semivl_cli.data.read.images import read_image
 from semivl_cli.data.read.views import draw_view, view_image
@@ -64,7 +65,7 @@ def opencv(path):
 def crop(path, side, base):
     image = read_image(path)
     rng = np.random.default_rng(0)
-    view = draw_view(rng, image.shape[:2], crop=side, base_scale=base, scale_range=(0.5, 2.0), flip=0.5)
+    view = draw_view(rng, image.shape[:2], DataSettings(crop=side, base_scale=base), 0.5)
     began = time.perf_counter()
     view_image(image, view)
     return time.perf_counter() - began
@@ -79,7 +80,7 @@ def parts(paths, arguments):
         ("read_image: decode, EXIF, as an array", read_image),
     ):
         print(json.dumps({"part": name, "ms": round(milliseconds(work, paths), 2)}))
-    for name, base in (("Pillow, the crop alone", None), ("OpenCV, the whole", (2048, 512))):
+    for name, base in (("Pillow, the crop alone", None), ("OpenCV, the whole", [2048, 512])):
         seconds = statistics.median(crop(path, arguments.crop, base) for path in paths)
         print(json.dumps({"part": f"scale and crop, {name}", "ms": round(1e3 * seconds, 2)}))
 
@@ -87,10 +88,14 @@ def parts(paths, arguments):
 def batches(index, arguments, workers, transport):
     """Return the seconds a batch, once the first ones have come."""
     loader.choose_transport = lambda *_: transport
-    made = train_batches(
-        index, Plain(), ("nothing", "all"), ViewSettings(crop=arguments.crop), batch=arguments.batch, seed=0,
-        start_step=0, stop_step=arguments.steps + 4, workers=workers, pin=False,
-    )  # fmt: skip
+    config = resolve(
+        {
+            "data": {"crop": arguments.crop, "workers": workers},
+            "augment": {"flip": 0.5, "blur": 0.5, "partner": "same_image"},
+            "training": {"batch": arguments.batch},
+        }
+    )
+    made = train_batches(index, Plain(), ("nothing", "all"), config, range(arguments.steps + 4))
     with closing(made):
         for _ in itertools.islice(made, 4):
             pass

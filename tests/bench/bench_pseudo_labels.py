@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from semivl_cli.data.load.batches import val_samples
-from semivl_cli.engine.build import Inherited, inference, open_material, pick_device, place, short_side
-from semivl_cli.engine.infer.windows import class_scores, scores_at
+from semivl_cli.data.load.samples import val_samples
+from semivl_cli.engine.build import Inherited, open_material
+from semivl_cli.engine.device import pick_device, to_device
+from semivl_cli.engine.infer.windows import Inference, class_scores, scores_at
 from semivl_cli.engine.rundir.checkpoint import load_checkpoint
 from semivl_cli.engine.rundir.integrity import checkpoint_steps
 from semivl_cli.engine.rundir.layout import read_config
@@ -24,15 +25,15 @@ def count(run, images, device):
     """Return float [3, N]: accepted share, precision and taught pixels per true pixel, of each class; and the names."""
     config = read_config(run)
     stored = load_checkpoint(run, checkpoint_steps(run)[-1])
-    model = place(stored.model, device).eval()
+    model = to_device(stored.model, device).eval()
     material = open_material(config, Inherited(run=run))
     dataset, names = material.dataset, material.definition.names
     labeled = {record.id for record in material.index.labeled}
     train = dataset.records(material.root, "train")
     hidden = [r for r in train if r.id not in labeled and r.label is not None][:images]
-    how = inference(config, stored.spec.smallest)
+    how = Inference(config, stored.spec.smallest)
     true, taught, right = (np.zeros(len(names)) for _ in range(3))
-    for _, image, label in val_samples(hidden, dataset, names, short_side=short_side(config), workers=0):
+    for _, image, label in val_samples(hidden, dataset, names, short_side=config.evaluation.short_side, workers=0):
         pixels = torch.from_numpy(image)[None].permute(0, 3, 1, 2).to(device)
         probabilities = scores_at(class_scores(model, pixels, how).float(), label.shape).softmax(dim=1)
         confidence, guess = (value[0].cpu().numpy() for value in probabilities.max(dim=1))

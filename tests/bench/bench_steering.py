@@ -15,8 +15,8 @@ import torch
 
 from semivl_cli.concepts.load import load_definition
 from semivl_cli.data.registry import open_dataset
+from semivl_cli.engine.infer.load import load
 from semivl_cli.engine.infer.metrics import class_iou, confusion
-from semivl_cli.engine.infer.predict import load
 from semivl_cli.engine.zero_shot.segmenter import open_frozen
 from semivl_cli.reporter import Silence
 

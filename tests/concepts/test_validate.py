@@ -102,9 +102,9 @@ BROKEN = {
     ),
     "a published spelling of nothing": (GOOD + '[published]\n"pann" = "pen"\n', [("published-unknown", "error", 9)]),
     "too many classes": (
-        HEAD + "".join(f'[[class]]\nname = "{n:x}"\ncolor = [0, 0, {n}]\nconcepts = ["{n:x} q"]\n' for n in range(255))
+        HEAD + "".join(f'[[class]]\nname = "{n:x}"\ncolor = [0, 0, {n}]\nconcepts = ["{n:x} q"]\n' for n in range(254))
         + '[[class]]\nname = "last"\ncolor = [1, 0, 0]\n',
-        [("too-many-classes", "error", 2 + 4 * 255)],
+        [("too-many-classes", "error", 2 + 4 * 254)],
     ),
     "inline classes": (
         HEAD + 'class = [\n  { name = "cup", color = "#ff0000" },\n  { name = "cup", color = "#00ff00" },\n]\n',

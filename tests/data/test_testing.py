@@ -147,7 +147,7 @@ class Untested(Sound):
         (Twice, "repeat"),
         (Restless, "another order"),
         (Numbered, r"records\(root, 'train'\) gave the id 7"),
-        (Named, r"train: 'image\.png' is neither a Path, a Member nor a function"),
+        (Named, r"train: 'image\.png' is neither a Path, a TarEntry nor a function"),
         (Local, "train: its functions cannot be pickled"),
         (Holding, "the dataset cannot be pickled"),
         (Gray, r"expected uint8 \[H, W, 3\]"),

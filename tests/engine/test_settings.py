@@ -37,10 +37,10 @@ def test_voc_is_the_published_run():
 
 LOGITS, SUMS = "averaged_logits", "summed_probabilities"
 PUBLISHED = {  # the table "settings per data set" of the published experiments
-    "coco": (81, 512, "none", 4e-4, 0.001, 10, 1, "pixelwise", "name", "name", "imagenet", LOGITS, 426, "none"),
+    "coco": (81, 512, None, 4e-4, 0.001, 10, 1, "pixelwise", "name", "name", "imagenet", LOGITS, 426, None),
     "ade20k": (150, 512, [2048, 512], 4e-4, 0.001, 40, 1, "pixelwise", "name", "name", "imagenet", LOGITS, 426, 512),
     "voc": (21, 512, [2048, 512], 1e-4, 0.01, 80, 2, "pixelwise", "name", "max", "imagenet", LOGITS, 426, 512),
-    "cityscapes": (19, 801, "none", 5e-5, 0.1, 240, 1, "pixelavg", "mean", "max", "checkpoint", SUMS, 534, "none"),
+    "cityscapes": (19, 801, None, 5e-5, 0.1, 240, 1, "pixelavg", "mean", "max", "checkpoint", SUMS, 534, None),
 }
 
 
@@ -87,7 +87,7 @@ def test_every_registered_dataset_and_every_recipe_gives_valid_settings():
         assert broken is None, dataset
         for recipe in ["none", *shipped_recipes()]:
             config = configure({"dataset": dataset, "recipe": recipe})
-            assert config.recipe == recipe
+            assert config.recipe == (None if recipe == "none" else recipe)
             assert config.dataset == dataset
 
 
@@ -153,3 +153,12 @@ def test_an_unknown_name_says_which_exist(flags, hint):
         configure(flags)
     assert hint in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "known"),
+    [("decoder.kind=x", "'language' or 'convolutional'"), ("finetune.encoder=x", "'spatial', 'full' or 'frozen'")],
+)
+def test_a_kind_that_there_is_not_is_answered_with_the_known_ones(assignment, known):
+    with pytest.raises(InputError, match=f"{assignment.split('=')[0]} = 'x': expected {known}"):
+        configure({}, [assignment])

@@ -11,19 +11,19 @@ import pytest
 import torch
 from torch import Tensor
 
+from semivl_cli.class_ids import IGNORE
 from semivl_cli.config import RunConfig
 from semivl_cli.data.read.views import scale_size, validation_size
-from semivl_cli.engine.build import inference
 from semivl_cli.engine.infer.metrics import confusion, intersection_union, mean_iou
-from semivl_cli.engine.infer.windows import class_scores, classes_at, scores_at
+from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at, scores_at
 from semivl_cli.engine.train import accumulate
 from semivl_cli.engine.train import step as product_step
 from semivl_cli.engine.train.inputs import Labeled, Unlabeled, Views, cutmix
-from semivl_cli.engine.train.losses import IGNORE
 from semivl_cli.engine.train.schedule import lambda_DC, rate_factor
 from semivl_cli.engine.train.targets import guidance_labels, prepare_targets
+from semivl_cli.model.features import perturb
 from semivl_cli.model.published_names import our_name, our_state
-from semivl_cli.model.semivl import SemiVL, perturb
+from semivl_cli.model.semivl import SemiVL
 
 from .case import Case, published, read_manifest
 
@@ -254,7 +254,7 @@ def test_sliding_windows(windows, compare):
     for mode in sorted(modes & set(manifest)):
         stride = manifest["stride_of_averaged_logits"] if mode == "averaged_logits" else "none"
         settings = published({"data": {"crop": manifest["crop_size"]}, "evaluation": {"mode": mode, "stride": stride}})
-        how = inference(settings, case.spec().smallest)
+        how = Inference(settings, case.spec().smallest)
         if mode == "summed_probabilities":
             compare.same("step_of_summed_probabilities", how.stride, manifest["step_of_summed_probabilities"])
         mask = tensors[f"eval.{mode}.mask"]

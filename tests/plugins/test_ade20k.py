@@ -1,4 +1,5 @@
 import zipfile
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ def test_zero_is_other_and_ignored_and_the_rest_is_shifted():
 def test_a_training_takes_the_protocols_list(tmp_path):
     tree(tmp_path)
     with pytest.raises(InputError, match="files are missing"):
-        build_index(ADE20K(), tmp_path, labels="1/128", seed=0, class_names=NAMES, missing="refuse")
+        build_index(ADE20K(), tmp_path, labels=Fraction(1, 128), seed=0, class_names=NAMES, missing="refuse")
 
 
 def test_another_place_is_told_what_was_expected(tmp_path):

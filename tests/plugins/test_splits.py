@@ -12,6 +12,7 @@ from semivl_cli.data.contract import Record
 from semivl_cli.data.ids import read_ids
 from semivl_cli.data.registry import open_dataset
 from semivl_cli.errors import InputError
+from semivl_cli.labels import read_labels
 
 # The columns of Tables 1, 3, 4 and 5.
 PAPER = {
@@ -57,7 +58,7 @@ def test_counts_and_the_fractions_of_the_paper_mean_the_same_lists(name):
     train = trained(name)
     for fraction, count in PAPER[name].items():
         by_count, by_fraction = (
-            choose_labeled(open_dataset(name), train, labels, seed=0, class_names=())
+            choose_labeled(open_dataset(name), train, read_labels(labels).amount, seed=0, class_names=())
             for labels in (str(count), fraction)
         )
         assert [record.id for record in by_count.labeled] == [record.id for record in by_fraction.labeled]
@@ -67,13 +68,14 @@ def test_counts_and_the_fractions_of_the_paper_mean_the_same_lists(name):
 
 def test_another_fraction_is_rounded_up_and_a_decimal_may_head_a_column(tmp_path):
     train = trained("cityscapes")
-    chosen = choose_labeled(open_dataset("cityscapes"), train, "0.5", seed=0, class_names=())
+    dataset = open_dataset("cityscapes")
+    chosen = choose_labeled(dataset, train, Fraction(1, 2), seed=0, class_names=())
     assert len(chosen.labeled) == 1488
     assert Fraction(2975, 1488) < 2  # rounding alone would give the same; 1/30 would not:
-    assert len(choose_labeled(open_dataset("cityscapes"), train, "1/30", seed=0, class_names=()).labeled) == 100
+    assert len(choose_labeled(dataset, train, Fraction(1, 30), seed=0, class_names=()).labeled) == 100
     ids = tmp_path / "ids.txt"
     ids.write_text(f"{train[5].id}\n{train[2].id}\n")
-    chosen = choose_labeled(open_dataset("cityscapes"), train, str(ids), seed=0, class_names=())
+    chosen = choose_labeled(dataset, train, ids, seed=0, class_names=())
     assert [record.id for record in chosen.labeled] == [train[2].id, train[5].id]
 
 

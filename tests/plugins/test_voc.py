@@ -4,6 +4,7 @@ import shutil
 import tarfile
 import zipfile
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -147,11 +148,11 @@ def test_only_labelled_and_validation_masks_are_needed(tmp_path):
         (tmp_path / "JPEGImages" / f"{name}.jpg").touch()
     for name in (*labeled, *val):
         (tmp_path / "SegmentationClassAug" / f"{name}.png").touch()
-    index = build_index(VOC(), tmp_path, labels="1/115", seed=0, class_names=NAMES, missing="refuse")
+    index = build_index(VOC(), tmp_path, labels=Fraction(1, 115), seed=0, class_names=NAMES, missing="refuse")
     assert (len(index.labeled), len(index.unlabeled), len(index.val)) == (92, 10_490, 1_449)
     (tmp_path / "SegmentationClassAug" / f"{labeled[0]}.png").unlink()
     with pytest.raises(InputError, match=rf"1 file is missing, the first is \S+{labeled[0]}\.png"):
-        build_index(VOC(), tmp_path, labels="92", seed=0, class_names=NAMES, missing="refuse")
+        build_index(VOC(), tmp_path, labels=92, seed=0, class_names=NAMES, missing="refuse")
 
 
 @pytest.mark.parametrize(
@@ -170,5 +171,5 @@ def test_real_masks_have_the_class_shares_of_their_palette_indices(tmp_path, tes
     assert counts[21:255].sum() == 0
     assert list(found.class_shares.values()) == (counts[:21] / counts[:21].sum()).tolist()
     assert found.ignored_share == counts[255] / counts.sum()
-    index = build_index(VOC(), tmp_path, labels="92", seed=0, class_names=NAMES, missing="skip")
+    index = build_index(VOC(), tmp_path, labels=92, seed=0, class_names=NAMES, missing="skip")
     assert len(index.labeled) == 92

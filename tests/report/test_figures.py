@@ -7,8 +7,10 @@ import sys
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from semivl_cli.report.figures import POINTS, class_bars, curves
+from semivl_cli.report.figures import POINTS, class_bars, curves, shorten
 from semivl_cli.report.run import read_run
 
 from .conftest import SHAPES, write_definition, write_metrics
@@ -94,6 +96,13 @@ def test_charts_take_their_colours_from_the_style_sheet_and_ask_for_nothing(fini
     for chart in (*curves(run), class_bars(run)):
         assert chart.svg.startswith("<svg ") and "var(--quiet" in chart.svg
         assert 'href="http' not in chart.svg and "url(http" not in chart.svg
+
+
+@given(text=st.text(max_size=30), length=st.integers(1, 40))
+def test_shortened_text_is_one_line_and_no_longer_than_asked(text, length):
+    shortened = shorten(text, length)
+    assert "\n" not in shortened and len(shortened) <= length
+    assert shortened == " ".join(text.split()) or shortened.endswith("…")
 
 
 def test_importing_the_charts_starts_no_window_toolkit():

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -35,11 +35,23 @@ def painted(picture, color, tolerance=60):
     return int((np.abs(picture.astype(int) - color).sum(axis=2) < tolerance).sum())
 
 
+@settings(max_examples=30)  # of half a second each
 @given(st.integers(1, 900), st.integers(1, 900))
+@example(1, 1)
+@example(1, 900)
+@example(900, 1)
 def test_a_picture_of_any_shape_can_be_drawn(height, width):
     picture = draw_preview(halves(height, width, labels=[(0, 0, "a name that is longer than the picture is wide")]))
     assert picture.dtype == np.uint8 and picture.shape[2] == 3
     assert picture.shape[1] >= 3 * 220
+
+
+@pytest.mark.parametrize("name", ["$x$", "犬", "كلب", "two\nlines", "", "_hidden"])
+def test_odd_words_are_drawn_as_they_are(name):
+    preview = halves(60, 60, labels=[(30, 15, name)])
+    classes, shares = [(name, RED), ("pan", BLUE)], [(0, 1.0, 1.0, [(name, 1.0)])]
+    picture = draw_preview(Preview(**{**vars(preview), "title": name, "classes": classes, "shares": shares}))
+    assert (picture == RED).all(axis=2).sum() > 100
 
 
 def test_unsure_pixels_are_not_painted_among_the_sure_ones():

@@ -2,93 +2,76 @@
 
 from __future__ import annotations
 
-import hashlib
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from semivl_cli.data.contract import Member, Split
-from semivl_cli.data.read.images import read_image
-from semivl_cli.data.read.tar_entries import read_member
+from semivl_cli.data.contract import Split
+from semivl_cli.data.read.copies import File, KnownFiles
+from semivl_cli.data.read.images import read_image, read_thumbnail
 from semivl_cli.errors import InputError
 
-File = Path | Member
-"""What an image is read from."""
-
 _ALIKE = 10
-"""Of the 64 bits of a look, how many may differ in images that look alike."""
+"""Of the 64 bits of a difference hash, how many may differ in images that look alike."""
 _COMPARISONS = 2 * 10**10
 """Pairs that are compared at most; more validation images are then compared in part, evenly spread."""
 _CLOSEST = 4
 """Training images of which each validation image is compared pixel by pixel, if they look alike."""
 _FLAT = 2
-"""Grey values within which an image shows a single colour, as broken cameras and empty tiles do: it has no look."""
+"""Grey values within which an image shows a single colour, as broken cameras and empty tiles do: nothing is like it."""
 _ONES = np.array([number.bit_count() for number in range(1 << 16)], np.uint8)
 
 
 @dataclass(slots=True)
-class Looks:
-    """Of each image of a split, in order: a hash of its file, and 64 bits of its look."""
+class Fingerprints:
+    """Of the images of a split: 64 bits of their content, and their difference hash."""
 
-    _places: array[int] = field(default_factory=lambda: array("Q"))
-    _files: array[int] = field(default_factory=lambda: array("Q"))
-    _looks: array[int] = field(default_factory=lambda: array("Q"))
+    _positions: array[int] = field(default_factory=lambda: array("Q"))
+    _contents: array[int] = field(default_factory=lambda: array("Q"))
+    _hashes: array[int] = field(default_factory=lambda: array("Q"))
 
-    def add(self, place: int, content: int, look: int) -> None:
-        """Add the image at a place of its split; one of a single colour is left out."""
-        self._places.append(place)
-        self._files.append(content)
-        self._looks.append(look)
+    def add(self, position: int, content: bytes, difference: int) -> None:
+        """Add the image at a position of its split: hash of its content, and difference hash."""
+        self._positions.append(position)
+        self._contents.append(int.from_bytes(content[:8], "big"))
+        self._hashes.append(difference)
 
-    def place(self, number: int) -> int:
-        """Return the place in its split of the image that was added as the `number`th."""
-        return self._places[number]
-
-    @property
-    def files(self) -> NDArray[np.uint64]:
-        """Hashes of the files `[images]`."""
-        return np.frombuffer(self._files, np.uint64) if self._files else np.zeros(0, np.uint64)
+    def position(self, number: int) -> int:
+        """Return the position in its split of the image that was added as the `number`th."""
+        return self._positions[number]
 
     @property
-    def looks(self) -> NDArray[np.uint64]:
-        """Looks `[images]`."""
-        return np.frombuffer(self._looks, np.uint64) if self._looks else np.zeros(0, np.uint64)
+    def contents(self) -> NDArray[np.uint64]:
+        """Hashes of the contents `[images]`."""
+        return np.array(self._contents, np.uint64)
+
+    @property
+    def hashes(self) -> NDArray[np.uint64]:
+        """Difference hashes `[images]`."""
+        return np.array(self._hashes, np.uint64)
 
     @property
     def repeated(self) -> int:
         """How many images are the same file as an earlier one."""
-        return len(self.files) - len(np.unique(self.files))
+        return len(self._contents) - len(np.unique(self.contents))
 
 
-def look_of(thumbnail: NDArray[np.uint8]) -> int | None:
+def difference_hash(thumbnail: NDArray[np.uint8]) -> int | None:
     """Return 64 bits that images of the same scene share for the most part: where `[8, 9]` gets brighter to the right.
 
-    An image of a single colour has no look: `None`.
+    An image of a single colour has none: `None`.
     """
     if int(thumbnail.max()) - int(thumbnail.min()) <= _FLAT:
         return None
     return int.from_bytes(np.packbits(thumbnail[:, 1:] > thumbnail[:, :-1]).tobytes(), "big")
 
 
-def hash_file(path: File) -> int:
-    """Return 64 bits of the content of a file."""
-    digest = hashlib.blake2b(digest_size=8)
-    if isinstance(path, Member):
-        digest.update(read_member(path))
-        return int.from_bytes(digest.digest(), "big")
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return int.from_bytes(digest.digest(), "big")
-
-
 def same_images(
-    train: Looks, val: Looks, file_at: Callable[[Split, int], File]
+    train: Fingerprints, val: Fingerprints, file_at: Callable[[Split, int], File]
 ) -> tuple[list[tuple[File, File]], list[tuple[File, File]]]:
     """Return pairs (validation, training) of the same image, and pairs of images that only look alike.
 
@@ -96,26 +79,27 @@ def same_images(
     """
     same: list[tuple[File, File]] = []
     alike: list[tuple[File, File]] = []
-    copies = np.flatnonzero(np.isin(train.files, val.files))[::-1].tolist()
-    by_content = {int(train.files[copy]): copy for copy in copies}
-    step = max(len(val.files) * max(len(train.files), 1) // _COMPARISONS, 1)
-    looks = train.looks
-    for place, content in enumerate(val.files.tolist()):
+    contents, hashes = train.contents, train.hashes
+    copies = np.flatnonzero(np.isin(contents, val.contents))[::-1].tolist()
+    by_content = {int(contents[copy]): copy for copy in copies}
+    step = max(len(val.contents) * max(len(contents), 1) // _COMPARISONS, 1)
+    for number, (content, difference) in enumerate(zip(val.contents.tolist(), val.hashes, strict=True)):
         if content in by_content:
-            same.append((file_at("val", val.place(place)), file_at("train", train.place(by_content[content]))))
-        elif place % step == 0 and len(looks):
-            distances = _bits(looks ^ val.looks[place])
+            twin = file_at("train", train.position(by_content[content]))
+            same.append((file_at("val", val.position(number)), twin))
+        elif number % step == 0 and len(hashes):
+            distances = _bits(hashes ^ difference)
             near = np.flatnonzero(distances <= _ALIKE)
             near = near[np.argsort(distances[near], kind="stable")][:_CLOSEST]
             if len(near):
-                image = file_at("val", val.place(place))
-                others = [file_at("train", train.place(int(one))) for one in near]
-                twin = next((other for other in others if _same_pixels(image, other)), None)
-                (alike if twin is None else same).append((image, others[0] if twin is None else twin))
+                image = file_at("val", val.position(number))
+                others = [file_at("train", train.position(int(one))) for one in near]
+                twins = [other for other in others if _same_pixels(image, other)]
+                (same if twins else alike).append((image, (twins or others)[0]))
     return same, alike
 
 
-def check_leaks(train: Iterable[Path], val: Sequence[Path]) -> None:
+def check_leaks(train: Iterable[Path], val: Iterable[Path]) -> None:
     """Refuse validation images that are also training images, file for file; images of a single colour may repeat.
 
     Only files of the same length are read.
@@ -123,30 +107,15 @@ def check_leaks(train: Iterable[Path], val: Sequence[Path]) -> None:
     Raises:
         InputError: names the first, and their number.
     """
-    by_size: dict[int, list[Path]] = {}
-    for path in val:
-        by_size.setdefault(path.stat().st_size, []).append(path)
-    contents: dict[int, dict[int, Path]] = {}
-    found = []
-    for path in train:
-        size = path.stat().st_size
-        if size in by_size:
-            if size not in contents:
-                contents[size] = {hash_file(one): one for one in by_size[size]}
-            twin = contents[size].get(hash_file(path))
-            if twin is not None and look_of(_thumbnail(path)) is not None:
-                found.append((twin, path))
+    known = KnownFiles(val)
+    twins = ((known.twin(path), path) for path in train)
+    found = [(twin, path) for twin, path in twins if twin and difference_hash(read_thumbnail(path)[1]) is not None]
     if found:
         more = f" ({len(found)} images in all)" if found[1:] else ""
         raise InputError(
             f"{found[0][0]} is a validation image, and {found[0][1]} the same image in training: take one of them "
             f"away, or validation means nothing{more}"
         )
-
-
-def _thumbnail(path: Path) -> NDArray[np.uint8]:
-    picture = Image.fromarray(read_image(path)).convert("L")
-    return np.asarray(picture.resize((9, 8), Image.Resampling.BOX))
 
 
 def _bits(numbers: NDArray[np.uint64]) -> NDArray[np.uint8]:

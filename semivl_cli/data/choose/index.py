@@ -14,17 +14,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from semivl_cli.class_ids import MOST_CLASSES
 from semivl_cli.data.choose.duplicates import check_leaks
 from semivl_cli.data.choose.splits import Choice, choose_labeled, find_labeled
-from semivl_cli.data.contract import IGNORE, Dataset, Record, Split
+from semivl_cli.data.contract import Dataset, MadeForClasses, Record, Split, TellsNotes
 from semivl_cli.data.pool.hidden import Hidden
 from semivl_cli.data.pool.records import Records, digest_of_ids, id_hash
 from semivl_cli.data.pool.unlabeled import Pool, open_pool
-from semivl_cli.data.read.images import check_sizes, image_size, read_label
+from semivl_cli.data.read.images import check_size, image_size, label_name, read_label
 from semivl_cli.errors import InputError
-
-MAX_CLASSES = IGNORE - 1
-"""Ids are 0..253: 255 is ignored, and 254 stays free to mean "no class"."""
+from semivl_cli.labels import Amount
 
 MOST_LOOKED_FOR = 100_000
 """Unlabelled files up to which each is looked for at every start."""
@@ -68,10 +67,10 @@ class Index:
         }
 
 
-def find_root(dataset_name: str, root: Path | None) -> Path:
+def find_root(dataset_name: str, root: str | Path | None) -> Path:
     """Return where a dataset lies: `root`, else `$SEMIVL_DATA/<dataset>`, else `data/<dataset>`; it need not exist."""
     if root is not None:
-        return root
+        return Path(root)
     return Path(os.environ.get("SEMIVL_DATA") or "data") / dataset_name
 
 
@@ -79,7 +78,7 @@ def build_index(
     dataset: Dataset,
     root: Path,
     *,
-    labels: str,
+    labels: Amount,
     seed: int,
     class_names: Sequence[str],
     missing: Literal["refuse", "skip"],
@@ -104,8 +103,8 @@ def build_index(
         InputError: if `root` does not hold the dataset, ids repeat or overlap, files are missing and refused, or
             nothing is left to train with or to validate on.
     """
-    if len(class_names) > MAX_CLASSES:
-        raise InputError(f"the definition has {len(class_names)} classes, at most {MAX_CLASSES} are possible")
+    if len(class_names) > MOST_CLASSES:
+        raise InputError(f"the definition has {len(class_names)} classes, at most {MOST_CLASSES} are possible")
     train, val = list_records(dataset, root)
     check_made_for(dataset, class_names)
     if listed is None:
@@ -155,17 +154,16 @@ def list_validation(dataset: Dataset, root: Path, *, missing: Literal["refuse", 
 
 
 def check_made_for(dataset: Dataset, class_names: Sequence[str]) -> None:
-    """Refuse masks that were converted for other classes: the plugin's attribute `made_for`, if it has one, names them.
+    """Refuse masks that a plugin converted for other classes.
 
     Raises:
         InputError: names the first class that differs.
     """
-    made_for = tuple(getattr(dataset, "made_for", ()))
-    if made_for and made_for != tuple(class_names):
-        pairs = zip_longest(made_for, class_names, fillvalue="(none)")
-        place, (old, new) = next((place, pair) for place, pair in enumerate(pairs) if pair[0] != pair[1])
+    if isinstance(dataset, MadeForClasses) and dataset.made_for and tuple(dataset.made_for) != tuple(class_names):
+        pairs = zip_longest(dataset.made_for, class_names, fillvalue="(none)")
+        number, (old, new) = next((number, pair) for number, pair in enumerate(pairs) if pair[0] != pair[1])
         raise InputError(
-            f"the masks were converted for other classes: class {place} was {old!r}, the definition has {new!r}: run "
+            f"the masks were converted for other classes: class {number} was {old!r}, the definition has {new!r}: run "
             f"`semivl prepare data {dataset.name}` again with this definition"
         )
 
@@ -194,7 +192,7 @@ def check_labels(index: Index, dataset: Dataset, class_names: Sequence[str]) -> 
         try:
             label = read_label(record, dataset, class_names)
             if not callable(record.label):
-                check_sizes(record, image_size(record.image), label.shape)
+                check_size(label_name(record), label.shape, image_size(record.image))
         except InputError as error:
             return str(error)
         return np.bincount(label.ravel(), minlength=256)
@@ -222,7 +220,7 @@ def check_labels(index: Index, dataset: Dataset, class_names: Sequence[str]) -> 
     trained = counts[: len(index.labeled)]
     return LabelCounts(
         labeled=tuple(trained.sum(axis=0).tolist()),
-        empty=tuple(index.labeled[place].id for place in np.flatnonzero(trained.sum(axis=1) == 0)),
+        empty=tuple(index.labeled[number].id for number in np.flatnonzero(trained.sum(axis=1) == 0)),
         val=tuple(counts[len(labeled) :].sum(axis=0).tolist()) if len(val) == len(index.val) else None,
     )
 
@@ -265,8 +263,8 @@ def _absent_images(records: Sequence[Record]) -> tuple[list[int], int]:
 
 
 def plugin_notes(dataset: Dataset) -> tuple[str, ...]:
-    """Return what a plugin found worth telling while it listed records: its attribute `notes`, if it has one."""
-    return tuple(getattr(dataset, "notes", ()))
+    """Return what a plugin found worth telling while it listed records."""
+    return tuple(dataset.notes) if isinstance(dataset, TellsNotes) else ()
 
 
 def missing_files(record: Record, *, label: bool) -> tuple[str, ...]:

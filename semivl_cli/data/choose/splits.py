@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,14 +19,12 @@ from semivl_cli.data.pool.records import Records
 from semivl_cli.data.read.images import read_label
 from semivl_cli.data.registry import find_package_file
 from semivl_cli.errors import InputError
+from semivl_cli.labels import Amount
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-_COUNT = re.compile(r"\d+")
-_FRACTION = re.compile(r"\d+/\d+|\d*\.\d+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,19 +36,19 @@ class Choice:
 
 
 def choose_labeled(
-    dataset: Dataset, train: Sequence[Record], labels: str, *, seed: int, class_names: Sequence[str]
+    dataset: Dataset, train: Sequence[Record], labels: Amount, *, seed: int, class_names: Sequence[str]
 ) -> Choice:
     """Choose the labelled images among the training records.
 
     Args:
         dataset: the plugin; its package may hold `splits/labeled-<N>.txt` and `splits/fractions.toml`.
         train: all training records.
-        labels: `"all"`, a count, a fraction of the training images (`"1/8"`, `"0.1"`), or the path of a list of ids.
+        labels: how many, or which.
         seed: of the draw that a count without a list of its own needs.
         class_names: the classes that the draw covers where the count allows.
 
     Raises:
-        InputError: if `labels` cannot be understood, or asks for labels that are not there.
+        InputError: if `labels` asks for labels that are not there, or names no file of ids.
     """
     if isinstance(train, Records):
         with_label = tuple(train[int(number)] for number in train.labeled)
@@ -61,32 +58,20 @@ def choose_labeled(
         raise InputError(f"none of the {len(train)} training images of dataset {dataset.name!r} has a mask")
     if labels == "all":
         return Choice(labeled=with_label, note=f"every mask is a label: {len(with_label)}")
-    if _COUNT.fullmatch(labels) or _FRACTION.fullmatch(labels):
-        count = _count(dataset, labels, len(train))
-        listed = find_package_file(dataset, f"splits/labeled-{count}.txt")
-        if listed is None:
-            return _draw(dataset, with_label, count, seed, class_names)
-        return Choice(labeled=_named(train, listed), note=f"{count} labels: the protocol's own list")
-    if not Path(labels).is_file():
-        raise InputError(
-            f"labels {labels!r}: expected all, a count of at least 1 (92), a fraction (1/8 or 0.1), or a file of ids"
-        )
-    chosen = _named(train, Path(labels))
-    return Choice(labeled=chosen, note=f"{len(chosen)} labels: listed in {labels}")
-
-
-def _count(dataset: Dataset, labels: str, images: int) -> int:
-    """Return the number of labels that a count or a fraction means."""
-    if _COUNT.fullmatch(labels):
-        count = int(labels)
-    else:
-        fraction = Fraction(0) if re.search(r"/0+$", labels) else Fraction(labels)
-        if not 0 < fraction <= 1:
-            raise InputError(f"labels {labels!r}: expected a fraction above 0 and at most 1")
-        count = labeled_fractions(dataset).get(fraction, math.ceil(fraction * images))
-    if count < 1:
-        raise InputError(f"labels {labels!r}: expected at least one labelled image")
-    return count
+    if isinstance(labels, Path):
+        if not labels.is_file():
+            raise InputError(
+                f"labels {str(labels)!r}: expected all, a count of at least 1 (92), a fraction (1/8 or 0.1), or a file "
+                "of ids"
+            )
+        chosen = _named(train, labels)
+        return Choice(labeled=chosen, note=f"{len(chosen)} labels: listed in {labels}")
+    if isinstance(labels, Fraction):
+        labels = labeled_fractions(dataset).get(labels, math.ceil(labels * len(train)))
+    listed = find_package_file(dataset, f"splits/labeled-{labels}.txt")
+    if listed is None:
+        return _draw(dataset, with_label, labels, seed, class_names)
+    return Choice(labeled=_named(train, listed), note=f"{labels} labels: the protocol's own list")
 
 
 def labeled_fractions(dataset: Dataset) -> dict[Fraction, int]:
@@ -145,7 +130,7 @@ def _draw(dataset: Dataset, with_label: Sequence[Record], count: int, seed: int,
     note = f"{count} labels: drawn with seed {seed} so that they show the classes"
     if absent.any():
         note += f", except {', '.join(np.asarray(class_names)[absent])}"
-    return Choice(labeled=tuple(records[place] for place in chosen), note=note)
+    return Choice(labeled=tuple(records[number] for number in chosen), note=note)
 
 
 def classes_shown(dataset: Dataset, records: Sequence[Record], class_names: Sequence[str]) -> NDArray[np.bool_]:

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semivl_cli.data.choose.duplicates import File, Looks, hash_file, look_of, same_images
+from semivl_cli.class_ids import IGNORE
+from semivl_cli.data.choose.duplicates import Fingerprints, difference_hash, same_images
 from semivl_cli.data.choose.index import list_records, missing_files, plugin_notes
-from semivl_cli.data.contract import IGNORE, Dataset, Record, Source, Split
+from semivl_cli.data.contract import Dataset, Record, Source, Split, TellsProblems
 from semivl_cli.data.pool.records import Records
-from semivl_cli.data.read.images import check_ids, check_sizes, glance, label_name, read_raw_label
+from semivl_cli.data.read.copies import File, content_hash
+from semivl_cli.data.read.images import check_ids, check_size, label_name, read_raw_label, read_thumbnail
 from semivl_cli.errors import InputError
 
 _AT_ONCE = 1024
@@ -56,14 +58,15 @@ class _Finding:
 
     record: Record
     split: Split
-    place: int
+    position: int
     """Of the record in its split."""
     kind: str = ""
     problems: tuple[str, ...] = ()
     size: tuple[int, int] | None = None
-    look: int | None = None
-    content: int | None = None
-    """Hash of the file of the image."""
+    difference: int | None = None
+    """Difference hash of the image."""
+    content: bytes | None = None
+    """Hash of its file."""
     pixels: NDArray[np.int64] | None = None  # [256], of each class id
     values: tuple[int, ...] = ()
     """Raw values in the mask."""
@@ -80,22 +83,22 @@ def survey(dataset: Dataset, root: Path, class_names: Sequence[str]) -> Survey:
     pixels, images = np.zeros(256, np.int64), np.zeros(256, np.int64)
     sizes: Counter[tuple[int, int]] = Counter()
     values: Counter[int] = Counter()
-    looks: dict[Split, Looks] = {"train": Looks(), "val": Looks()}
+    prints: dict[Split, Fingerprints] = {"train": Fingerprints(), "val": Fingerprints()}
     plain: list[str] = []
     for finding in _look_at_all(by_split, dataset, class_names):
         if finding.problems:
             problems.setdefault(finding.kind, []).extend(finding.problems)
         if finding.size is not None:
             sizes[finding.size] += 1
-            if finding.look is None:
+            if finding.difference is None:
                 plain.append(finding.record.id)
             elif finding.content is not None:
-                looks[finding.split].add(finding.place, finding.content, finding.look)
+                prints[finding.split].add(finding.position, finding.content, finding.difference)
         if finding.pixels is not None:
             pixels += finding.pixels
             images += finding.pixels > 0
             values.update(finding.values)
-    same, alike = same_images(looks["train"], looks["val"], lambda split, place: _file(by_split[split][place].image))
+    same, alike = same_images(prints["train"], prints["val"], lambda split, at: _file(by_split[split][at].image))
     if same:
         problems["images in both train and val"] = [f"{one} is the same image as {other}" for one, other in same]
 
@@ -119,7 +122,7 @@ def survey(dataset: Dataset, root: Path, class_names: Sequence[str]) -> Survey:
         )
     if shown.any() and absent:
         notes.append(f"classes in no mask: {', '.join(absent)}")
-    notes += [*_size_notes(sizes), *_value_notes(values), *_likeness_notes(looks, alike, plain)]
+    notes += [*_size_notes(sizes), *_value_notes(values), *_likeness_notes(prints, alike, plain)]
     return Survey(
         splits={
             split: SplitCount(images=len(records), with_mask=sum(_has_mask(record) for record in records))
@@ -137,7 +140,8 @@ def _problems_of_splits(
     dataset: Dataset, root: Path, by_split: Mapping[Split, Sequence[Record]]
 ) -> dict[str, list[str]]:
     """Return what is wrong before any file is read, and what the plugin found already: kind -> one line each."""
-    problems = {kind: list(found) for kind, found in getattr(dataset, "problems", {}).items()}
+    told = dataset.problems if isinstance(dataset, TellsProblems) else {}
+    problems = {kind: list(found) for kind, found in told.items()}
     for split, records in by_split.items():
         if not records:
             problems.setdefault(f"{split} has no image", []).append(str(root))
@@ -150,25 +154,24 @@ def _look_at_all(
     by_split: Mapping[Split, Sequence[Record]], dataset: Dataset, class_names: Sequence[str]
 ) -> Iterator[_Finding]:
     """Look at every record, some at once; never more than these are held."""
-    jobs = ((record, split, place) for split, records in by_split.items() for place, record in enumerate(records))
+    jobs = ((record, split, position) for split, records in by_split.items() for position, record in enumerate(records))
     with ThreadPoolExecutor() as pool:
         while some := list(islice(jobs, _AT_ONCE)):
             yield from pool.map(lambda job: _look(job[0], job[1], job[2], dataset, class_names), some)
 
 
-def _look(record: Record, split: Split, place: int, dataset: Dataset, class_names: Sequence[str]) -> _Finding:
+def _look(record: Record, split: Split, position: int, dataset: Dataset, class_names: Sequence[str]) -> _Finding:
     """Read one record; a mask that is absent matters only for validation."""
+    seen = _Finding(record=record, split=split, position=position)
     gone = missing_files(record, label=split == "val")
     if gone:
-        return _Finding(record=record, split=split, place=place, kind="files missing", problems=gone)
+        return replace(seen, kind="files missing", problems=gone)
     try:
-        size, thumbnail = glance(record.image)
-        content = None if callable(record.image) else hash_file(record.image)
+        size, thumbnail = read_thumbnail(record.image)
+        content = None if callable(record.image) else content_hash(record.image)
     except InputError as error:
-        return _Finding(
-            record=record, split=split, place=place, kind="images that cannot be read", problems=(str(error),)
-        )
-    seen = _Finding(record=record, split=split, place=place, size=size, look=look_of(thumbnail), content=content)
+        return replace(seen, kind="images that cannot be read", problems=(str(error),))
+    seen = replace(seen, size=size, difference=difference_hash(thumbnail), content=content)
     if record.label is None or not _has_mask(record):
         return seen
     try:
@@ -177,7 +180,7 @@ def _look(record: Record, split: Split, place: int, dataset: Dataset, class_name
     except InputError as error:
         return replace(seen, kind="masks that cannot be used", problems=(str(error),))
     try:
-        check_sizes(record, size, label.shape)
+        check_size(label_name(record), label.shape, size)
     except InputError as error:
         return replace(seen, kind="masks of another size than their image", problems=(str(error),))
     return replace(seen, pixels=np.bincount(label.ravel(), minlength=256), values=_values(raw))
@@ -214,7 +217,7 @@ def _value_notes(values: Counter[int]) -> list[str]:
 
 
 def _likeness_notes(
-    looks: Mapping[Split, Looks], alike: Sequence[tuple[File, File]], plain: Sequence[str]
+    prints: Mapping[Split, Fingerprints], alike: Sequence[tuple[File, File]], plain: Sequence[str]
 ) -> list[str]:
     notes = []
     if alike:
@@ -223,7 +226,7 @@ def _likeness_notes(
         notes.append(
             f"{some} like training images, as frames of one film do: validation will flatter; the first: {first}"
         )
-    for split, found in looks.items():
+    for split, found in prints.items():
         if found.repeated:
             notes.append(f"{found.repeated} images of {split} are copies of others there")
     if plain:

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from semivl_cli.data.contract import IGNORE, Found
+from semivl_cli.class_ids import IGNORE, MOST_CLASSES
+from semivl_cli.data.contract import Found
 from semivl_cli.data.drawing.annotations import NO_SHAPE, Annotations, to_hex
 from semivl_cli.data.drawing.masks import count_colors, read_picture
 from semivl_cli.data.drawing.tree import Tree
 from semivl_cli.errors import InputError
-
-_MOST = IGNORE - 1
 
 
 def classes_of(sources: Sequence[Annotations]) -> Found:
@@ -57,7 +56,7 @@ def _shown(sources: Sequence[Annotations]) -> Found:
         raise InputError("no mask shows any class: expected masks with class ids or colours, or --from a tool's export")
     if found == [0] and values[IGNORE]:  # 255 may be ignored, or the class that is meant: the user must say
         return Found(classes=[("class 0", None), (f"class {IGNORE}", None)])
-    plain = found[-1] < _MOST
+    plain = found[-1] < MOST_CLASSES
     numbers = list(range(found[-1] + 1)) if plain and len(found) * 2 > found[-1] else found
     return Found(
         classes=_limited([(f"class {number}", None) for number in numbers]),
@@ -68,9 +67,9 @@ def _shown(sources: Sequence[Annotations]) -> Found:
 def _limited(
     classes: Sequence[tuple[str, tuple[int, int, int] | None]],
 ) -> Sequence[tuple[str, tuple[int, int, int] | None]]:
-    if len(classes) > _MOST:
+    if len(classes) > MOST_CLASSES:
         raise InputError(
-            f"the masks show {len(classes)} values or colours, more than classes can be ({_MOST}): are they smoothed, "
-            "compressed as JPEG, or ids of instances?"
+            f"the masks show {len(classes)} values or colours, more than classes can be ({MOST_CLASSES}): are they "
+            "smoothed, compressed as JPEG, or ids of instances?"
         )
     return classes

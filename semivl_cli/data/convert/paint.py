@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from semivl_cli.data.contract import IGNORE, Classes
+from semivl_cli.class_ids import IGNORE
+from semivl_cli.data.contract import Classes
 from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key
-from semivl_cli.data.drawing.masks import check_size
-from semivl_cli.data.drawing.names import ImageNames
-from semivl_cli.data.read.images import image_size
+from semivl_cli.data.drawing.image_names import ImageNames
+from semivl_cli.data.read.images import check_size, image_size
 from semivl_cli.errors import InputError, RunError
+from semivl_cli.files import FULL
 from semivl_cli.paint import is_ours, made_from, save_mask
 
 _AT_ONCE = 256
@@ -69,8 +69,7 @@ def convert(
     Raises:
         RunError: if a mask cannot be written; all that were written are whole, and a second call goes on.
     """
-    names = ImageNames()
-    names.add(images)
+    names = ImageNames(images)
     result = Conversion()
     for source, key in sources:
         jobs = _jobs(source, names, result)
@@ -172,7 +171,7 @@ class _Painter:
             path.parent.mkdir(parents=True, exist_ok=True)
             save_mask(path, canvas.ids, self._colors, digest)
         except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            full = error.errno in FULL
             raise RunError(
                 f"{path}: {'the disk is full' if full else f'cannot be written ({error.strerror or error})'}: "
                 "the masks that were written are kept, and the same command goes on with the rest"

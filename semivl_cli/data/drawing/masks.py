@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from semivl_cli.data.contract import IGNORE
+from semivl_cli.class_ids import IGNORE, NO_CLASS
 from semivl_cli.data.drawing.annotations import Key
 from semivl_cli.data.drawing.canvas import Canvas
 from semivl_cli.data.drawing.tree import Tree
-from semivl_cli.data.read.images import check_ids, decoding
+from semivl_cli.data.read.images import check_ids, check_size, decoding, whole_numbers
 from semivl_cli.errors import InputError
 
 _SHOWN = 3
@@ -35,10 +35,9 @@ def read_picture(file: Tree, palette: bool = False) -> NDArray[Any]:
         ImageOps.exif_transpose(picture, in_place=True)
         if picture.mode == "P" and palette:
             return np.array(picture.convert("RGB"))
-        if picture.mode == "1":
-            return np.array(picture, dtype=np.uint8)
-        if picture.mode in ("P", "L", "I") or picture.mode.startswith("I;16"):
-            return np.array(picture)
+        values = whole_numbers(picture)
+        if values is not None:
+            return values
         if picture.mode not in ("RGB", "RGBA", "LA"):
             raise InputError(
                 f"{file}: a mask holds class ids, or colours of classes, in whole numbers; this one is {picture.mode}"
@@ -90,15 +89,6 @@ def paint_layers(layers: Sequence[tuple[str, Tree]], key: Key, size: tuple[int, 
     return canvas
 
 
-def check_size(name: str, found: tuple[int, ...], size: tuple[int, int]) -> None:
-    """Refuse a drawing whose size `(H, W)` is not that of its image as shown."""
-    if found[:2] != size:
-        raise InputError(
-            f"{name}: the mask is {found[1]} x {found[0]} pixels (width x height), "
-            f"its image as shown is {size[1]} x {size[0]}: they must be equal"
-        )
-
-
 def count_colors(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return the colours `[C, 3]` of `[H, W, 3]` and how many pixels have each."""
     codes, counts = np.unique(_codes(pixels), return_counts=True)
@@ -108,11 +98,11 @@ def count_colors(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[
 def _ids_of_colors(pixels: NDArray[np.uint8], key: Key, name: str) -> NDArray[np.uint8]:
     codes = _codes(pixels)
     found, places = np.unique(codes, return_inverse=True)
-    ids = np.array([key.class_of.get(f"#{code:06x}", IGNORE - 1) for code in found.tolist()], np.uint8)
+    ids = np.array([key.class_of.get(f"#{code:06x}", NO_CLASS) for code in found.tolist()], np.uint8)
     result = ids[places.reshape(codes.shape)]
-    if (ids == IGNORE - 1).any():
+    if (ids == NO_CLASS).any():
         counts = np.bincount(places.ravel())
-        off = np.flatnonzero(ids == IGNORE - 1)
+        off = np.flatnonzero(ids == NO_CLASS)
         off = off[np.argsort(-counts[off], kind="stable")]
         shown = ", ".join(f"#{found[place]:06x} ({counts[place]} pixels)" for place in off[:_SHOWN])
         more = f" and {len(off) - _SHOWN} more" if len(off) > _SHOWN else ""

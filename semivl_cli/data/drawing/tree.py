@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from semivl_cli.errors import InputError
-
-PICTURES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
-"""Suffixes of files that are images or masks."""
+from semivl_cli.files import image_suffixes, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +52,11 @@ class Tree:
         return PurePosixPath(self.name).suffix.lower()
 
     @property
+    def is_picture(self) -> bool:
+        """Whether it is an image or a mask, by its suffix."""
+        return self.suffix in image_suffixes()
+
+    @property
     def stamp(self) -> str:
         """What changes when the content of a file does, as far as one sees without reading it."""
         state = self.path.stat()
@@ -72,7 +75,10 @@ class Tree:
         elif self.path.is_file():
             yield self.path.name, self
         else:
-            yield from _walk(self.path, "")
+            for found in walk(self.path):
+                below = found.folder.relative_to(self.path).as_posix()
+                for name in found.files:
+                    yield name if below == "." else f"{below}/{name}", Tree(found.folder / name)
 
     def read(self) -> bytes:
         """Return the content of a file.
@@ -109,21 +115,7 @@ class Tree:
         return content
 
 
-def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, Tree]]:
-    folders = []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            folders.append(path)
-        else:
-            yield prefix + path.name, Tree(path)
-    for path in folders:
-        if path.resolve() not in folder.resolve().parents and path.resolve() != folder.resolve():
-            yield from _walk(path, f"{prefix}{path.name}/")
-
-
 def bare(name: str) -> str:
     """Return a name of a picture without its suffix; other dots are part of the name."""
     suffix = PurePosixPath(name).suffix
-    return name[: -len(suffix)] if suffix.lower() in PICTURES else name
+    return name[: -len(suffix)] if suffix.lower() in image_suffixes() else name

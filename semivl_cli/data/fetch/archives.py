@@ -26,14 +26,12 @@ from typing import IO
 
 from semivl_cli.data.fetch.pace import Pace, in_bytes
 from semivl_cli.errors import InputError, RunError
+from semivl_cli.files import FULL, replacing
 
 MAX_FILES = 1_000_000
 MAX_GROWTH = 100
 """An archive may unpack to so many times its own size, or to `SMALL`; what grows more is a bomb."""
 SMALL = 2**30
-
-FULL = (errno.ENOSPC, errno.EDQUOT)
-"""How the system says that a disk, or a user's share of it, is full."""
 
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, struct.error, ValueError,
            NotImplementedError, RuntimeError, OverflowError)  # fmt: skip
@@ -222,9 +220,8 @@ def _move(members: Iterable[str], hidden: Path, folder: Path) -> int:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            beside = target.with_name(f".{target.name}.part")  # a folder of the user's that lies on another disk
-            shutil.copyfile(hidden / path, beside)
-            beside.replace(target)
+            with replacing(target) as beside:  # a folder of the user's that lies on another disk
+                shutil.copyfile(hidden / path, beside)
         new += 1
     return new
 

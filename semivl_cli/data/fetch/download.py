@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from semivl_cli.data.fetch.archives import FULL
 from semivl_cli.data.fetch.pace import Pace, in_bytes
 from semivl_cli.errors import InputError, RunError
+from semivl_cli.files import FULL, blocks
 
 TIMEOUT = 30.0
 """Seconds of silence after which a connection counts as broken."""
@@ -174,12 +174,11 @@ def _checked(
     sums = {"md5": hashlib.md5(usedforsecurity=False), "sha256": hashlib.sha256()}
     if not problem:
         pace, done = Pace(report, f"checking {file.name.removesuffix('.part')}"), 0
-        with file.open("rb") as opened:
-            while block := opened.read(_BLOCK):
-                for one in sums.values():
-                    one.update(block)
-                done += len(block)
-                pace.step(done, there, in_bytes)
+        for block in blocks(file):
+            for one in sums.values():
+                one.update(block)
+            done += len(block)
+            pace.step(done, there, in_bytes)
         found = sums["md5"].hexdigest()
         if md5 is not None and found != md5:
             problem = f"its MD5 is {found} instead of {md5}"

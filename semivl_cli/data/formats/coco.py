@@ -7,18 +7,22 @@ from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
-from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key
+from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key, size_of
 from semivl_cli.data.drawing.canvas import Canvas
-from semivl_cli.data.drawing.rle import decode_runs
+from semivl_cli.data.drawing.format import Format, Given
+from semivl_cli.data.drawing.rle import decode_rle
 from semivl_cli.data.drawing.tree import Tree
 from semivl_cli.errors import InputError
 
 
-def is_coco(content: object) -> bool:
-    """Whether the content of a JSON file is COCO's, with annotations of objects."""
-    return isinstance(content, dict) and all(
-        isinstance(content.get(part), list) for part in ("images", "annotations", "categories")
-    )
+def find_coco(given: Given) -> list[Tree]:
+    """Return the JSON files with annotations of objects."""
+    return [
+        file
+        for file, content in given.json
+        if isinstance(content, dict)
+        and all(isinstance(content.get(part), list) for part in ("images", "annotations", "categories"))
+    ]
 
 
 def open_coco(file: Tree) -> Annotations:
@@ -44,13 +48,12 @@ def open_coco(file: Tree) -> Annotations:
 
     def drawings() -> Iterator[Drawing]:
         for image in images:
-            height, width = image.get("height"), image.get("width")
             if image["id"] in drawn:
                 yield Drawing(
                     image=unquote(str(image["file_name"])).replace("\\", "/"),
                     origin=f"{file}: image {image['id']}",
                     stamp=file.stamp,
-                    size=(height, width) if isinstance(height, int) and isinstance(width, int) else None,
+                    size=size_of(image.get("height"), image.get("width")),
                     paint=partial(_paint_image, drawn[image["id"]], categories, f"{file}: image {image['id']}"),
                 )
 
@@ -133,7 +136,7 @@ def _checked(content: Any, part: str, keys: Sequence[str], file: Tree) -> list[M
 
 def _paint(canvas: Canvas, segmentation: object, class_id: int) -> None:
     if isinstance(segmentation, Mapping):
-        inside = decode_runs(segmentation)
+        inside = decode_rle(segmentation)
         if inside.shape != canvas.ids.shape:
             raise InputError(
                 f"its run-length code is {inside.shape[1]} x {inside.shape[0]} pixels (width x height), "
@@ -165,3 +168,6 @@ def _name(annotation: Mapping[str, Any]) -> str:
 def _some(known: Mapping[int, object]) -> str:
     shown = ", ".join(repr(number) for number in list(known)[:10])
     return f"{shown}, ... ({len(known)} in all)" if len(known) > 10 else shown
+
+
+FORMAT = Format(title="COCO JSON", find=find_coco, open=open_coco)

@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key
-from semivl_cli.data.drawing.brush import decode_brush
-from semivl_cli.data.drawing.canvas import Canvas
+from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key, size_of
+from semivl_cli.data.drawing.canvas import Canvas, ellipse
+from semivl_cli.data.drawing.format import Format, Given
+from semivl_cli.data.drawing.rle import decode_brush
 from semivl_cli.data.drawing.tree import Tree, bare
 from semivl_cli.errors import InputError
 
@@ -20,13 +21,12 @@ _UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")
 """What Label Studio puts before the name of an uploaded file."""
 _COVERED = 128
 """Opacity 0..255 from which a pixel is inside a brush stroke."""
-_CORNERS = 64
 
 
-def is_labelstudio(content: object) -> bool:
-    """Whether the content of a JSON file is Label Studio's: a list of tasks, or one."""
-    tasks = content if isinstance(content, list) else [content]
-    return bool(tasks) and all(isinstance(task, dict) and _is_task(task) for task in tasks[:10])
+def find_labelstudio(given: Given) -> list[Tree]:
+    """Return the JSON files that hold a list of tasks, or one."""
+    contents = ((file, content if isinstance(content, list) else [content]) for file, content in given.json)
+    return [file for file, tasks in contents if tasks and all(_is_task(task) for task in tasks[:10])]
 
 
 def open_labelstudio(file: Tree) -> Annotations:
@@ -69,7 +69,9 @@ class _Task:
         self.done, self.regions = regions is not None, regions or ()
 
 
-def _is_task(task: Mapping[str, Any]) -> bool:
+def _is_task(task: object) -> bool:
+    if not isinstance(task, dict):
+        return False
     full = isinstance(task.get("data"), dict) and any(key in task for key in ("annotations", "completions"))
     return full or (bool(_image_of(task)) and ("annotation_id" in task or "annotator" in task or bool(_inline(task))))
 
@@ -129,11 +131,8 @@ def _has_area(value: Mapping[str, Any]) -> bool:
 
 
 def _size(regions: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:
-    for region in regions:
-        height, width = region.get("original_height"), region.get("original_width")
-        if isinstance(height, int) and isinstance(width, int):
-            return height, width
-    return None
+    sizes = (size_of(region.get("original_height"), region.get("original_width")) for region in regions)
+    return next((size for size in sizes if size), None)
 
 
 def _paint(regions: Sequence[Mapping[str, Any]], origin: str, key: Key, size: tuple[int, int]) -> Canvas:
@@ -168,8 +167,7 @@ def _paint_region(canvas: Canvas, value: Mapping[str, Any], class_id: int) -> No
         percent = [tuple(point) for point in points]
     elif "radiusX" in value:
         x, y, across, down = _numbers(value, "x", "y", "radiusX", "radiusY")
-        turns = [2 * math.pi * corner / _CORNERS for corner in range(_CORNERS)]
-        percent = [(x + across * math.cos(turn), y + down * math.sin(turn)) for turn in turns]
+        percent = ellipse(x, y, across, down)
     else:
         x, y, across, down = _numbers(value, "x", "y", "width", "height")
         percent = [(x, y), (x + across, y), (x + across, y + down), (x, y + down)]
@@ -183,7 +181,7 @@ def _paint_region(canvas: Canvas, value: Mapping[str, Any], class_id: int) -> No
         pixels = [
             (left + (x - left) * cos - (y - top) * sin, top + (x - left) * sin + (y - top) * cos) for x, y in pixels
         ]
-    canvas.polygons([[part for point in pixels for part in point]], class_id)
+    canvas.polygon(pixels, class_id)
 
 
 def _numbers(value: Mapping[str, Any], *names: str) -> list[float]:
@@ -191,3 +189,6 @@ def _numbers(value: Mapping[str, Any], *names: str) -> list[float]:
     if not all(isinstance(number, int | float) for number in found):
         raise InputError(f"expected numbers in percent for {', '.join(names)}")
     return [float(number) for number in found if number is not None]
+
+
+FORMAT = Format(title="Label Studio JSON", find=find_labelstudio, open=open_labelstudio)

@@ -8,11 +8,12 @@ from functools import partial
 
 import numpy as np
 
-from semivl_cli.data.contract import IGNORE
+from semivl_cli.class_ids import IGNORE, NO_CLASS
 from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key, to_hex
 from semivl_cli.data.drawing.canvas import Canvas
+from semivl_cli.data.drawing.format import Format, Given
 from semivl_cli.data.drawing.masks import paint_mask
-from semivl_cli.data.drawing.tree import PICTURES, Tree
+from semivl_cli.data.drawing.tree import Tree
 from semivl_cli.errors import InputError
 
 FOLDERS = ("SegmentationClass", "SegmentationClassAug", "SegmentationClassPNG")
@@ -27,6 +28,11 @@ class _LabelMap:
     values: Mapping[int, str]
     colors: Mapping[str, str]
     """Colour as `"#rrggbb"` -> label; none where values count, not colours."""
+
+
+def find_voc(given: Given) -> list[Tree]:
+    """Return the whole of a folder or archive with a label map, or with a folder of masks of the known names."""
+    return [given.tree] if given.holds("labelmap.txt", "class_names.txt") or given.folders & set(FOLDERS) else []
 
 
 def open_voc(source: Tree) -> Annotations:
@@ -45,7 +51,7 @@ def open_voc(source: Tree) -> Annotations:
             first = -1 if names[:1] == [_IGNORED] else 0
             labels = dict.fromkeys(name for name in names if name != _IGNORED)
             label_map = _LabelMap({place: name for place, name in enumerate(names, first) if place >= 0}, {})
-        elif file.suffix in PICTURES and any(folder in FOLDERS for folder in folders):
+        elif file.is_picture and any(folder in FOLDERS for folder in folders):
             below = max(place for place, folder in enumerate(folders) if folder in FOLDERS) + 1
             masks.append(("/".join(name.split("/")[below:]), file))
     explained = label_map
@@ -83,9 +89,14 @@ def _paint(file: Tree, label_map: _LabelMap | None, key: Key, size: tuple[int, i
     if label_map is None:
         return paint_mask(file, key, size)
     colors = {color: key.class_of[label] for color, label in label_map.colors.items()}
-    table = np.full(65536, IGNORE - 1, np.uint8)
-    table[255] = IGNORE
+    table = np.full(65536, NO_CLASS, np.uint8)
+    table[IGNORE] = IGNORE
     for value, label in label_map.values.items():
         table[value] = key.class_of[label]
     explained = replace(key, class_of=colors, class_ids=lambda raw: table[np.clip(raw, 0, 65535)])
     return paint_mask(file, explained, size, palette=bool(colors))
+
+
+FORMAT = Format(
+    title="CVAT's Segmentation mask archive, Pascal VOC's layout", find=find_voc, open=open_voc, images="JPEGImages"
+)

@@ -10,24 +10,35 @@ import yaml
 
 from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key
 from semivl_cli.data.drawing.canvas import Canvas
+from semivl_cli.data.drawing.format import Format, Given
 from semivl_cli.data.drawing.tree import Tree
 from semivl_cli.errors import InputError
 
+_YAML = (".yaml", ".yml")
 _CLASS_LISTS = ("classes.txt", "obj.names")
 _NO_LABELS = (*_CLASS_LISTS, "train.txt", "val.txt", "test.txt", "valid.txt", "readme.txt", "labelmap.txt")
+
+
+def find_yolo(given: Given) -> list[Tree]:
+    """Return the whole of what holds a YAML file or a list of classes, or is a YAML file."""
+    return [given.tree] if given.holds(*_CLASS_LISTS) or any(file.suffix in _YAML for file in given.files) else []
 
 
 def open_yolo(source: Tree) -> Annotations:
     """Open a data set in YOLO's layout: `data.yaml` or `classes.txt`, and `labels/` beside `images/`.
 
+    A YAML file stands for the folder in which it lies.
+
     Raises:
         InputError: if no file tells the names of the classes.
     """
+    if source.suffix in _YAML and source.path.is_file():
+        source = Tree(source.path.parent)
     names: dict[int, str] | None = None
     files = []
     for name, file in source.files():
         base = file.name.lower()
-        if file.suffix in (".yaml", ".yml"):
+        if file.suffix in _YAML:
             names = _yaml_names(file) or names
         elif base in _CLASS_LISTS and names is None:
             names = {place: line.strip() for place, line in enumerate(file.text().splitlines()) if line.strip()}
@@ -83,7 +94,9 @@ def _paint(file: Tree, names: dict[int, str], key: Key, size: tuple[int, int]) -
             raise InputError(f"{file}:{number}: expected coordinates as fractions 0..1 of the image")
         if class_number not in names:
             raise InputError(f"{file}:{number}: the class {class_number} is none of {', '.join(map(str, names))}")
-        scale = (size[1], size[0])
-        ring = [fraction * scale[place % 2] for place, fraction in enumerate(fractions)]
-        canvas.polygons([ring], key.class_of[names[class_number]])
+        points = [(x * size[1], y * size[0]) for x, y in zip(fractions[::2], fractions[1::2], strict=True)]
+        canvas.polygon(points, key.class_of[names[class_number]])
     return canvas
+
+
+FORMAT = Format(title="YOLO polygons", find=find_yolo, open=open_yolo)

@@ -8,18 +8,20 @@ import os
 import tarfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semivl_cli.data.contract import Member
+from semivl_cli.data.contract import TarEntry
 from semivl_cli.errors import InputError
+from semivl_cli.files import cache_folder, image_suffixes, replacing
 from semivl_cli.processes import clean_context, usable_cores
 
-IMAGE_SUFFIXES = ("jpg", "jpeg", "webp", "png", "tif", "tiff", "bmp", "gif", "ppm", "pgm")
-"""What follows the first dot of an image's name, in any case; of several images with one key the first of these."""
+_FIRST = (".jpg", ".jpeg", ".webp", ".png", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm")
+"""Of several images with one key the first of these counts, else the last in the shard."""
 
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 _BLOCK = 512
@@ -36,13 +38,13 @@ class Shard:
     images: int
     bytes: int
 
-    def member(self, place: int) -> Member:
+    def entry(self, place: int) -> TarEntry:
         """Return one of its images, counted from 0."""
         table = _table(self.path)
         if len(table) != self.images:
             raise InputError(f"{self.path} has changed since the training began: it held {self.images} images")
         offset, size = table[place].tolist()
-        return Member(shard=self.path, offset=offset * _BLOCK, size=size)
+        return TarEntry(shard=self.path, offset=offset * _BLOCK, size=size)
 
 
 def open_shards(paths: Sequence[Path], say: Callable[[str], None]) -> tuple[Shard, ...]:
@@ -54,7 +56,7 @@ def open_shards(paths: Sequence[Path], say: Callable[[str], None]) -> tuple[Shar
     sizes = [_size(path) for path in paths]
     new = [path for path in paths if not _cached(path).is_file()]
     if len(new) > _FEW:
-        say(f"reading the headers of {len(new)} tar shards, once; what they hold is kept in {_cache()}")
+        say(f"reading the headers of {len(new)} tar shards, once; what they hold is kept in {cache_folder('shards')}")
         with ProcessPoolExecutor(min(usable_cores(), len(new)), mp_context=clean_context()) as pool:
             for error in pool.map(_kept_or_error, new, chunksize=4):
                 if error:
@@ -90,20 +92,11 @@ def _load(path: Path) -> NDArray[np.uint32]:
         kept: NDArray[np.uint32] = np.load(cached)
     except (OSError, ValueError):  # none yet, or not whole
         kept = _scan(path)
-        _keep(cached, kept)
+        with suppress(OSError):  # where the cache cannot be written, it is made anew the next time
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(cached) as temporary, temporary.open("wb") as file:
+                np.save(file, kept)
     return kept
-
-
-def _keep(cached: Path, table: NDArray[np.uint32]) -> None:
-    """Write a table, whole or not at all; where the cache cannot be written, it is made anew the next time."""
-    temporary = cached.with_name(f".{cached.name}.{os.getpid()}.part")
-    try:
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            np.save(file, table)
-        temporary.replace(cached)
-    except OSError:
-        temporary.unlink(missing_ok=True)
 
 
 def _cached(path: Path) -> Path:
@@ -113,11 +106,7 @@ def _cached(path: Path) -> Path:
     except OSError as error:
         raise InputError(f"{path}: the shard cannot be read ({error.strerror})") from error
     key = f"1\0{path.absolute()}\0{about.st_size}\0{about.st_mtime_ns}".encode("utf-8", "surrogatepass")
-    return _cache() / f"{hashlib.sha256(key).hexdigest()[:32]}.npy"
-
-
-def _cache() -> Path:
-    return Path.home() / ".cache" / "semivl" / "shards"
+    return cache_folder("shards") / f"{hashlib.sha256(key).hexdigest()[:32]}.npy"
 
 
 def _size(path: Path) -> int:
@@ -147,14 +136,15 @@ def _scan(path: Path) -> NDArray[np.uint32]:
                 at = tar.offset
                 tar.members = []  # type: ignore[attr-defined]  # typeshed forgot it; else all would be kept
                 folder, _, name = member.name.rpartition("/")
-                stem, _, suffix = name.partition(".")
-                if not member.isfile() or not stem or suffix.lower() not in IMAGE_SUFFIXES:
+                stem, dot, rest = name.partition(".")
+                suffix = dot + rest.lower()
+                if not member.isfile() or not stem or suffix not in image_suffixes():
                     continue
                 if member.issparse() or member.size >= 2**32 or member.offset_data >= 2**32 * _BLOCK:
                     raise InputError(
                         f"{path} at byte {member.offset}: {member.name} is sparse, or too large or far off"
                     )
-                key, rank = f"{folder}/{stem}", IMAGE_SUFFIXES.index(suffix.lower())
+                key, rank = f"{folder}/{stem}", _FIRST.index(suffix) if suffix in _FIRST else len(_FIRST)
                 if found and key == last_key:
                     if rank > last_rank:
                         continue

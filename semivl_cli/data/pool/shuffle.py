@@ -1,4 +1,4 @@
-"""The image at a place of a seeded shuffle, computed alone: the shuffle of millions of images is never kept."""
+"""The image at a position of a seeded shuffle, computed alone: the shuffle of millions of images is never kept."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from collections.abc import Sequence
 _ROUNDS = 8
 
 
-def shuffled(place: int, count: int, key: Sequence[int]) -> int:
-    """Return which of `0..count - 1` stands at `place` of the shuffle that `key` names, in constant time and memory.
+def shuffled(position: int, count: int, key: Sequence[int]) -> int:
+    """Return which of `0..count - 1` stands at `position` of the shuffle that `key` names, in constant time and memory.
 
-    A Feistel network over pairs (place in `a` rows and `b` columns, `a * b` hardly larger than `count`) is a
+    A Feistel network over pairs (position in `a` rows and `b` columns, `a * b` hardly larger than `count`) is a
     permutation of all pairs; walking on from a pair that means no image makes it one of `0..count - 1`.
     """
     a = math.isqrt(count - 1) + 1
     b = -(-count // a)
     secret = b"".join(number.to_bytes(8, "little") for number in key)
     while True:
-        row, column = divmod(place, b)
+        row, column = divmod(position, b)
         for turn in range(_ROUNDS):
             if turn % 2:
                 row = (row + _noise(secret, turn, column)) % a
             else:
                 column = (column + _noise(secret, turn, row)) % b
-        place = row * b + column
-        if place < count:
-            return place
+        position = row * b + column
+        if position < count:
+            return position
 
 
 def _noise(secret: bytes, turn: int, number: int) -> int:

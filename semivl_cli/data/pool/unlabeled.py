@@ -13,27 +13,29 @@ from pathlib import Path
 import numpy as np
 
 from semivl_cli.data.contract import Record, Source
-from semivl_cli.data.pool.blocks import Windows
+from semivl_cli.data.pool.blocks import Blocks
 from semivl_cli.data.pool.hidden import Hidden
-from semivl_cli.data.pool.known import KnownImages
 from semivl_cli.data.pool.records import Listed, Records
-from semivl_cli.data.pool.shards import IMAGE_SUFFIXES, Shard, open_shards
+from semivl_cli.data.pool.shards import Shard, open_shards
 from semivl_cli.data.pool.shuffle import shuffled
+from semivl_cli.data.read.copies import KnownFiles
 from semivl_cli.errors import InputError
+from semivl_cli.files import image_suffixes, walk
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
-_LISTS = ("txt", "lst", "list")
+_LISTS = (".txt", ".lst", ".list")
+_SHARD = ".tar"
 
 
 class Pool(Listed):
     """A dataset's unlabelled images, then loose files, then the images of shards; the last two are strangers to it."""
 
-    def __init__(self, own: Hidden, loose: Records, shards: Sequence[Shard], known: KnownImages) -> None:
+    def __init__(self, own: Hidden, loose: Records, shards: Sequence[Shard], known: KnownFiles) -> None:
         self.own, self.loose, self.shards = own, loose, tuple(shards)
         self._known = known
         counts = [len(own), len(loose), *(shard.images for shard in shards)]
         self._ends = np.cumsum(counts)
-        self._windows = Windows(counts) if shards else None
+        self._blocks = Blocks(counts) if shards else None
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -44,15 +46,15 @@ class Pool(Listed):
         if part < 2:
             return (self.own, self.loose)[part][within]
         shard = self.shards[part - 2]
-        return Record(id=f"{shard.path}#{within}", image=shard.member(within))
+        return Record(id=f"{shard.path}#{within}", image=shard.entry(within))
 
     def is_known(self, number: int, source: Source) -> bool:
         """Whether the image of that number, which `source` reads, is a copy of a labelled or validation image."""
-        return number >= len(self.own) and self._known.holds(source)
+        return number >= len(self.own) and not callable(source) and self._known.twin(source) is not None
 
-    def at(self, place: int, key: Sequence[int]) -> int:
-        """Return the number of the image at a place of a shuffle; where there are shards, of `Windows`."""
-        return shuffled(place, len(self), key) if self._windows is None else self._windows.at(place, key)
+    def at(self, position: int, key: Sequence[int]) -> int:
+        """Return the number of the image at a position of a shuffle; where there are shards, of `Blocks`."""
+        return shuffled(position, len(self), key) if self._blocks is None else self._blocks.at(position, key)
 
     def digest(self) -> str:
         """Return a SHA-256 of the ids, and of name, size and number of images of each shard."""
@@ -86,7 +88,7 @@ def open_pool(
             count = 0
             for path in _files(entry):
                 count += 1
-                if _suffix(path) == "tar":
+                if path.suffix.lower() == _SHARD:
                     if path in shards:
                         raise InputError(f"data.unlabeled: {path} is given twice, the second time by {entry}")
                     shards[path] = None
@@ -101,7 +103,9 @@ def open_pool(
     twice = files.first_repeated()
     if twice is not None:
         raise InputError(f"data.unlabeled: {twice.id} is given twice")
-    pool = Pool(own, files, open_shards(tuple(shards), say), KnownImages(taken))
+    known = KnownFiles(record.image for record in taken if not callable(record.image))
+    known.read_all()
+    pool = Pool(own, files, open_shards(tuple(shards), say), known)
     bare = [shard.path for shard in pool.shards if not shard.images]
     if bare and len(pool) == len(own) and not left_out:
         raise InputError(f"data.unlabeled: {bare[0]} holds no image: expected members such as KEY.jpg or KEY.png")
@@ -117,12 +121,11 @@ def _files(entry: str) -> Iterator[Path]:
     """Yield the images and shards that an entry names, in a stable order."""
     path = Path(entry)
     if path.is_dir():
-        yield from _below(path)
+        yield from (found.folder / name for found in walk(path.absolute()) for name in found.files if _is_taken(name))
     elif path.is_file():
-        suffix = _suffix(path)
-        if suffix == "tar" or suffix in IMAGE_SUFFIXES:
+        if _is_taken(path.name):
             yield path.absolute()
-        elif suffix in _LISTS:
+        elif path.suffix.lower() in _LISTS:
             yield from _listed(path)
         else:
             raise InputError(f"data.unlabeled: {entry} is none of: {_expected()}")
@@ -134,21 +137,22 @@ def _files(entry: str) -> Iterator[Path]:
         for name in names:
             yield from _files(name)
     elif any(sign in entry for sign in "*?["):
-        for name in sorted(glob.iglob(entry, recursive=True)):  # noqa: PTH207 - the pattern may be absolute
-            if Path(name).is_file() and _suffix(Path(name)) in (*IMAGE_SUFFIXES, "tar"):
+        for name in sorted(set(_fitting(entry))):
+            if Path(name).is_file() and _is_taken(name):
                 yield Path(name).absolute()
     else:
         raise InputError(f"data.unlabeled: {entry} does not exist: expected {_expected()}")
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    """Yield images and shards below a folder, at any depth; linked folders count, hidden files do not."""
-    for place, folders, names in os.walk(folder.absolute(), followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = Path(place, name)
-            if not name.startswith(".") and _suffix(path) in (*IMAGE_SUFFIXES, "tar"):
-                yield path
+def _fitting(pattern: str) -> Iterator[str]:
+    """Yield the names that a pattern fits, maybe twice; `**` is what `walk` finds: glob follows links in circles."""
+    top, deep, rest = (f"{pattern}/*" if pattern.endswith("**") else pattern).partition("**/")
+    if not deep or (top and not top.endswith("/")):
+        yield from glob.iglob(pattern)  # noqa: PTH207 - the pattern may be absolute
+        return
+    for base in glob.iglob(top or "."):  # noqa: PTH207 - as above
+        for found in walk(Path(base)) if Path(base).is_dir() else ():
+            yield from _fitting(f"{glob.escape(str(found.folder))}/{rest}")
 
 
 def _listed(path: Path) -> Iterator[Path]:
@@ -159,7 +163,7 @@ def _listed(path: Path) -> Iterator[Path]:
             for number, line in enumerate(lines, 1):
                 name = line.rstrip("\r\n")
                 if name.strip():
-                    if _suffix(Path(name)) not in (*IMAGE_SUFFIXES, "tar"):
+                    if not _is_taken(name):
                         raise InputError(f"{path}:{number}: {name!r} is neither an image nor a .tar shard by its name")
                     yield folder / name
     except OSError as error:
@@ -177,8 +181,10 @@ def _expanded(entry: str) -> Iterator[str]:
         yield "".join(itertools.chain.from_iterable(itertools.zip_longest(pieces[::3], numbers, fillvalue="")))
 
 
-def _suffix(path: Path) -> str:
-    return path.suffix.lower().removeprefix(".")
+def _is_taken(name: str) -> bool:
+    """Whether a file is an image or a shard, by its name."""
+    suffix = Path(name).suffix.lower()
+    return suffix == _SHARD or suffix in image_suffixes()
 
 
 def _expected() -> str:

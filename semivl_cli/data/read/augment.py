@@ -15,28 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from semivl_cli.config import AugmentSettings
+
 ColorStep = Literal["brightness", "contrast", "saturation", "hue"]
 _STEPS: tuple[ColorStep, ...] = ("brightness", "contrast", "saturation", "hue")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ColorSettings:
-    """How strong views are coloured; the defaults are the published ones."""
-
-    jitter: float = 0.8
-    """Probability of the colour jitter."""
-    brightness: float = 0.5
-    """A factor is drawn from `1 - brightness .. 1 + brightness`; contrast and saturation likewise."""
-    contrast: float = 0.5
-    saturation: float = 0.5
-    hue: float = 0.25
-    """A shift is drawn from `-hue .. hue`, in turns of the colour circle."""
-    gray: float = 0.2
-    """Probability of grayscale."""
-    blur: float = 0.5
-    """Probability of the Gaussian blur."""
-    sigma: tuple[float, float] = (0.1, 2.0)
-    """Range of the blur's standard deviation in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,21 +36,22 @@ class ColorDraw:
     """Of the blur, in pixels; `None`: no blur."""
 
 
-def draw_color(rng: np.random.Generator, settings: ColorSettings) -> ColorDraw:
+def draw_color(rng: np.random.Generator, augment: AugmentSettings) -> ColorDraw:
     """Draw the colours of one strong view of one image."""
+    (brightness, contrast, saturation, hue), (sharpest, softest) = augment.jitter, augment.blur_sigma
 
     def factor(strength: float) -> float:
         return float(rng.uniform(max(0.0, 1 - strength), 1 + strength))
 
     order = tuple(_STEPS[step] for step in rng.permutation(len(_STEPS)))
     return ColorDraw(
-        order=order if rng.random() < settings.jitter else (),
-        brightness=factor(settings.brightness),
-        contrast=factor(settings.contrast),
-        saturation=factor(settings.saturation),
-        hue=float(rng.uniform(-settings.hue, settings.hue)),
-        gray=bool(rng.random() < settings.gray),
-        sigma=float(rng.uniform(*settings.sigma)) if rng.random() < settings.blur else None,
+        order=order if rng.random() < augment.jitter_probability else (),
+        brightness=factor(brightness),
+        contrast=factor(contrast),
+        saturation=factor(saturation),
+        hue=float(rng.uniform(-hue, hue)),
+        gray=bool(rng.random() < augment.grayscale),
+        sigma=float(rng.uniform(sharpest, softest)) if rng.random() < augment.blur else None,
     )
 
 
@@ -80,8 +63,8 @@ def strong_view(images: Tensor, draws: Sequence[ColorDraw]) -> Tensor:
     """
     assert len(images) == len(draws), f"{len(images)} images, {len(draws)} draws"
     pixels = images.float()
-    for place in range(len(_STEPS)):
-        pixels = _jitter(pixels, draws, [draw.order[place] if draw.order else None for draw in draws])
+    for nth in range(len(_STEPS)):
+        pixels = _jitter(pixels, draws, [draw.order[nth] if draw.order else None for draw in draws])
     gray = _sent(torch.tensor([draw.gray for draw in draws]), images.device)[:, None, None, None]
     pixels = torch.where(gray, _gray(pixels), pixels)
     return _blur(pixels, draws).to(torch.uint8)
@@ -97,22 +80,22 @@ def _jitter(pixels: Tensor, draws: Sequence[ColorDraw], steps: Sequence[ColorSte
     # Three of the four steps move away from (or towards) something: black, the mean gray, the image's own gray.
     numbers = torch.zeros(len(draws), 3)  # factor, share of the own gray, share of the mean gray
     numbers[:, 0] = 1.0
-    turned = [place for place, step in enumerate(steps) if step == "hue"]
-    for place, (draw, step) in enumerate(zip(draws, steps, strict=True)):
+    turned = [row for row, step in enumerate(steps) if step == "hue"]
+    for row, (draw, step) in enumerate(zip(draws, steps, strict=True)):
         if step == "brightness":
-            numbers[place, 0] = draw.brightness
+            numbers[row, 0] = draw.brightness
         elif step == "contrast":
-            numbers[place] = torch.tensor((draw.contrast, 0.0, 1.0))
+            numbers[row] = torch.tensor((draw.contrast, 0.0, 1.0))
         elif step == "saturation":
-            numbers[place] = torch.tensor((draw.saturation, 1.0, 0.0))
+            numbers[row] = torch.tensor((draw.saturation, 1.0, 0.0))
     factor, own, mean = _sent(numbers, pixels.device)[:, :, None, None, None].unbind(1)  # [B, 1, 1, 1] each
     gray = _gray(pixels)
     target = own * gray + mean * gray.mean(dim=(1, 2, 3), keepdim=True)
     pixels = (factor * pixels + (1 - factor) * target).clamp_(0, 255).floor_()
     if turned:
-        places = _sent(torch.tensor(turned), pixels.device)
-        turns = _sent(torch.tensor([draws[place].hue for place in turned]), pixels.device)
-        pixels[places] = _turn_hue(pixels[places], turns)
+        rows = _sent(torch.tensor(turned), pixels.device)
+        turns = _sent(torch.tensor([draws[row].hue for row in turned]), pixels.device)
+        pixels[rows] = _turn_hue(pixels[rows], turns)
     return pixels
 
 
@@ -141,18 +124,18 @@ def _turn_hue(pixels: Tensor, turns: Tensor) -> Tensor:
 
 def _blur(pixels: Tensor, draws: Sequence[ColorDraw]) -> Tensor:
     """Blur the images whose draw has a sigma, with a kernel cut at three sigma and repeated border pixels."""
-    sigmas = {place: draw.sigma for place, draw in enumerate(draws) if draw.sigma is not None}
+    sigmas = {row: draw.sigma for row, draw in enumerate(draws) if draw.sigma is not None}
     if not sigmas:
         return pixels
-    places = _sent(torch.tensor(list(sigmas)), pixels.device)
+    rows = _sent(torch.tensor(list(sigmas)), pixels.device)
     radius = max(math.ceil(3 * sigma) for sigma in sigmas.values())
     kernels = _sent(torch.stack([_gaussian(sigma, radius) for sigma in sigmas.values()]), pixels.device)  # [b, taps]
     kernels = kernels.repeat_interleave(3, dim=0)[:, None, None, :]  # [b * 3, 1, 1, taps]
-    chosen = pixels[places]
+    chosen = pixels[rows]
     wide = functional.pad(chosen, [radius] * 4, mode="replicate").flatten(0, 1)[None]  # [1, b * 3, H', W']
     across = functional.conv2d(wide, kernels, groups=len(kernels))
     both = functional.conv2d(across, kernels.transpose(2, 3), groups=len(kernels))
-    pixels[places] = both.view_as(chosen).round_().clamp_(0, 255)
+    pixels[rows] = both.view_as(chosen).round_().clamp_(0, 255)
     return pixels
 
 

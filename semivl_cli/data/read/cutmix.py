@@ -3,50 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from semivl_cli.errors import InputError
+from semivl_cli.config import AugmentSettings
 
 Box = tuple[int, int, int, int]
 """Top, left, height, width in pixels; all zero: no box."""
 
 
-_LONGEST = 0.95
-"""Share of a side that a box may fill at the most: larger ones would be redrawn without end."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CutMixSettings:
-    """How boxes are drawn; the defaults are the published ones."""
-
-    probability: float = 0.5
-    """That a view has a box at all."""
-    area: tuple[float, float] = (0.02, 0.4)
-    """Share of the view, drawn uniformly."""
-    ratio: tuple[float, float] = (0.3, 1 / 0.3)
-    """Height over width, drawn uniformly; in a view that is not square, relative to the form of the view."""
-
-    def __post_init__(self) -> None:
-        form = min(max(1.0, self.ratio[0]), self.ratio[1])  # of the drawn ones the nearest to the view's own
-        longest = math.sqrt(self.area[1] * max(form, 1 / form))
-        if longest > _LONGEST:
-            raise InputError(
-                f"CutMix boxes of area {self.area[1]} and ratio {self.ratio[0]:g} to {self.ratio[1]:g} hardly ever "
-                f"fit: expected a smaller area, or ratios nearer to 1"
-            )
-
-
-def draw_box(rng: np.random.Generator, height: int, width: int, settings: CutMixSettings) -> Box:
+def draw_box(rng: np.random.Generator, height: int, width: int, augment: AugmentSettings) -> Box:
     """Draw a box inside `height` x `width`; form and place are redrawn until it fits, its area is not."""
-    if rng.random() >= settings.probability:
+    if rng.random() >= augment.cutmix:
         return 0, 0, 0, 0
-    area = rng.uniform(*settings.area)
+    (smallest, largest), (flattest, tallest) = augment.cutmix_area, augment.cutmix_ratio
+    area = rng.uniform(smallest, largest)
     while True:
-        ratio = rng.uniform(*settings.ratio)
+        ratio = rng.uniform(flattest, tallest)
         box_height, box_width = int(height * math.sqrt(area * ratio)), int(width * math.sqrt(area / ratio))
         left, top = int(rng.integers(width)), int(rng.integers(height))
         if top + box_height <= height and left + box_width <= width:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
-from semivl_cli.data.contract import IGNORE, Dataset, Member, Record, Source
-from semivl_cli.data.read.tar_entries import read_member
+from semivl_cli.class_ids import IGNORE
+from semivl_cli.data.contract import Dataset, Record, Source, TarEntry
+from semivl_cli.data.read.tar_entries import read_entry
 from semivl_cli.errors import InputError
 
 MAX_PIXELS = 500_000_000
@@ -71,32 +71,20 @@ def image_size(source: Source) -> tuple[int, int]:
         return height, width
 
 
-def check_image(source: Source) -> tuple[int, int]:
-    """Read an image to its end, as fast as that goes, and return `(H, W)` as shown.
-
-    Raises:
-        InputError: as `read_image`.
-    """
-    return glance(source)[0]
-
-
-def glance(source: Source) -> tuple[tuple[int, int], NDArray[np.uint8]]:
+def read_thumbnail(source: Source) -> tuple[tuple[int, int], NDArray[np.uint8]]:
     """Read an image to its end, as fast as that goes: `(H, W)` as shown, and its grey values as `[8, 9]`.
 
     Raises:
         InputError: as `read_image`.
     """
+    pixels: NDArray[Any] | None = None
     if not callable(source):
-        try:
-            with _opened(source) as picture:
-                size = _shown_size(picture)
-                picture.draft("RGB", (64, 64))  # a large JPEG is decoded at an eighth of its size
-                ImageOps.exif_transpose(picture, in_place=True)
-                pixels = _pixels(picture)
-        except _UnknownFormatError:
-            pixels = read_image(source)
-            size = (pixels.shape[0], pixels.shape[1])
-    else:
+        with suppress(_UnknownFormatError), _opened(source) as picture:
+            size = _shown_size(picture)
+            picture.draft("RGB", (64, 64))  # a large JPEG is decoded at an eighth of its size
+            ImageOps.exif_transpose(picture, in_place=True)
+            pixels = _pixels(picture)
+    if pixels is None:
         pixels = read_image(source)
         size = (pixels.shape[0], pixels.shape[1])
     small = Image.fromarray(_to_bytes(pixels)).convert("L").resize((9, 8), Image.Resampling.BOX)
@@ -114,14 +102,20 @@ def read_raw_label(source: Source) -> NDArray[Any]:
     # Pillow alone: other readers expand palettes to colours.
     with _opened(source) as picture:
         ImageOps.exif_transpose(picture, in_place=True)
-        if picture.mode == "1":
-            return np.array(picture, dtype=np.uint8)
-        if picture.mode in ("P", "L", "I") or picture.mode.startswith("I;16"):
-            return np.array(picture)
+        values = whole_numbers(picture)
+        if values is not None:
+            return values
         raise InputError(
             f"{source}: a mask has one channel of whole numbers, this one is {picture.mode} "
             f"({len(picture.getbands())} channels): save it as a grey or palette PNG whose values are class ids"
         )
+
+
+def whole_numbers(picture: Image.Image) -> NDArray[Any] | None:
+    """Return palette indices, grey values, or 0 and 1 `[H, W]`; `None` where a picture has channels or fractions."""
+    if picture.mode == "1":
+        return np.array(picture, dtype=np.uint8)
+    return np.array(picture) if picture.mode in ("P", "L", "I") or picture.mode.startswith("I;16") else None
 
 
 def read_label(record: Record, dataset: Dataset, class_names: Sequence[str]) -> NDArray[np.uint8]:
@@ -163,15 +157,15 @@ def read_pair(
         InputError: as `read_image` and `read_label`, and if their sizes differ.
     """
     image, label = read_image(record.image), read_label(record, dataset, class_names)
-    check_sizes(record, image.shape[:2], label.shape)
+    check_size(label_name(record), label.shape, image.shape)
     return image, label
 
 
-def check_sizes(record: Record, image: tuple[int, ...], label: tuple[int, ...]) -> None:
-    """Refuse a mask whose size `(H, W)` is not that of its image as shown."""
-    if image != label:
+def check_size(name: str, mask: tuple[int, ...], image: tuple[int, ...]) -> None:
+    """Refuse the mask `name` whose shape `[H, W]` or `[H, W, 3]` is not that of its image as shown."""
+    if mask[:2] != image[:2]:
         raise InputError(
-            f"{label_name(record)}: the mask is {label[1]} x {label[0]} pixels (width x height), "
+            f"{name}: the mask is {mask[1]} x {mask[0]} pixels (width x height), "
             f"its image as shown is {image[1]} x {image[0]}: they must be equal"
         )
 
@@ -182,12 +176,12 @@ def label_name(record: Record) -> str:
 
 
 @contextmanager
-def _opened(path: Path | Member) -> Iterator[Image.Image]:
+def _opened(path: Path | TarEntry) -> Iterator[Image.Image]:
     """Open an image file; whatever its decoder raises becomes one line that names the file."""
     try:
         with (
             decoding(str(path)),
-            Image.open(path if isinstance(path, Path) else io.BytesIO(read_member(path))) as picture,
+            Image.open(path if isinstance(path, Path) else io.BytesIO(read_entry(path))) as picture,
         ):
             if picture.width * picture.height > MAX_PIXELS:
                 raise InputError(
@@ -255,9 +249,11 @@ def _to_bytes(numbers: NDArray[Any]) -> NDArray[np.uint8]:
     return np.rint(scaled).astype(np.uint8)
 
 
-def _read_tiff(path: Path | Member, unknown: _UnknownFormatError) -> NDArray[np.uint8]:
+def _read_tiff(path: Path | TarEntry, unknown: _UnknownFormatError) -> NDArray[np.uint8]:
     """Read a TIFF that Pillow cannot, such as one of three float channels."""
-    data = path.read_bytes() if isinstance(path, Path) else read_member(path)
+    from semivl_cli.data.read.opencv import cv2  # noqa: PLC0415 - hardly any file needs it
+
+    data = path.read_bytes() if isinstance(path, Path) else read_entry(path)
     if not data.startswith(_TIFF):
         raise InputError(str(unknown)) from unknown
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)

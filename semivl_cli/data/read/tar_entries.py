@@ -7,24 +7,24 @@ import os
 import threading
 from pathlib import Path
 
-from semivl_cli.data.contract import Member
+from semivl_cli.data.contract import TarEntry
 from semivl_cli.errors import InputError
 
 _OPEN_SHARDS = 64
 
 
-def read_member(member: Member) -> bytes:
+def read_entry(entry: TarEntry) -> bytes:
     """Return the bytes of a file inside a shard; threads may read at once.
 
     Raises:
         InputError: if the shard is absent, cannot be read, or ends too early.
     """
     try:
-        data = _shard(member.shard).read(member.offset, member.size)
+        data = _shard(entry.shard).read(entry.offset, entry.size)
     except OSError as error:
-        raise InputError(f"{member}: the shard cannot be read ({error.strerror})") from error
-    if len(data) < member.size:
-        raise InputError(f"{member}: the shard ends {member.size - len(data)} bytes too early")
+        raise InputError(f"{entry}: the shard cannot be read ({error.strerror})") from error
+    if len(data) < entry.size:
+        raise InputError(f"{entry}: the shard ends {entry.size - len(data)} bytes too early")
     return data
 
 

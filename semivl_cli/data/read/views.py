@@ -5,15 +5,17 @@ Draws and pixels are apart: `draw_view` decides with the generator it is given, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from semivl_cli.data.contract import IGNORE
+from semivl_cli.class_ids import IGNORE
+from semivl_cli.config import DataSettings
+from semivl_cli.data.read.opencv import cv2
 
 _LONGEST = 8
 """Long side over short side up to which the short side decides the scale."""
@@ -43,7 +45,9 @@ class View:
         return min(self.crop, self.size[0] - self.top), min(self.crop, self.size[1] - self.left)
 
 
-def scale_size(rng: np.random.Generator, size: Size, base_scale: Size | None, scale_range: tuple[float, float]) -> Size:
+def scale_size(
+    rng: np.random.Generator, size: Size, base_scale: Sequence[int] | None, scale_range: Sequence[float]
+) -> Size:
     """Draw the size to which an image of `size` is scaled.
 
     With a base scale (long side, short side) a factor is drawn from `scale_range`, and the image is scaled, keeping
@@ -60,28 +64,25 @@ def scale_size(rng: np.random.Generator, size: Size, base_scale: Size | None, sc
 
 
 def validation_size(size: Size, short_side: int) -> Size:
-    """Return the size that an image of `size` has when its short side is scaled to `short_side`."""
-    return _scaled(size, short_side / min(size))
+    """Return the size that an image of `size` has when its short side is scaled to `short_side`.
+
+    The long side is bounded by eight times as many: a ribbon of a picture must not become millions of pixels.
+    """
+    short, long = sorted(size)
+    return _scaled(size, short_side / short if long <= _LONGEST * short else _LONGEST * short_side / long)
 
 
-def draw_view(
-    rng: np.random.Generator,
-    size: Size,
-    *,
-    crop: int,
-    base_scale: Size | None,
-    scale_range: tuple[float, float],
-    flip: float,
-) -> View:
+def draw_view(rng: np.random.Generator, size: Size, data: DataSettings, flip: float) -> View:
     """Draw a view of an image of `size`; `flip` is the probability of a horizontal flip."""
-    height, width = scaled = scale_size(rng, size, base_scale, scale_range)
+    crop = data.crop
+    height, width = scaled = scale_size(rng, size, data.base_scale, data.scale_range)
     return View(
         size=scaled,
         top=int(rng.integers(max(height - crop, 0), endpoint=True)),
         left=int(rng.integers(max(width - crop, 0), endpoint=True)),
         crop=crop,
         flip=bool(rng.random() < flip),
-        opencv=base_scale is not None,
+        opencv=data.base_scale is not None,
     )
 
 
@@ -113,23 +114,13 @@ def view_ignore(view: View) -> NDArray[np.uint8]:
 
 
 def at_short_side(image: NDArray[np.uint8], short_side: int | None) -> NDArray[np.uint8]:
-    """Scale an image `[H, W, 3]` as evaluation and prediction see it: short side of that many pixels, or as it is.
-
-    The long side is bounded by eight times as many: a ribbon of a picture must not become millions of pixels.
-    """
+    """Scale an image `[H, W, 3]` as evaluation and prediction see it: short side of that many pixels, or as it is."""
     if short_side is None:
         return image
-    short, long = sorted(image.shape[:2])
-    if long > _LONGEST * short:
-        return resize_image(image, _scaled((image.shape[0], image.shape[1]), _LONGEST * short_side / long))
-    return resize_image(image, validation_size((image.shape[0], image.shape[1]), short_side))
-
-
-def resize_image(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
-    """Scale a whole image `[H, W, 3]` bilinearly to `size`, as validation does."""
-    if image.shape[:2] == size:
+    height, width = validation_size((image.shape[0], image.shape[1]), short_side)
+    if image.shape[:2] == (height, width):
         return image
-    return np.asarray(cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_LINEAR), np.uint8)
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _scaled(size: Size, factor: float) -> Size:
@@ -137,7 +128,7 @@ def _scaled(size: Size, factor: float) -> Size:
     return height, width
 
 
-def _fit(size: Size, base_scale: Size, factor: float) -> Size:
+def _fit(size: Size, base_scale: Sequence[int], factor: float) -> Size:
     long_side, short_side = int(max(base_scale) * factor), int(min(base_scale) * factor)
     return _scaled(size, min(long_side / max(size), short_side / min(size)))
 

@@ -82,15 +82,10 @@ class ProcessGroup:
         """
         if self.world_size == 1:
             return
-        of_type: dict[torch.dtype, list[Tensor]] = {}
-        for parameter in parameters:
-            if parameter.grad is not None:
-                of_type.setdefault(parameter.dtype, []).append(parameter.grad)
-        for gradients in of_type.values():
-            flat = self.all_reduce(torch.cat([gradient.reshape(-1) for gradient in gradients]))
-            parts = flat.split([gradient.numel() for gradient in gradients])
-            for gradient, part in zip(gradients, parts, strict=True):
-                gradient.copy_(part.view(gradient.shape))
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        flat = self.all_reduce(torch.cat([gradient.reshape(-1) for gradient in gradients]))
+        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(part.view(gradient.shape))
 
     def all_reduce_min(self, value: int) -> int:
         """Return the smallest value that any process has."""

@@ -40,26 +40,23 @@ def process_group_of(environment: Mapping[str, str]) -> ProcessGroup:
         return int(text)
 
     if "RANK" in environment and "WORLD_SIZE" in environment:
-        rank, world_size = number("RANK"), number("WORLD_SIZE")
+        rank, world_size, url = number("RANK"), number("WORLD_SIZE"), "env://"
         local_world_size = number("LOCAL_WORLD_SIZE", world_size)
         local_rank = number("LOCAL_RANK", rank % max(local_world_size, 1))
         restarts = number("TORCHELASTIC_MAX_RESTARTS", 0) > 0
         restarted = number("TORCHELASTIC_RESTART_COUNT", 0) > 0
-        sharing, port, host = local_world_size, number("MASTER_PORT", 29500), environment.get("MASTER_ADDR", "")
-        url = "env://"
+        sharing, host = local_world_size, environment.get("MASTER_ADDR", "")
+        number("MASTER_PORT", 29500)  # torch reads it
     elif "SLURM_PROCID" in environment and _is_srun(environment):
-        rank = number("SLURM_PROCID")
+        rank, local_rank = number("SLURM_PROCID"), number("SLURM_LOCALID", 0)
         world_size = number("SLURM_STEP_NUM_TASKS", number("SLURM_NTASKS", 1))
-        local_rank = number("SLURM_LOCALID", 0)
         nodes = number("SLURM_STEP_NUM_NODES", number("SLURM_NNODES", 1))
         local_world_size = max(-(-world_size // max(nodes, 1)), local_rank + 1)
-        sharing = 1 if usable_cores() <= number("SLURM_CPUS_PER_TASK", 0) else local_world_size
         restarts, restarted = True, number("SLURM_RESTART_COUNT", 0) > 0
-        host = environment.get("MASTER_ADDR") or first_host(
-            environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_NODELIST", "localhost")
-        )
-        port = number("MASTER_PORT", 20000 + number("SLURM_JOB_ID", 0) % 20000)
-        url = f"tcp://{host}:{port}"
+        sharing = 1 if usable_cores() <= number("SLURM_CPUS_PER_TASK", 0) else local_world_size
+        listed = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_NODELIST", "localhost")
+        host = environment.get("MASTER_ADDR") or first_host(listed)
+        url = f"tcp://{host}:{number('MASTER_PORT', 20000 + number('SLURM_JOB_ID', 0) % 20000)}"
     else:
         return ProcessGroup()
     if world_size <= 1:

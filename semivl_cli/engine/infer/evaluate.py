@@ -1,4 +1,4 @@
-"""Scores a finished or unfinished run on validation images, its own dataset's or another's."""
+"""Serves `semivl eval`: scores a run, finished or not, on validation images, its own dataset's or another's."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 
 from semivl_cli.data.choose.index import check_made_for, find_root, list_validation
 from semivl_cli.data.registry import open_dataset
-from semivl_cli.engine.build import autocast, inference, pick_device, short_side
+from semivl_cli.engine.device import pick_device
 from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
-from semivl_cli.engine.infer.predict import load
-from semivl_cli.engine.infer.validation import Scores, evaluate
+from semivl_cli.engine.infer.load import load
+from semivl_cli.engine.infer.validation import Scores, measure_iou
 from semivl_cli.reporter import Reporter
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scored:
+class Evaluated:
     """The scores of a run and which of its checkpoints they are."""
 
     run: Path
@@ -23,7 +23,7 @@ class Scored:
     scores: Scores
 
 
-def score_run(
+def evaluate(
     run: Path | None,
     *,
     dataset: str | None,
@@ -31,7 +31,7 @@ def score_run(
     device: str,
     reporter: Reporter,
     process_group: ProcessGroup = ALONE,
-) -> Scored:
+) -> Evaluated:
     """Evaluate the checkpoint that a run selects (else its last).
 
     Args:
@@ -46,21 +46,17 @@ def score_run(
     config = predictor.config
     reporter.note(f"using {predictor.run}, step {predictor.step} ({predictor.selected})")
     plugin = open_dataset(dataset or config.dataset)
-    kept = config.data.root if dataset in (None, config.dataset) and config.data.root != "none" else None
-    place = find_root(plugin.name, root or (Path(kept) if kept else None))
-    records = list_validation(plugin, place, missing=config.data.missing)
+    own = config.data.root if dataset in (None, config.dataset) else None
+    records = list_validation(plugin, find_root(plugin.name, root or own), missing=config.data.missing)
     check_made_for(plugin, predictor.names)
-    scores = evaluate(
+    scores = measure_iou(
         predictor.model,
         records,
         plugin,
         predictor.names,
-        inference(config, predictor.smallest),
-        short_side=short_side(config),
-        workers=config.data.workers,
+        predictor.how,
         step=predictor.step,
         reporter=reporter,
-        autocast=autocast(config, predictor.device),
         process_group=process_group,
     )
-    return Scored(run=predictor.run, selected=predictor.selected, scores=scores)
+    return Evaluated(run=predictor.run, selected=predictor.selected, scores=scores)

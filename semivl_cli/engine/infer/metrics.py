@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-IGNORE = 255
+from semivl_cli.class_ids import IGNORE
 
 
 def confusion(prediction: Tensor, label: Tensor, classes: int) -> Tensor:
@@ -29,4 +29,5 @@ def class_iou(matrix: Tensor) -> Tensor:
 
 def mean_iou(matrix: Tensor) -> float:
     """mIoU, 0..1: the mean over all classes."""
-    return float(class_iou(matrix).mean())
+    iou: list[float] = class_iou(matrix).tolist()
+    return sum(iou) / len(iou)

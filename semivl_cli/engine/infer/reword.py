@@ -8,12 +8,13 @@ from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.build import open_clip_of
 from semivl_cli.engine.text_vectors import embed_classes
 from semivl_cli.errors import InputError
-from semivl_cli.model.decoders.language import LanguageGuidedDecoder
 from semivl_cli.model.semivl import SemiVL
 from semivl_cli.reporter import Reporter
 
 
-def steer(model: SemiVL, config: RunConfig, definition: Definition, trained_on: str | None, reporter: Reporter) -> None:
+def reword(
+    model: SemiVL, config: RunConfig, definition: Definition, trained_on: str | None, reporter: Reporter
+) -> None:
     """Replace the class vectors of a trained model by those of another definition; no weight changes.
 
     Args:
@@ -26,9 +27,9 @@ def steer(model: SemiVL, config: RunConfig, definition: Definition, trained_on: 
     Raises:
         InputError: the model knows no language, its CLIP is not here or another one, or cannot read the words.
     """
-    if not isinstance(model.decoder, LanguageGuidedDecoder):
+    if not model.decoder.reads_text:
         raise InputError(
-            "this model has a convolutional decoder, which knows no language: its classes are fixed; "
+            f"this model has a {config.decoder.kind} decoder, which knows no language: its classes are fixed; "
             "leave --definition out, or train a run with the language-guided decoder"
         )
     if len(definition.classes) < 2:

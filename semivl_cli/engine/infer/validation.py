@@ -1,4 +1,4 @@
-"""The validation images -> per-class IoU and mIoU, by the same inference that prediction uses."""
+"""A model and labelled images -> per-class IoU and mIoU, by the same inference that prediction uses."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from semivl_cli.data.contract import Dataset, Record
-from semivl_cli.data.load.batches import Workers, val_samples
+from semivl_cli.data.load.samples import Sample, val_samples
+from semivl_cli.engine.device import autocast
 from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
-from semivl_cli.engine.infer.metrics import class_iou, confusion
+from semivl_cli.engine.infer.metrics import class_iou, confusion, mean_iou
 from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at
 from semivl_cli.model.semivl import SemiVL
 from semivl_cli.reporter import Reporter
@@ -44,18 +44,15 @@ class Scores:
         return {"miou": self.miou, "iou": self.iou, "step": self.step, "images": self.images}
 
 
-def evaluate(
+def measure_iou(
     model: SemiVL,
     records: Sequence[Record],
     dataset: Dataset,
     names: Sequence[str],
     how: Inference,
     *,
-    short_side: int | None,
-    workers: Workers,
     step: int,
     reporter: Reporter,
-    autocast: Any,  # noqa: ANN401 - a context manager that can be entered again
     process_group: ProcessGroup = ALONE,
     between: Callable[[], None] | None = None,
 ) -> Scores:
@@ -67,22 +64,22 @@ def evaluate(
     device = model.text.device
     model.eval()
     matrix = torch.zeros(len(names), len(names), dtype=torch.int64, device=device)
-    blocks = [range(start, min(start + how.windows, len(records))) for start in range(0, len(records), how.windows)]
-    own = [place for block in blocks[process_group.rank :: process_group.world_size] for place in block]
+    blocks = [range(start, min(start + how.at_once, len(records))) for start in range(0, len(records), how.at_once)]
+    own = [number for block in blocks[process_group.rank :: process_group.world_size] for number in block]
     reporter.start("evaluate", len(own))
     samples = val_samples(
-        [records[place] for place in own],
+        [records[number] for number in own],
         dataset,
         names,
-        short_side=short_side,
-        workers=workers,
+        short_side=how.config.evaluation.short_side,
+        workers=how.config.data.workers,
         sharing=process_group.sharing,
     )
     done = 0
     with closing(samples):
-        for together in _batches(samples, [place // how.windows for place in own]):
+        for together in _batches(samples, [number // how.at_once for number in own]):
             pixels = torch.from_numpy(np.stack([image for _, image, _ in together])).to(device).permute(0, 3, 1, 2)
-            with autocast:
+            with autocast(how.config, device):
                 scores = class_scores(model, pixels, how).float()
             for (_, _, label), score in zip(together, scores.split(1), strict=True):
                 prediction = classes_at(score, (label.shape[0], label.shape[1]))
@@ -95,19 +92,15 @@ def evaluate(
     reporter.finish("evaluate")
     model.train()
     matrix = matrix.cpu()
-    iou = class_iou(matrix).tolist()
     predicted, labeled = ((matrix.sum(axis) / matrix.sum().clamp(min=1)).tolist() for axis in (0, 1))
     return Scores(
-        miou=sum(iou) / len(iou),
-        iou=dict(zip(names, iou, strict=True)),
+        miou=mean_iou(matrix),
+        iou=dict(zip(names, class_iou(matrix).tolist(), strict=True)),
         step=step,
         images=len(records),
         predicted=dict(zip(names, predicted, strict=True)),
         labeled=dict(zip(names, labeled, strict=True)),
     )
-
-
-Sample = tuple[Record, NDArray[np.uint8], NDArray[np.uint8]]
 
 
 def _batches(samples: Iterator[Sample], blocks: Sequence[int]) -> Iterator[list[Sample]]:

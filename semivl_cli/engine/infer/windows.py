@@ -3,47 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
 from torch import Tensor
+
+from semivl_cli.config import RunConfig
+from semivl_cli.data.read.views import at_short_side
 
 Model = Callable[[Tensor], Tensor]
 """uint8 RGB `[B, 3, H, W]` -> logits `[B, N, H, W]`."""
 
-Place = tuple[int, int, int, int]
-"""Top, left, height and width of a window."""
+Window = tuple[int, int, int, int]
+"""Top, left, height and width."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Inference:
-    """How images are cut into windows and how the windows' answers become one."""
+    """How images are seen, cut into windows, and the windows' answers made one."""
 
-    mode: Literal["averaged_logits", "summed_probabilities", "whole"]
-    crop: int
-    """Side of a window in pixels."""
-    stride: int
-    """Step from window to window in pixels."""
+    config: RunConfig
     smallest: int = 1
     """Windows with a shorter side are padded to it: the decoder needs a few patches to reason over."""
-    windows: int = 8
+    at_once: int = 8
     """Windows that are computed at once."""
+
+    @property
+    def crop(self) -> int:
+        """Side of a window in pixels."""
+        return self.config.data.crop
+
+    @property
+    def stride(self) -> int:
+        """Step from window to window in pixels."""
+        return self.config.evaluation.stride or int(self.crop * 2 / 3)
+
+    def averaging(self) -> Inference:
+        """Return the same windows with their answers averaged as they are: for maps that are no logits."""
+        evaluation = self.config.evaluation.model_copy(update={"mode": "averaged_logits"})
+        return replace(self, config=self.config.model_copy(update={"evaluation": evaluation}))
+
+    def pixels(self, image: NDArray[np.uint8], device: torch.device) -> Tensor:
+        """Scale an image as evaluation and prediction see it: uint8 RGB `[H, W, 3]` -> `[1, 3, h, w]` on `device`."""
+        seen = at_short_side(image, self.config.evaluation.short_side)
+        return torch.tensor(seen).to(device).permute(2, 0, 1)[None]
 
 
 @torch.inference_mode()
 def class_scores(model: Model, image: Tensor, how: Inference) -> Tensor:
     """Score every pixel: uint8 RGB `[B, 3, H, W]` on the model's device -> `[B, N, H, W]`.
 
-    The scores are mean logits, sums of probabilities, or logits, by `how.mode`; their argmax is the class.
+    The scores are mean logits, sums of probabilities, or logits, by the mode; their argmax is the class.
     """
-    if how.mode == "whole":
+    if how.config.evaluation.mode == "whole":
         height, width = image.shape[2:]
-        [(_, scores)] = _windows(model, image, [(0, 0, height, width)], how)
+        [(_, scores)] = _answers(model, image, [(0, 0, height, width)], how)
         return scores
-    if how.mode == "averaged_logits":
+    if how.config.evaluation.mode == "averaged_logits":
         return _averaged_logits(model, image, how)
     return _summed_probabilities(model, image, how)
 
@@ -65,10 +85,10 @@ def _averaged_logits(model: Model, image: Tensor, how: Inference) -> Tensor:
     height, width = image.shape[2:]
     rows = _moved_starts(height, how.crop, how.stride)
     columns = _moved_starts(width, how.crop, how.stride)
-    places = [(y, x, min(how.crop, height), min(how.crop, width)) for y in rows for x in columns]
+    windows = [(y, x, min(how.crop, height), min(how.crop, width)) for y in rows for x in columns]
     total: Tensor | None = None
     count = image.new_zeros((1, 1, height, width), dtype=torch.float32)
-    for (y, x, h, w), logits in _windows(model, image, places, how):
+    for (y, x, h, w), logits in _answers(model, image, windows, how):
         if total is None:
             total = logits.new_zeros((*logits.shape[:2], height, width))
         total[:, :, y : y + h, x : x + w] += logits
@@ -80,13 +100,13 @@ def _averaged_logits(model: Model, image: Tensor, how: Inference) -> Tensor:
 def _summed_probabilities(model: Model, image: Tensor, how: Inference) -> Tensor:
     """Windows cut at the border; softmax probabilities summed."""
     height, width = image.shape[2:]
-    places = [
+    windows = [
         (y, x, min(how.crop, height - y), min(how.crop, width - x))
         for y in range(0, height, how.stride)
         for x in range(0, width, how.stride)
     ]
     total: Tensor | None = None
-    for (y, x, h, w), logits in _windows(model, image, places, how):
+    for (y, x, h, w), logits in _answers(model, image, windows, how):
         if total is None:
             total = logits.new_zeros((*logits.shape[:2], height, width))
         total[:, :, y : y + h, x : x + w] += logits.softmax(dim=1)
@@ -99,12 +119,12 @@ def _moved_starts(size: int, crop: int, stride: int) -> list[int]:
     return [min(i * stride, max(size - crop, 0)) for i in range(number)]
 
 
-def _windows(model: Model, image: Tensor, places: list[Place], how: Inference) -> Iterator[tuple[Place, Tensor]]:
-    """Run the model on the windows, as many of one size at once as allowed; `(place, logits [B, N, h, w])` each."""
-    ordered = sorted(places, key=lambda place: (place[2], place[3]))
-    for (h, w), group in groupby(ordered, key=lambda place: (place[2], place[3])):
+def _answers(model: Model, image: Tensor, windows: list[Window], how: Inference) -> Iterator[tuple[Window, Tensor]]:
+    """Run the model on windows, as many of one size at once as allowed; the logits `[B, N, h, w]` of each."""
+    ordered = sorted(windows, key=lambda window: window[2:])
+    for (h, w), group in groupby(ordered, key=lambda window: window[2:]):
         same = list(group)
-        at_once = max(how.windows // len(image), 1)
+        at_once = max(how.at_once // len(image), 1)
         for start in range(0, len(same), at_once):
             chunk = same[start : start + at_once]
             cut = torch.cat([image[:, :, y : y + h, x : x + w] for y, x, _, _ in chunk])

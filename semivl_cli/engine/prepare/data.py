@@ -1,4 +1,4 @@
-"""Looks at data and keeps weights before a training needs them."""
+"""Looks at data before a training needs them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.build import read_definition
 from semivl_cli.engine.settings import configure
 from semivl_cli.errors import InputError, RunError
-from semivl_cli.model.clip import keep_weights
-from semivl_cli.paint import write_whole
+from semivl_cli.files import write_bytes
 from semivl_cli.reporter import Reporter
 
 
@@ -37,9 +36,9 @@ def prepare_data(
     """
     config = configure(flags)
     dataset = open_dataset(config.dataset)
-    root = find_root(dataset.name, None if config.data.root == "none" else Path(config.data.root))
+    root = find_root(dataset.name, config.data.root)
     reporter.note(f"looking at {dataset.name} in {root}")
-    if config.data.definition == "none" and not dataset.definition and isinstance(dataset, FindsClasses):
+    if config.data.definition is None and not dataset.definition and isinstance(dataset, FindsClasses):
         definition = parse_definition(*_proposed(dataset, root, sources, reporter))
     else:
         definition = parse_definition(*read_definition(config, dataset))
@@ -70,7 +69,7 @@ def _proposed(dataset: FindsClasses, root: Path, sources: Sequence[Path], report
             continue
         try:
             root.mkdir(parents=True, exist_ok=True)
-            write_whole(name, content.encode())
+            write_bytes(name, content.encode())
         except OSError as error:
             raise RunError(
                 f"{name}: cannot be written ({error.strerror or error}): write a definition elsewhere, and pass it: "
@@ -78,8 +77,3 @@ def _proposed(dataset: FindsClasses, root: Path, sources: Sequence[Path], report
             ) from error
         reporter.note(f"wrote {name}: {len(found.classes)} classes, from what the files show; look at it")
     return text, str(path)
-
-
-def prepare_weights(model: str, source: str) -> Path:
-    """Fetch (a tag) or take (a file) CLIP weights; returns the kept file."""
-    return keep_weights(model, source)

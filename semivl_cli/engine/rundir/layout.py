@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
-
 from semivl_cli.config import RunConfig, read_settings, resolve
 from semivl_cli.errors import InputError
-from semivl_cli.files import append_line, sync, write_text, writing
+from semivl_cli.files import append_line, locked, sync, write_text, writing
 
 RUNS = Path("runs")
 """Where new runs go, below the working directory."""
+
+SETTINGS = "run.toml"
+DEFINITION = "definition.toml"
+SPLIT = "split.json"
+METRICS = "metrics.jsonl"
+SCORES = "scores.json"
+STATUS = "run.json"
+CHECKPOINTS = "checkpoints"
+EXAMPLES = "examples"
+NOT_FINITE = "not-finite"
+LOCK = ".lock"
 SUMMARY = "seeds.json"
 """Makes a directory one of several runs: it holds their seeds from the start, and in the end what they reached."""
+RECIPE = "recipe.toml"
+"""The settings of several runs, beside `SUMMARY`."""
+
 Found = Literal["train", "eval", "end"]
 """Where something was noticed: up to a step, in the evaluation after it, or when all was done."""
 
@@ -44,12 +56,10 @@ def find_run(path: Path | None) -> Path:
         InputError: there is none.
     """
     if path is not None:
-        if not (path / "run.toml").is_file():
-            raise InputError(f"{path} is not a run directory: it has no run.toml; expected what semivl train wrote")
+        if not (path / SETTINGS).is_file():
+            raise InputError(f"{path} is not a run directory: it has no {SETTINGS}; expected what semivl train wrote")
         return path
-    runs = [
-        found for found in _runs() if (found / "checkpoints").is_dir() and any((found / "checkpoints").glob("[0-9]*"))
-    ]
+    runs = [found for found in _runs() if any((found / CHECKPOINTS).glob("[0-9]*"))]
     if not runs:
         raise InputError(f"there is no run with a checkpoint in {RUNS}/: train one with semivl train, or name it")
     return runs[-1]
@@ -72,36 +82,33 @@ def find_unfinished() -> Path:
 
 def _runs() -> list[Path]:
     """All runs below `runs/`, the last written last."""
-    found = [*RUNS.glob("*/run.toml"), *RUNS.glob("*/seed-*/run.toml")]
+    found = [*RUNS.glob(f"*/{SETTINGS}"), *RUNS.glob(f"*/seed-*/{SETTINGS}")]
     return sorted((path.parent for path in found), key=lambda run: (_touched(run), run.name))
 
 
 def _touched(run: Path) -> float:
-    names = ("run.toml", "run.json", "metrics.jsonl", SUMMARY)
-    files = [folder / name for folder in (run, *run.glob("seed-*")) for name in names]
-    return max(file.stat().st_mtime for file in files if file.is_file())
+    names = (SETTINGS, STATUS, METRICS, SUMMARY)
+    there = [folder / name for folder in (run, *run.glob("seed-*")) for name in names]
+    return max(file.stat().st_mtime for file in there if file.is_file())
 
 
-@contextmanager
-def locked(run: Path) -> Iterator[None]:
+def lock_run(run: Path) -> AbstractContextManager[None]:
     """Hold the run; the lock dies with its process. Raises `InputError` where another process holds it."""
-    lock = FileLock(run / ".lock")
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise InputError(f"{run} is in use by another process: wait for it, or give another --out") from error
-    except OSError as error:
-        raise InputError(f"cannot write the run directory {run} ({error.strerror}): give another --out") from error
-    try:
-        yield
-    finally:
-        lock.release()
+    return locked(
+        run / LOCK,
+        busy=f"{run} is in use by another process: wait for it, or give another --out",
+        refused=lambda error: f"cannot write the run directory {run} ({error.strerror}): give another --out",
+    )
+
+
+def checkpoint_folder(run: Path, step: int) -> Path:
+    """Return the folder of the checkpoint after `step` steps."""
+    return run / CHECKPOINTS / str(step)
 
 
 def read_config(run: Path) -> RunConfig:
     """Read the settings of a run."""
-    path = run / "run.toml"
+    path = run / SETTINGS
     settings, _ = read_settings(path)
     return resolve(settings, source=str(path))
 
@@ -109,14 +116,14 @@ def read_config(run: Path) -> RunConfig:
 def is_finished(run: Path) -> bool:
     """Whether nothing is left to do; what a damaged file says is not believed."""
     try:
-        return bool(read_status(run).get("finished")) and bool(read_json(run / "scores.json"))
+        return bool(read_status(run).get("finished")) and bool(read_json(run / SCORES))
     except InputError:
         return False
 
 
 def read_status(run: Path) -> dict[str, Any]:
     """Read `run.json`; empty where there is none yet."""
-    return read_json(run / "run.json")
+    return read_json(run / STATUS)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -140,7 +147,7 @@ class Metrics:
 
     def __init__(self, run: Path, step: int, *, evaluated: bool = False) -> None:
         """Keep the lines up to `step`, and its evaluation only if that is part of the state."""
-        self.path = run / "metrics.jsonl"
+        self.path = run / METRICS
         lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines() if self.path.is_file() else []
         kept = [line for line in lines if _place(line) <= (step, int(evaluated))]
         write_text(self.path, "".join(f"{line}\n" for line in kept))

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from semivl_cli.config import RunConfig
-from semivl_cli.engine.build import autocast
+from semivl_cli.engine.device import autocast
 from semivl_cli.engine.train.inputs import Labeled, Unlabeled
 from semivl_cli.engine.train.step import step_losses
 from semivl_cli.engine.train.targets import Targets

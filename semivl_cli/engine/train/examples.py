@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import torch
 
-from semivl_cli.data.load.batches import val_samples
-from semivl_cli.data.read.views import at_short_side
-from semivl_cli.engine.build import autocast, inference, short_side
-from semivl_cli.engine.infer.windows import class_scores, classes_at, scores_at
-from semivl_cli.engine.train.losses import IGNORE
+from semivl_cli.class_ids import IGNORE
+from semivl_cli.data.load.samples import val_samples
+from semivl_cli.engine.device import autocast
+from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at, scores_at
+from semivl_cli.engine.rundir.layout import EXAMPLES
 from semivl_cli.engine.train.trainee import Training
 from semivl_cli.files import writing
 from semivl_cli.paint import save_image, save_mask
@@ -32,15 +31,14 @@ def write_examples(training: Training) -> None:
     val, colors = material.index.val, material.definition.colors
     chosen = [val[round(k)] for k in np.linspace(0, len(val) - 1, min(NUMBER, len(val)))]
     samples = val_samples(chosen, material.dataset, material.definition.names, short_side=None, workers=0)
-    how = inference(config, trainee.spec.smallest)
+    how = Inference(config, trainee.spec.smallest)
     trainee.model.eval()
-    with writing(run / "examples"):
+    with writing(run / EXAMPLES):
         for k, (record, image, label) in enumerate(samples):
             example = folder / f"{k}-{re.sub(r'[^A-Za-z0-9._-]+', '_', record.id)}"
             example.mkdir(parents=True)
             size = (label.shape[0], label.shape[1])
-            seen = at_short_side(image, short_side(config))
-            pixels = torch.tensor(seen).to(device).permute(2, 0, 1)[None]
+            pixels = how.pixels(image, device)
             with autocast(config, device):
                 scores = class_scores(trainee.model, pixels, how).float()
             prediction = classes_at(scores, size)
@@ -48,10 +46,10 @@ def write_examples(training: Training) -> None:
             save_mask(example / "label.png", label, colors)
             save_mask(example / "prediction.png", prediction[0].cpu().numpy(), colors)
             if trainee.guide is not None:
-                probabilities = class_scores(trainee.guide.probabilities, pixels, replace(how, mode="averaged_logits"))
+                probabilities = class_scores(trainee.guide.probabilities, pixels, how.averaging())
                 confidence, guessed = scores_at(probabilities, size).max(dim=1)
                 sure = torch.where(confidence >= config.guidance.zeta, guessed, IGNORE).to(torch.uint8)
                 save_mask(example / "guidance.png", sure[0].cpu().numpy(), colors)
-        shutil.rmtree(run / "examples", ignore_errors=True)
-        folder.replace(run / "examples")
+        shutil.rmtree(run / EXAMPLES, ignore_errors=True)
+        folder.replace(run / EXAMPLES)
     trainee.model.train()

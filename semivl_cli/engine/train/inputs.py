@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from semivl_cli.class_ids import IGNORE
 from semivl_cli.config import RunConfig
 from semivl_cli.data.load.batches import Batch
 from semivl_cli.data.read.augment import ColorDraw, strong_view
 from semivl_cli.data.read.cutmix import box_mask, paste
-from semivl_cli.engine.train.losses import IGNORE
 
 PerView = tuple[Tensor, ...]
 """One tensor each for the weak view, whose features are perturbed, and for both strong views; empty: there is none."""
@@ -105,7 +105,8 @@ def step_inputs(
     """
     batch = batch.to(device)
     x = Labeled(image=batch.x_image, label=batch.x_label)
-    own, partner = views_of(batch)
+    own = views_of(batch.u_image, batch.u_ignore, batch.colors)
+    partner = views_of(batch.partner_image, batch.partner_ignore, batch.partner_colors)
     if own is None or batch.boxes is None:
         return x, None
     box1, box2 = (box_mask(boxes, *own.valid.shape[1:]) for boxes in batch.boxes)
@@ -114,17 +115,10 @@ def step_inputs(
     return x, cutmix(own, partner, box1, box2, multipliers)
 
 
-def views_of(batch: Batch) -> tuple[Views | None, Views | None]:
-    """Colour the unlabelled images and their partners, as far as the batch has them."""
-    return (
-        _views(batch.u_image, batch.u_ignore, batch.colors),
-        _views(batch.partner_image, batch.partner_ignore, batch.partner_colors),
-    )
-
-
-def _views(
+def views_of(
     image: Tensor | None, ignore: Tensor | None, colors: tuple[tuple[ColorDraw, ...], ...] | None
 ) -> Views | None:
+    """Colour the strong views of crops, if the batch has such."""
     if image is None or ignore is None or colors is None:
         return None
     return Views(image, strong_view(image, colors[0]), strong_view(image, colors[1]), ignore != IGNORE)

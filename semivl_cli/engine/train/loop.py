@@ -13,12 +13,13 @@ from torch import Tensor
 
 from semivl_cli.data.choose.index import LabelCounts
 from semivl_cli.data.contract import Record
-from semivl_cli.data.load.batches import Batch
-from semivl_cli.engine.build import autocast, inference, short_side
+from semivl_cli.data.load.batches import Batch, labeled_records, train_batches
 from semivl_cli.engine.distributed.batchnorm import convert_sync_batchnorm
-from semivl_cli.engine.infer.validation import Scores, evaluate
+from semivl_cli.engine.infer.validation import Scores, measure_iou
+from semivl_cli.engine.infer.windows import Inference
 from semivl_cli.engine.rundir.checkpoint import load_weights
 from semivl_cli.engine.rundir.integrity import damage
+from semivl_cli.engine.rundir.layout import checkpoint_folder
 from semivl_cli.engine.signals import StopWish
 from semivl_cli.engine.train.accumulate import accumulate_gradients
 from semivl_cli.engine.train.examples import write_examples
@@ -63,7 +64,11 @@ class Loop:
             if counts is not None and start == 0:
                 noticed = [*noticed, *self.progress.alarms.begins(counts, self.material.definition.names)]
             self.progress.say(start, noticed)
-            self.agree_on_weights()
+            if differ := self.process_group.broadcast_weights(self.trainee.model):
+                self.reporter.note(
+                    f"{len(differ)} tensors ({differ[0]}, ...) were not the same in all processes, as where machines "
+                    "compute differently: all take those of the first"
+                )
             self.run_from(start)
             return self.finish()
 
@@ -73,8 +78,22 @@ class Loop:
         if start and self.schedule.evaluates_after(start) and self.progress.selection.last.get("step") != start:
             self.evaluate(start)  # it was cut off
         self.trainee.model.train()
-        batches = self.training.batches(range(start, self.steps), self.training.positions, self.config.data.workers)
-        self.say_length()
+        batches = train_batches(
+            self.material.index,
+            self.material.dataset,
+            self.material.definition.names,
+            self.config,
+            range(start, self.steps),
+            pin=self.training.device.type == "cuda",
+            rank_slice=self.training.positions,
+            sharing=self.process_group.sharing,
+            say=self.reporter.note,
+        )
+        if self.schedule.epoch > _LONG_EPOCH and self.config.training.evaluate_steps is None:
+            self.reporter.note(
+                f"a pass over the unlabelled images takes {self.schedule.epoch} steps, this training has {self.steps}: "
+                "training.steps and training.evaluate_steps set its length and its evaluations in steps"
+            )
         self.reporter.start("train", self.steps, start)
         self.clock = time.monotonic()
         with closing(batches):
@@ -134,7 +153,8 @@ class Loop:
         steps = progress.finite_values(done)
         for step, summed in enumerate(steps, done - len(steps)):
             if summed.get("labeled_pixels") == 0:
-                progress.say(done, progress.alarms.ignores(step, self.training.drawn_ids(step)[0]))
+                ids = [record.id for record in labeled_records(self.material.index, self.config, step)]
+                progress.say(done, progress.alarms.ignores(step, ids))
         seen, progress.unlogged = progress.unlogged, []
         elapsed, self.clock = time.monotonic() - self.clock, time.monotonic()
         means = torch.stack([torch.stack([step[name] for step in seen]).mean().double() for name in seen[0]])
@@ -167,19 +187,16 @@ class Loop:
 
     def score(self, step: int, records: Sequence[Record]) -> Scores:
         """Segment validation images, or those that are held out."""
-        config, material, process_group = self.config, self.material, self.process_group
+        material, process_group = self.material, self.process_group
         try:
-            return evaluate(
+            return measure_iou(
                 self.trainee.model,
                 records,
                 material.dataset,
                 material.definition.names,
-                inference(config, self.trainee.spec.smallest),
-                short_side=short_side(config),
-                workers=config.data.workers,
+                Inference(self.config, self.trainee.spec.smallest),
                 step=step,
                 reporter=self.reporter,
-                autocast=autocast(config, self.training.device),
                 process_group=process_group,
                 between=self.between_images if process_group.world_size == 1 else None,  # many cannot agree midway
             )
@@ -194,7 +211,7 @@ class Loop:
         run, selection = self.training.run, self.progress.selection
         chosen = selection.step
         if chosen is not None and chosen != self.steps:
-            wrong = damage(run / "checkpoints" / str(chosen), ["model.safetensors"])
+            wrong = damage(checkpoint_folder(run, chosen), ["model.safetensors"])
             if self.process_group.broadcast(wrong) is None:
                 load_weights(run, chosen, self.trainee.model)
             else:
@@ -228,22 +245,6 @@ class Loop:
         began = time.monotonic()
         yield
         self.clock += time.monotonic() - began
-
-    def agree_on_weights(self) -> None:
-        """Let all processes begin from the same weights."""
-        if differ := self.process_group.broadcast_weights(self.trainee.model):
-            self.reporter.note(
-                f"{len(differ)} tensors ({differ[0]}, ...) were not the same in all processes, as where machines "
-                "compute differently: all take those of the first"
-            )
-
-    def say_length(self) -> None:
-        """Say what a pass over very many images means, before it begins."""
-        if self.schedule.epoch > _LONG_EPOCH and self.config.training.evaluate_steps == "none":
-            self.reporter.note(
-                f"a pass over the unlabelled images takes {self.schedule.epoch} steps, this training has {self.steps}: "
-                "training.steps and training.evaluate_steps set its length and its evaluations in steps"
-            )
 
     def say_passed_over(self, reasons: Sequence[str]) -> None:
         """Count unlabelled images that could not be used; say the first, then each time there are ten times as many."""

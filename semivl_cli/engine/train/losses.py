@@ -11,9 +11,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from semivl_cli.class_ids import IGNORE
 from semivl_cli.config import ConsistencySettings
-
-IGNORE = 255
 
 
 def image_weights(counts: Tensor, group: int) -> Tensor:

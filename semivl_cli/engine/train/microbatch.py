@@ -112,7 +112,7 @@ class MicroBatch:
 
     def _recompute(self, wanted: bool) -> None:
         self.recomputes = wanted
-        self.trainee.model.recompute_activations(wanted)
+        self.trainee.model.checkpoint_activations(wanted)
 
     def _check_normalization(self) -> None:
         """Say where BatchNorm makes micro-batches matter; processes must then have equally many of them."""

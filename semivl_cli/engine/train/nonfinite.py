@@ -15,11 +15,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from semivl_cli.config import RunConfig
-from semivl_cli.data.load.batches import Batch
+from semivl_cli.data.load.batches import Batch, Batches, labeled_records, unlabeled_records
 from semivl_cli.data.read.cutmix import box_mask
-from semivl_cli.engine.build import autocast
+from semivl_cli.engine.device import autocast
 from semivl_cli.engine.rundir.integrity import checkpoint_steps
-from semivl_cli.engine.rundir.layout import Metrics
+from semivl_cli.engine.rundir.layout import NOT_FINITE, Metrics
 from semivl_cli.engine.train.inputs import views_of
 from semivl_cli.engine.train.trainee import Training
 from semivl_cli.errors import RunError
@@ -102,15 +102,16 @@ def keep_evidence(training: Training, broken: Broken, values: Sequence[Mapping[s
         RunError: the disk is full.
     """
     config, schedule = training.config, training.schedule
-    folder, part = training.run / "not-finite", training.run / ".not-finite.part"
-    [batch] = training.batches(range(broken.step, broken.step + 1), slice(None), workers=0)
-    labeled, unlabeled = training.drawn_ids(broken.step)
+    folder, part = training.run / NOT_FINITE, training.run / ".not-finite.part"
+    material = training.material
+    index = material.index
+    batch = Batches(index, material.dataset, material.definition.names, config)[broken.step]
     state = training.trainee.model.state_dict()
     told = {
         "step": broken.step,
         "found": broken.what,
-        "labeled": labeled,
-        "unlabeled": unlabeled,
+        "labeled": [record.id for record in labeled_records(index, config, broken.step)],
+        "unlabeled": [record.id for record in unlabeled_records(index, config, broken.step)],
         "seed": config.seed,
         "lr": config.optimizer.lr * schedule.rate_factor(broken.step),
         "lambda_DC": schedule.lambda_DC(broken.step),
@@ -127,7 +128,7 @@ def keep_evidence(training: Training, broken: Broken, values: Sequence[Mapping[s
             for number, image in enumerate(tensors.get(name, ())):
                 save_image(part / f"{name}-{number}.png", image.permute(1, 2, 0).contiguous().numpy())
         for number, label in enumerate(tensors["label"]):
-            save_mask(part / f"label-{number}.png", label.numpy(), training.material.definition.colors)
+            save_mask(part / f"label-{number}.png", label.numpy(), material.definition.colors)
         save_file(
             {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, part / "model.safetensors"
         )
@@ -139,7 +140,7 @@ def keep_evidence(training: Training, broken: Broken, values: Sequence[Mapping[s
 def _seen(batch: Batch) -> dict[str, Tensor]:
     """Return what the step saw, its strong views before CutMix."""
     seen = {"labeled": batch.x_image, "label": batch.x_label}
-    own, _ = views_of(batch)
+    own = views_of(batch.u_image, batch.u_ignore, batch.colors)
     if own is not None and batch.boxes is not None:
         seen |= own._asdict()
         seen |= {f"box{view}": box_mask(boxes, *own.valid.shape[1:]) for view, boxes in enumerate(batch.boxes, 1)}

@@ -15,7 +15,7 @@ from semivl_cli.config import to_toml
 from semivl_cli.engine.environment import environment
 from semivl_cli.engine.rundir.checkpoint import add_scores, load_training, prune_checkpoints, save_checkpoint, set_aside
 from semivl_cli.engine.rundir.integrity import checkpoint_steps, first_sound
-from semivl_cli.engine.rundir.layout import Found, Metrics, read_json
+from semivl_cli.engine.rundir.layout import DEFINITION, SCORES, SETTINGS, SPLIT, STATUS, Found, Metrics, read_json
 from semivl_cli.engine.train.alarms import Alarms
 from semivl_cli.engine.train.microbatch import MicroBatch
 from semivl_cli.engine.train.nonfinite import refuse_nonfinite
@@ -55,10 +55,10 @@ class Progress:
             f"# Data: {training.material.root}, split sha256 {index.split()['sha256']}\n"
             f"# Length: {schedule.steps} steps, {schedule.epoch} an epoch\n\n"
         )
-        write_text(run / "definition.toml", training.material.definition_text)
-        write_json(run / "split.json", index.split())
+        write_text(run / DEFINITION, training.material.definition_text)
+        write_json(run / SPLIT, index.split())
         table = tomli_w.dumps({"environment": environment(training.device, index, trainee.clip_sha256)})
-        write_text(run / "run.toml", f"{facts}{to_toml(training.config)}\n{table}")
+        write_text(run / SETTINGS, f"{facts}{to_toml(training.config)}\n{table}")
         self.metrics = Metrics(run, -1)  # none: what is noticed before the first step is noticed again
         self.write_status(None)
         return 0
@@ -78,7 +78,7 @@ class Progress:
                 f"{run} was trained with other CLIP weights (sha256 {state['clip_sha256'][:12]}..., now "
                 f"{trainee.clip_sha256[:12]}...): put the weights back that run.toml names, or start a new run"
             )
-        split, before = training.material.index.split(), read_json(run / "split.json")
+        split, before = training.material.index.split(), read_json(run / SPLIT)
         if before.get("sha256", split["sha256"]) != split["sha256"]:
             raise InputError(
                 f"the images of {training.material.root} are not those that {run} was started with (split.json): "
@@ -93,7 +93,7 @@ class Progress:
             reporter.note(f"checkpoint {step} is damaged ({wrong}): going back to step {start}")
         if self.is_main:
             sweep(run)
-            write_json(run / "split.json", split)
+            write_json(run / SPLIT, split)
             self.metrics = Metrics(run, start, evaluated=evaluated)
         self.write_status(start)
         reporter.note(f"resuming {run} at step {start} of {training.schedule.steps}")
@@ -158,9 +158,9 @@ class Progress:
             return
         run, selection = self.training.run, self.selection
         if selection.last:
-            write_json(run / "scores.json", selection.as_dict())
+            write_json(run / SCORES, selection.as_dict())
         status = {"last": done, "best": selection.best.get("step"), "select": selection.rule}
-        write_json(run / "run.json", {**status, "finished": finished, "steps": self.training.schedule.steps})
+        write_json(run / STATUS, {**status, "finished": finished, "steps": self.training.schedule.steps})
 
     def finite_values(self, done: int, model: torch.nn.Module | None = None) -> list[dict[str, float]]:
         """Return the unlogged values of each step, summed over the processes; the device is waited for.

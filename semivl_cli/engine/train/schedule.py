@@ -27,9 +27,9 @@ class Schedule:
         training = self.config.training
         if done == self.steps:
             return True
-        if training.evaluate_steps != "none":
+        if training.evaluate_steps is not None:
             return done % training.evaluate_steps == 0
-        if training.evaluate_every == "none":
+        if training.evaluate_every is None:
             return False
         return done % max(round(training.evaluate_every * self.epoch), 1) == 0
 
@@ -62,9 +62,9 @@ def steps_per_epoch(config: RunConfig, unlabeled: int) -> int:
 
 def total_steps(config: RunConfig, epoch: int) -> int:
     """Length of the training in steps."""
-    if config.training.steps != "none":
+    if config.training.steps is not None:
         return config.training.steps
-    assert config.training.epochs != "none", "RunConfig allows one of them to be none"
+    assert config.training.epochs is not None, "RunConfig allows one of them to be none"
     return max(round(config.training.epochs * epoch), 1)
 
 

@@ -12,7 +12,16 @@ from semivl_cli.config import RunConfig, merge, parse_assignments, read_toml, re
 from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.build import read_definition
 from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
-from semivl_cli.engine.rundir.layout import SUMMARY, find_unfinished, is_finished, new_run, read_json
+from semivl_cli.engine.rundir.layout import (
+    DEFINITION,
+    RECIPE,
+    SETTINGS,
+    SUMMARY,
+    find_unfinished,
+    is_finished,
+    new_run,
+    read_json,
+)
 from semivl_cli.engine.settings import configure
 from semivl_cli.engine.train.selection import Result, read_result
 from semivl_cli.engine.train.start import MOVABLE, moved, run_training, train
@@ -110,7 +119,7 @@ def train_seeds(
         numbers: list[int] = read_json(out / SUMMARY)["seeds"]
         if seeds not in (None, len(numbers)):
             raise InputError(f"{out} was started with --seeds {len(numbers)}, not {seeds}: leave the flag out")
-        config = resolve(read_toml(out / "recipe.toml"), source=str(out / "recipe.toml"))
+        config = resolve(read_toml(out / RECIPE), source=str(out / RECIPE))
         config = moved(config, merge(flags, parse_assignments(assignments)), out)
     else:
         config = configure(flags, assignments)
@@ -155,8 +164,8 @@ def _begin(config: RunConfig, out: Path | None, numbers: list[int]) -> Path:
     out = out or new_run(config.dataset, "seeds")
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "definition.toml", words)
-    write_text(out / "recipe.toml", to_toml(config))
+    write_text(out / DEFINITION, words)
+    write_text(out / RECIPE, to_toml(config))
     write_json(out / SUMMARY, {"seeds": numbers})
     return out
 
@@ -164,11 +173,11 @@ def _begin(config: RunConfig, out: Path | None, numbers: list[int]) -> Path:
 def _train_one(
     config: RunConfig, out: Path, run: Path, seed: int, reporter: Reporter, process_group: ProcessGroup
 ) -> Result:
-    started = process_group.broadcast((run / "run.toml").exists())
+    started = process_group.broadcast((run / SETTINGS).exists())
     if started:
         settings, names = config.model_dump(), (name.split(".") for name in MOVABLE)
         moves = merge(*({section: {key: settings[section][key]}} for section, key in names))
         return train(moves, (), run, resume=True, reporter=reporter, process_group=process_group)
-    words = str((out / "definition.toml").resolve())
+    words = str((out / DEFINITION).resolve())
     settings = merge(config.model_dump(), {"seed": seed, "data": {"definition": words}})
     return run_training(resolve(settings), run, reporter, process_group=process_group)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from semivl_cli.engine.infer.load import described
 from semivl_cli.engine.infer.validation import Scores
-from semivl_cli.engine.rundir.layout import read_json
-from semivl_cli.engine.rundir.selected import Rule, why_selected
+from semivl_cli.engine.rundir.layout import SCORES, read_json
+
+Rule = Literal["last", "best", "held-out"]
 
 
 class Selection:
@@ -23,11 +25,6 @@ class Selection:
         self.result: dict[str, Any] = kept.get("result") or {}
 
     @property
-    def images(self) -> str:
-        """On which images every evaluation during the training is made."""
-        return "held-out" if self.rule == "held-out" else "val"
-
-    @property
     def step(self) -> int | None:
         """The step that counts so far; `None` before the first evaluation."""
         step: int | None = (self.last if self.rule == "last" else self.best).get("step")
@@ -35,9 +32,10 @@ class Selection:
 
     def add(self, scores: Scores) -> None:
         """Take the scores of a newer step; the earlier of two equal ones stays the best."""
-        self.last = {**scores.as_dict(), "on": self.images}
+        images = "held-out" if self.rule == "held-out" else "val"
+        self.last = {**scores.as_dict(), "on": images}
         if not self.best or scores.miou > self.best["miou"]:
-            self.best = {**self.last, "selected_on": self.images}
+            self.best = {**self.last, "selected_on": images}
         if self.rule == "last":
             self.result = self.last
         elif self.rule == "best":
@@ -68,12 +66,12 @@ class Result:
 
 def read_result(run: Path) -> Result:
     """Read the result of a run that is finished."""
-    return result_of(run, read_json(run / "scores.json"))
+    return result_of(run, read_json(run / SCORES))
 
 
 def result_of(run: Path, kept: Mapping[str, Any]) -> Result:
     """Return the result of a run from the object that its `scores.json` holds."""
     last, best = Scores.of(kept["last"]), Scores.of(kept["best"])
     result = Scores.of(kept["result"]) if kept.get("result") else best  # of an earlier version
-    selected = why_selected(kept.get("select", "best"), result.step, best.step)
+    selected = described(kept.get("select", "best"), result.step, best.step)
     return Result(run=run, selected=selected, result=result, last=last, best=best)

@@ -16,8 +16,8 @@ from semivl_cli.config import RunConfig
 from semivl_cli.engine.train.inputs import Labeled, Unlabeled
 from semivl_cli.engine.train.losses import consistency_term, label_term
 from semivl_cli.engine.train.targets import Targets
-from semivl_cli.model.encoders.dense_vit import Features
-from semivl_cli.model.semivl import SemiVL, perturb
+from semivl_cli.model.features import Features, perturb
+from semivl_cli.model.semivl import SemiVL
 
 VIEW_WEIGHTS = (1 / 2, 1 / 4, 1 / 4)
 """Of the feature-perturbed weak view and of both strong views (Eq. 2)."""

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from semivl_cli.class_ids import IGNORE
 from semivl_cli.config import RunConfig
 from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
 from semivl_cli.engine.train.inputs import Labeled, PerView, Unlabeled
-from semivl_cli.engine.train.losses import IGNORE, image_weights
+from semivl_cli.engine.train.losses import image_weights
 from semivl_cli.model.guidance import DenseClip
 
 

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from semivl_cli.config import RunConfig
-from semivl_cli.data.load.batches import Batch, Workers, drawn_records, train_batches
-from semivl_cli.engine.build import (
-    Material,
-    build_guide,
-    model_spec,
-    open_clip_of,
-    place,
-    statistics_of,
-    view_settings,
-)
+from semivl_cli.engine.build import Material, build_guide, open_clip_of, statistics_of
+from semivl_cli.engine.device import to_device
 from semivl_cli.engine.distributed.group import ProcessGroup
-from semivl_cli.engine.rundir.checkpoint import ModelSpec
 from semivl_cli.engine.text_vectors import embed_classes
 from semivl_cli.engine.train.optim import build_optimizer
 from semivl_cli.engine.train.schedule import Schedule
+from semivl_cli.model.build import ModelSpec, model_spec
 from semivl_cli.model.clip import encoder_weights
 from semivl_cli.model.finetune import set_trainable
 from semivl_cli.model.guidance import DenseClip
@@ -71,38 +62,6 @@ class Training:
         """Positions of the global batch that this process computes."""
         return self.process_group.rank_slice(self.config.training.batch, self.config.micro_batch_unit)
 
-    def batches(self, steps: range, positions: slice, workers: Workers) -> Generator[Batch, None, None]:
-        """Yield the images at some positions of the global batches of some steps, as `train_batches` does."""
-        config, index = self.config, self.material.index
-        return train_batches(
-            index,
-            self.material.dataset,
-            self.material.definition.names,
-            view_settings(config),
-            batch=config.training.batch,
-            seed=config.seed,
-            start_step=steps.start,
-            stop_step=steps.stop,
-            workers=workers,
-            pin=self.device.type == "cuda",
-            positions=positions,
-            sharing=self.process_group.sharing,
-            need_unlabeled=config.uses_unlabeled,
-            damaged=config.data.damaged,
-            say=self.reporter.note,
-        )
-
-    def drawn_ids(self, step: int) -> tuple[list[str], list[str]]:
-        """Name the labelled and the unlabelled images of a step."""
-        labeled, unlabeled = drawn_records(
-            self.material.index,
-            batch=self.config.training.batch,
-            seed=self.config.seed,
-            step=step,
-            need_unlabeled=self.config.uses_unlabeled,
-        )
-        return [record.id for record in labeled], [record.id for record in unlabeled]
-
 
 def build_trainee(config: RunConfig, material: Material, device: torch.device, reporter: Reporter) -> Trainee:
     """Build model, guidance and optimizer on `device`; every random weight follows from the seed."""
@@ -115,8 +74,8 @@ def build_trainee(config: RunConfig, material: Material, device: torch.device, r
         model = spec.build(text)
     if config.model.initial == "clip":
         model.encoder.load_state_dict(encoder_weights(clip, spec.encoder))
-    set_trainable(model.encoder, config.finetune.encoder, config.finetune.attention_norm)
-    place(model, device)
+    set_trainable(model.encoder, config.finetune)
+    to_device(model, device)
     guide = build_guide(config, clip, material.definition).to(device) if config.uses_guidance else None
     return Trainee(
         model=model,

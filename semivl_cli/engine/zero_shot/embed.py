@@ -22,8 +22,8 @@ from semivl_cli.engine.build import open_clip_of, weights_of
 from semivl_cli.engine.text_vectors import class_vectors, concept_vectors
 from semivl_cli.engine.zero_shot.segmenter import frozen_config
 from semivl_cli.errors import RunError
-from semivl_cli.model.clip import weights_id
-from semivl_cli.paint import write_whole
+from semivl_cli.files import cache_folder, write_bytes
+from semivl_cli.model.clip_weights import weights_id
 from semivl_cli.reporter import Reporter
 
 _KINDS: tuple[Variant, ...] = ("concepts", "name", "guideline")
@@ -64,7 +64,7 @@ def text_vectors(config: RunConfig, definition: Definition, reporter: Reporter) 
     published = config.fidelity == "published"
     weights = weights_id(config.model.clip, weights_of(config, dataset), config.seed)
     metadata = _metadata(definition, published, weights)
-    path = cache_folder() / f"{_digest(metadata)}.safetensors"
+    path = cache_folder("text") / f"{_digest(metadata)}.safetensors"
     known = _read(path, metadata)
     if known is not None:
         return known
@@ -91,14 +91,9 @@ def write_vectors(path: Path, vectors: TextVectors) -> None:
     """Write a safetensors file through a temporary name."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, _encode(vectors))
+        write_bytes(path, _encode(vectors))
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def cache_folder() -> Path:
-    """Where text vectors are kept; the folder may be deleted at any time."""
-    return Path.home() / ".cache" / "semivl" / "text"
 
 
 def _metadata(definition: Definition, published: bool, weights: str) -> dict[str, str]:

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from semivl_cli.data.read.images import read_image
+from semivl_cli.data.read.opencv import cv2
 from semivl_cli.engine.zero_shot.segmenter import FrozenClip, Seen
 from semivl_cli.errors import InputError
 from semivl_cli.reporter import Reporter

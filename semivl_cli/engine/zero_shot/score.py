@@ -57,7 +57,7 @@ def score_words(flags: Mapping[str, Any], assignments: Iterable[str], weights: s
     frozen = build_frozen(config, config.device, reporter)
     counts = count_words(material, frozen, reporter)
     return Tuned(
-        definition=config.data.definition,
+        definition=config.data.definition or material.dataset.definition,
         dataset=config.dataset,
         clip=frozen.clip_name,
         labels=tuple(record.id for record in material.index.labeled),

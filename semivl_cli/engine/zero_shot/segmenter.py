@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +15,15 @@ from semivl_cli.concepts.load import parse_definition, shipped
 from semivl_cli.concepts.prompts import texts
 from semivl_cli.concepts.schema import Definition
 from semivl_cli.config import RunConfig, resolve
-from semivl_cli.data.read.views import at_short_side
 from semivl_cli.data.registry import available, find_package_file, open_dataset
-from semivl_cli.engine.build import (
-    autocast,
-    build_guide,
-    inference,
-    open_clip_of,
-    pick_device,
-    read_definition,
-    short_side,
-)
+from semivl_cli.engine.build import build_guide, open_clip_of, read_definition
+from semivl_cli.engine.device import autocast, pick_device
 from semivl_cli.engine.infer.windows import Inference, Model, class_scores, scores_at
 from semivl_cli.engine.settings import configure
 from semivl_cli.errors import InputError
-from semivl_cli.model.clip import FROM_WEIGHTS, describes_itself
+from semivl_cli.model.clip_weights import FROM_WEIGHTS, describes_itself
 from semivl_cli.model.guidance import DenseClip
-from semivl_cli.model.semivl import resize
+from semivl_cli.model.pixels import resize
 from semivl_cli.reporter import Reporter
 
 DEFAULT_TAG = "openai"
@@ -102,15 +94,10 @@ class FrozenClip:
     @torch.inference_mode()
     def _maps(self, image: NDArray[np.uint8], model: Model) -> Tensor:
         """Run `model` on windows as prediction does and average its maps: `[1, C, h, w]`, at the size of its input."""
-        seen = at_short_side(image, short_side(self.config))
-        pixels = torch.tensor(seen).to(self.device).permute(2, 0, 1)[None]
+        how = Inference(self.config)
+        how = how if self.config.evaluation.mode == "whole" else how.averaging()
         with autocast(self.config, self.device):
-            return class_scores(model, pixels, self._windows).float()
-
-    @property
-    def _windows(self) -> Inference:
-        how = inference(self.config, smallest=1)
-        return how if how.mode == "whole" else replace(how, mode="averaged_logits")
+            return class_scores(model, how.pixels(image, self.device), how).float()
 
     def _probabilities_and_similarities(self, image: Tensor) -> Tensor:
         """uint8 RGB `[B, 3, H, W]` -> p_DC and similarities `[B, N + K, H, W]` from one pass of the encoder."""

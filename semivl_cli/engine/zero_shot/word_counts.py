@@ -18,12 +18,13 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from semivl_cli.data.load.batches import val_samples
-from semivl_cli.engine.build import Material, short_side
-from semivl_cli.engine.infer.metrics import IGNORE, confusion
+from semivl_cli.class_ids import IGNORE
+from semivl_cli.data.load.samples import val_samples
+from semivl_cli.engine.build import Material
+from semivl_cli.engine.infer.metrics import confusion
 from semivl_cli.engine.zero_shot.segmenter import FrozenClip
 from semivl_cli.model.guidance import DenseClip
-from semivl_cli.model.semivl import resize
+from semivl_cli.model.pixels import resize
 from semivl_cli.reporter import Reporter
 
 _SIDE = 128
@@ -65,7 +66,7 @@ def count_words(material: Material, frozen: FrozenClip, reporter: Reporter) -> C
     config, records = frozen.config, material.index.labeled
     crop, number = config.data.crop, len(frozen.texts)
     total = no_counts(len(frozen.names), number, frozen.device)
-    samples = val_samples(records, material.dataset, frozen.names, short_side=short_side(config), workers=0)
+    samples = val_samples(records, material.dataset, frozen.names, short_side=config.evaluation.short_side, workers=0)
     reporter.start("score", len(records))
     done = 0
     for together in _batches(_windows(samples, crop), max(min(8, _AT_ONCE // (number * crop**2)), 1)):

@@ -8,7 +8,7 @@ from semivl_cli.data.contract import Record
 from semivl_cli.errors import InputError
 
 
-def build(world, labels="4", missing="refuse", seed=0, names=None, dataset=None):
+def build(world, labels=4, missing="refuse", seed=0, names=None, dataset=None):
     dataset = dataset or Folder()
     return build_index(dataset, world.root, labels=labels, seed=seed, class_names=names or world.names, missing=missing)
 
@@ -51,7 +51,7 @@ def test_a_mask_that_is_hidden_need_not_exist(world):
     (world.root / "mine.txt").write_text("\n".join(sorted(ids(build(world).labeled))))
     for name in hidden:
         (world.root / "masks" / f"{name}.png").unlink()
-    index = build(world, str(world.root / "mine.txt"), dataset=Fixed(**records))
+    index = build(world, world.root / "mine.txt", dataset=Fixed(**records))
     assert len(index.unlabeled) == 13
 
 
@@ -87,7 +87,7 @@ def test_of_very_many_files_some_are_looked_for_and_that_is_said(world, monkeypa
 def listed(world, index):
     path = world.root / "labeled.txt"
     path.write_text("\n".join(record.id for record in index.labeled))
-    return str(path)
+    return path
 
 
 def test_nothing_to_validate_on_is_refused(world):

@@ -8,12 +8,13 @@ from semivl_plugins.voc import VOC
 from semivl_cli.data.choose.splits import choose_labeled, cover
 from semivl_cli.data.contract import Record
 from semivl_cli.errors import InputError
+from semivl_cli.labels import read_labels
 
 
 def choose(world, labels, seed=0):
     dataset = Folder()
     train = tuple(dataset.records(world.root, "train"))
-    return choose_labeled(dataset, train, labels, seed=seed, class_names=world.names)
+    return choose_labeled(dataset, train, read_labels(labels).amount, seed=seed, class_names=world.names)
 
 
 def ids(choice):
@@ -99,7 +100,7 @@ def test_counts_and_fractions_of_the_paper_mean_the_protocols_lists(tmp_path, la
     for folder in ("JPEGImages", "SegmentationClassAug"):
         (tmp_path / folder).mkdir()
     train = tuple(VOC().records(tmp_path, "train"))
-    choice = choose_labeled(VOC(), train, labels, seed=0, class_names=("background",))
+    choice = choose_labeled(VOC(), train, read_labels(labels).amount, seed=0, class_names=("background",))
     assert len(choice.labeled) == count
     assert "the protocol's own list" in choice.note
 

@@ -127,7 +127,7 @@ def test_a_server_that_knows_no_ranges_sends_all_again(world, target):
 
 def test_a_killed_process_is_gone_on_with_by_the_next(world, target):
     world.pause = 0.05
-    code = "import sys, pathlib; from semivl_cli.data.download import fetch\n"
+    code = "import sys, pathlib; from semivl_cli.data.fetch.download import fetch\n"
     code += "fetch(sys.argv[1], pathlib.Path(sys.argv[2]), print)"
     process = subprocess.Popen([sys.executable, "-c", code, world.url, target], stdout=subprocess.DEVNULL)
     part = target.with_name("data.zip.part")

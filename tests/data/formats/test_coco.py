@@ -1,11 +1,7 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 from pycocotools import mask as coco_mask
 
-from semivl_cli.data.drawing.rle import decode_runs
 from semivl_cli.data.formats.coco import paint_annotations
 from semivl_cli.errors import InputError
 
@@ -29,20 +25,6 @@ def box(top, left, bottom, right, size=(8, 10)):
     return inside
 
 
-@given(arrays.arrays(np.bool_, arrays.array_shapes(min_dims=2, max_dims=2, max_side=40)))
-def test_run_length_codes_are_read_as_the_reference_library_writes_them(inside):
-    code = coco_mask.encode(np.asfortranarray(inside.astype(np.uint8)))
-    assert (decode_runs(code) == inside).all()
-    assert (decode_runs({"size": list(inside.shape), "counts": code["counts"].decode()}) == inside).all()
-
-
-@given(st.lists(st.integers(0, 50), min_size=1, max_size=30))
-def test_plain_counts_go_down_the_columns(counts):
-    flat = [place % 2 == 1 for place, count in enumerate(counts) for _ in range(count)]
-    assert decode_runs({"size": [1, len(flat)], "counts": counts}).ravel().tolist() == flat
-    assert decode_runs({"size": [2, 3], "counts": [1, 3, 2]}).tolist() == [[False, True, False], [True, True, False]]
-
-
 @pytest.mark.parametrize(
     ("code", "message"),
     [
@@ -63,27 +45,6 @@ def test_plain_counts_go_down_the_columns(counts):
 def test_a_broken_run_length_code_names_its_annotation(code, message):
     with pytest.raises(InputError, match=f"annotation 7: .*{message}"):
         paint(annotation(code))
-
-
-@given(st.binary(max_size=20))
-def test_any_text_is_a_region_or_one_line(text):
-    try:
-        assert decode_runs({"size": [3, 5], "counts": text}).shape == (3, 5)
-    except InputError as error:
-        assert "\n" not in str(error)
-
-
-def test_polygons_fill_as_the_reference_library_fills_them():
-    star = [1.2, 0.4, 8.9, 3.3, 4.0, 7.8, 2.5, 2.5, 9.5, 6.1]
-    expected = coco_mask.decode(coco_mask.frPyObjects([star], 8, 10))[..., 0]
-    assert (paint(annotation([star])).ids == expected).all()
-
-
-@given(st.lists(st.floats(-20, 30), min_size=6, max_size=16).map(lambda ring: ring[: len(ring) // 2 * 2]))
-def test_polygons_beyond_the_image_are_cut_off(ring):
-    expected = coco_mask.decode(coco_mask.frPyObjects([[number + 40 for number in ring]], 100, 100))[40:48, 40:50, 0]
-    ids = paint(annotation([ring])).ids
-    assert np.count_nonzero(ids != expected) <= np.count_nonzero(expected) * 0.5 + 8  # edges round to either side
 
 
 def test_several_polygons_of_an_annotation_are_one_region_and_a_bare_one_counts():
@@ -136,10 +97,43 @@ def test_a_broken_polygon_names_its_annotation(segmentation, message):
         paint(annotation(segmentation))
 
 
-def test_a_polygon_without_inside_paints_nothing():
-    assert paint(annotation([[1, 1, 5, 5]])).ids.sum() == 0
-
-
 def test_an_unknown_category_names_those_that_exist():
     with pytest.raises(InputError, match="annotation 7 has the category 3, which is none of 1, 2, 90"):
         paint(annotation([SQUARE], 3))
+
+
+def test_coco_polygons(shop, boxes):
+    shop.prepare(shop.json("annotations.json", shop.coco()))
+    shop.same(boxes, "a", "day1/b")
+    assert shop.told("annotations.json: COCO JSON")
+    assert shop.told("1 of 3 images have no annotation")
+    assert shop.told("pixels are in no shape: they are 'background'")
+
+
+def test_coco_codes_crowds_and_names_as_addresses(shop, boxes):
+    shop.image("day 1/ä")
+    code = coco_mask.encode(np.asfortranarray((boxes == 1).astype(np.uint8)))
+    code["counts"] = code["counts"].decode()
+    light = (boxes == 2).T.ravel().astype(int)
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], light, [0]))))
+    counts = np.diff(np.concatenate(([0], edges, [600]))).tolist()
+    annotations = [
+        {"id": 1, "image_id": "x", "category_id": 18, "segmentation": {"size": [20, 30], "counts": counts}},
+        {"id": 2, "image_id": "x", "category_id": 3, "segmentation": code, "iscrowd": 1},
+        {"id": 3, "image_id": 7, "category_id": 3, "segmentation": [shop.flat(shop.road)]},
+    ]
+    images = [{"id": "x", "file_name": "day%201/%C3%A4.jpg"}, {"id": 7, "file_name": "a.jpg"}]
+    shop.prepare(shop.json("instances_train.json", shop.coco(images=images, annotations=annotations)))
+    assert (shop.ids()["day 1/ä"] == boxes).all()
+
+
+def test_annotations_of_images_that_a_coco_file_does_not_name_are_a_problem(shop, boxes):
+    content = shop.coco()
+    content["annotations"] += [{**content["annotations"][0], "id": 90 + more, "image_id": "7"} for more in range(2)]
+    path = shop.json("instances.json", content)
+    assert shop.prepare(path).problems == {
+        "masks that cannot be matched with an image": [
+            f"{path}: annotation 90 and 1 more: image_id '7' is none of 7, 8, 9"
+        ]
+    }
+    assert (shop.ids()["a"] == boxes).all()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semivl_cli.data.contract import Member, Record
+from semivl_cli.data.contract import Record, TarEntry
 from semivl_cli.data.pool import records as module
 from semivl_cli.data.pool.hidden import Hidden
 from semivl_cli.data.pool.records import Records, digest_of_ids, id_hash
@@ -24,9 +24,9 @@ def pixels(number):
 TEXT = st.text(st.characters(codec=None, categories=None), max_size=12)  # surrogates too: bytes that are no UTF-8
 NAMES = TEXT.map(lambda text: text.replace("\0", "")).filter(bool)
 PATHS = st.one_of(NAMES.map(Path), NAMES.map(lambda name: BASE / name), NAMES.map(lambda name: BASE / "images" / name))
-MEMBERS = st.builds(Member, shard=PATHS, offset=st.integers(0, 2**50), size=st.integers(0, 2**40))
+ENTRIES = st.builds(TarEntry, shard=PATHS, offset=st.integers(0, 2**50), size=st.integers(0, 2**40))
 RENDERED = st.integers(0, 255).map(lambda number: functools.partial(pixels, number))
-SOURCES = st.one_of(PATHS, MEMBERS, RENDERED)
+SOURCES = st.one_of(PATHS, ENTRIES, RENDERED)
 
 
 @st.composite

@@ -11,14 +11,16 @@ import torch
 from PIL import Image
 from semivl_plugins.folder import Folder
 
+from semivl_cli.config import resolve
 from semivl_cli.data.choose.index import build_index, check_labels
-from semivl_cli.data.contract import Member
-from semivl_cli.data.load.batches import ViewSettings, train_batches
+from semivl_cli.data.contract import TarEntry
+from semivl_cli.data.load.batches import train_batches
 from semivl_cli.data.pool import shards as shards_module
 from semivl_cli.data.pool.shards import open_shards
 from semivl_cli.data.pool.unlabeled import Pool
-from semivl_cli.data.read.images import check_image, image_size, read_image
+from semivl_cli.data.read.images import image_size, read_image, read_thumbnail
 from semivl_cli.errors import InputError
+from semivl_cli.files import cache_folder
 
 TENSORS = ("x_image", "x_label", "u_image", "u_ignore", "partner_image", "partner_ignore", "boxes")
 
@@ -59,15 +61,19 @@ def photos(tmp_path):
 def build(world, *more, say=lambda _: None):
     given = [str(path) for path in more]
     return build_index(
-        Folder(), world.root, labels="4", seed=0, class_names=world.names, missing="refuse", more=given, say=say
+        Folder(), world.root, labels=4, seed=0, class_names=world.names, missing="refuse", more=given, say=say
     )
 
 
-def batches(index, start=0, stop=3, *, workers=0, batch=8, crop=24, **more):
-    made = train_batches(
-        index, Folder(), ("ground", "tree", "car"), ViewSettings(crop=crop), batch=batch, seed=0, start_step=start,
-        stop_step=stop, workers=workers, pin=False, **more,
-    )  # fmt: skip
+def batches(index, start=0, stop=3, *, workers=0, batch=8, crop=24, damaged="auto", **more):
+    config = resolve(
+        {
+            "data": {"crop": crop, "workers": workers, "damaged": damaged},
+            "augment": {"flip": 0.5, "blur": 0.5, "partner": "same_image"},
+            "training": {"batch": batch},
+        }
+    )
+    made = train_batches(index, Folder(), ("ground", "tree", "car"), config, range(start, stop), **more)
     return list(made)
 
 
@@ -85,6 +91,9 @@ def names(index):
     [
         ["photos"],
         ["photos/*.jpg"],
+        ["**/0*.jpg"],
+        ["photos/**"],
+        ["ph*/**/*.jpg"],
         ["photos/00*.jpg", "photos/0[12]*.jpg"],
         ["list.txt"],
         ["photos/{000..029}.jpg"],
@@ -104,6 +113,19 @@ def test_folders_patterns_and_lists_name_the_same_images(world, photos, given):
     assert "30 unlabelled images come from data.unlabeled (0 tar shards)" in index.notes
 
 
+@pytest.mark.parametrize("given", ["photos", "photos/**/*.jpg"])
+def test_links_to_folders_above_and_hidden_files_add_nothing(world, photos, given):
+    (photos / "photos" / "._000.jpg").write_bytes(b"what a Mac leaves")
+    (photos / "photos" / ".trash").mkdir()
+    (photos / "photos" / ".trash" / "900.jpg").write_bytes(jpeg(1))
+    (photos / "photos" / "here").symlink_to(photos / "photos")
+    (photos / "photos" / "deep").mkdir()
+    (photos / "photos" / "deep" / "up").symlink_to(photos)
+    index = build(world, photos / given)
+    assert names(index)[:30] == [f"{n:03d}.jpg" for n in range(30)]
+    assert len(index.unlabeled) == 13 + 30
+
+
 def test_a_name_that_is_no_utf8_is_found(world, photos):
     strange = os.fsencode(photos / "photos") + b"/\xff\xfe.jpg"
     Path(os.fsdecode(strange)).write_bytes(jpeg(9))
@@ -119,16 +141,16 @@ def test_shards_give_the_same_batches_whatever_the_number_of_workers(world, phot
     expected = batches(index, stop=6)
     assert all(same(one, two) for one, two in zip(batches(index, stop=6, workers=workers), expected, strict=True))
     assert all(same(one, two) for one, two in zip(batches(index, 4, 6, workers=workers), expected[4:], strict=True))
-    part = batches(index, 4, 6, workers=workers, positions=slice(2, 5))
+    part = batches(index, 4, 6, workers=workers, rank_slice=slice(2, 5))
     assert all(torch.equal(one.u_image, two.u_image[2:5]) for one, two in zip(part, expected[4:], strict=True))
 
 
 def test_a_member_of_a_shard_reads_as_the_file_it_was(world, photos):
     loose, packed = build(world, photos / "photos"), build(world, photos / "shards")
     for one, two in zip(loose.unlabeled[13:], packed.unlabeled[13:], strict=True):
-        assert isinstance(two.image, Member)
+        assert isinstance(two.image, TarEntry)
         assert np.array_equal(read_image(one.image), read_image(two.image))
-        assert image_size(one.image) == image_size(two.image) == check_image(two.image)
+        assert image_size(one.image) == image_size(two.image) == read_thumbnail(two.image)[0]
 
 
 def test_members_in_the_place_of_paths_change_no_batch(world, photos):
@@ -162,7 +184,7 @@ def test_of_a_sample_the_image_alone_is_taken(tmp_path):
         path = write_shard(tmp_path / f"{format}.tar", members, format)
         (shard,) = open_shards([path], print)
         data = path.read_bytes()
-        found = [data[m.offset : m.offset + m.size] for m in map(shard.member, range(shard.images))]
+        found = [data[m.offset : m.offset + m.size] for m in map(shard.entry, range(shard.images))]
         assert found == [jpeg(1), b"other folder", jpeg(4), b""]
 
 
@@ -181,7 +203,7 @@ def test_headers_are_read_once_and_again_where_a_shard_changed(tmp_path, monkeyp
     assert scanned == []
     write_shard(path, [("1.jpg", jpeg(1)), ("2.jpg", jpeg(2))])
     assert open_shards([path], print)[0].images == 2
-    for kept in shards_module._cache().iterdir():
+    for kept in cache_folder("shards").iterdir():
         kept.write_bytes(kept.read_bytes()[:100])
     assert open_shards([path], print)[0].images == 2
     assert len(scanned) == 2

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as reference
 
-from semivl_cli.data.read.augment import ColorDraw, ColorSettings, draw_color, strong_view
+from semivl_cli.config import AugmentSettings
+from semivl_cli.data.read.augment import ColorDraw, draw_color, strong_view
 
 PLAIN = ColorDraw(order=(), brightness=1.0, contrast=1.0, saturation=1.0, hue=0.0, gray=False, sigma=None)
 
@@ -17,7 +18,8 @@ def noise(batch: int = 4, side: int = 32, seed: int = 0) -> torch.Tensor:
 
 
 def draws(count: int, **settings: float) -> list[ColorDraw]:
-    return [draw_color(np.random.default_rng(seed), ColorSettings(**settings)) for seed in range(count)]
+    augment = AugmentSettings(**{"blur": 0.5, **settings})
+    return [draw_color(np.random.default_rng(seed), augment) for seed in range(count)]
 
 
 def assert_close(got: torch.Tensor, expected: torch.Tensor, levels: int = 1) -> None:
@@ -88,7 +90,7 @@ def test_an_image_does_not_depend_on_its_neighbours():
 @pytest.mark.parametrize("shape", [(1, 1), (3, 2), (32, 20)])
 def test_tiny_images_are_fine(shape):
     images = noise(8)[..., : shape[0], : shape[1]]
-    view = strong_view(images, draws(8, jitter=1.0, blur=1.0))
+    view = strong_view(images, draws(8, jitter_probability=1.0, blur=1.0))
     assert view.shape == images.shape
     assert view.dtype == torch.uint8
 

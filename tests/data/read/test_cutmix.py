@@ -4,10 +4,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semivl_cli.data.read.cutmix import CutMixSettings, box_mask, draw_box, paste
+from semivl_cli.config import AugmentSettings, resolve
+from semivl_cli.data.read.cutmix import box_mask, draw_box, paste
 from semivl_cli.errors import InputError
 
-ALWAYS = CutMixSettings(probability=1.0)
+ALWAYS = AugmentSettings(cutmix=1.0)
 
 
 @settings(max_examples=200, deadline=None)
@@ -24,7 +25,7 @@ def test_a_box_fits_and_has_the_drawn_area_and_form(seed, height, width):
 
 
 def test_half_of_the_views_have_a_box_and_their_area_is_uniform():
-    boxes = [draw_box(np.random.default_rng(seed), 512, 512, CutMixSettings()) for seed in range(2000)]
+    boxes = [draw_box(np.random.default_rng(seed), 512, 512, AugmentSettings()) for seed in range(2000)]
     drawn = np.array([box for box in boxes if any(box)])
     assert 900 < len(drawn) < 1100
     assert all(box == (0, 0, 0, 0) for box in boxes if not any(box))
@@ -33,15 +34,15 @@ def test_half_of_the_views_have_a_box_and_their_area_is_uniform():
     assert np.quantile(share, 0.25) == pytest.approx(0.115, abs=0.015)
 
 
-@pytest.mark.parametrize(("area", "ratio"), [((0.5, 1.0), (0.3, 3.0)), ((0.02, 0.4), (10.0, 20.0))])
+@pytest.mark.parametrize(("area", "ratio"), [([0.5, 1.0], [0.3, 3.0]), ([0.02, 0.4], [10.0, 20.0])])
 def test_boxes_that_could_never_fit_are_refused(area, ratio):
     with pytest.raises(InputError, match="hardly ever fit"):
-        CutMixSettings(area=area, ratio=ratio)
+        resolve({"augment": {"cutmix_area": area, "cutmix_ratio": ratio}})
 
 
 @pytest.mark.parametrize("area", [0.4, 0.9])
 def test_the_largest_boxes_are_found(area):
-    box = draw_box(np.random.default_rng(0), 96, 96, CutMixSettings(probability=1, area=(area, area)))
+    box = draw_box(np.random.default_rng(0), 96, 96, AugmentSettings(cutmix=1.0, cutmix_area=[area, area]))
     assert box[2] * box[3] / 96**2 == pytest.approx(area, abs=0.03)
 
 

@@ -12,7 +12,7 @@ from semivl_plugins.folder import Folder
 
 from semivl_cli.data.contract import Record
 from semivl_cli.data.read import images
-from semivl_cli.data.read.images import check_image, image_size, read_image, read_label, read_pair, read_raw_label
+from semivl_cli.data.read.images import image_size, read_image, read_label, read_pair, read_raw_label, read_thumbnail
 from semivl_cli.errors import InputError
 
 NAMES = ("ground", "tree", "car")
@@ -27,7 +27,7 @@ def test_lossless_formats_come_back_as_they_were(tmp_path, suffix):
     pixels, path = noise(7, 11, 3), tmp_path / f"a.{suffix}"
     Image.fromarray(pixels).save(path, **({"lossless": True} if suffix == "webp" else {}))
     assert np.array_equal(read_image(path), pixels)
-    assert image_size(path) == check_image(path) == (7, 11)
+    assert image_size(path) == read_thumbnail(path)[0] == (7, 11)
 
 
 def test_jpeg_and_gif_are_read(tmp_path):
@@ -78,7 +78,7 @@ def test_floats_up_to_one_are_multiplied_by_255(tmp_path, channels):
     pixels = noise(5, 6, channels)
     cv2.imwrite(str(tmp_path / "a.tif"), pixels[..., ::-1].astype(np.float32) / 255)
     assert np.array_equal(read_image(tmp_path / "a.tif"), np.broadcast_to(pixels, (5, 6, 3)))
-    assert image_size(tmp_path / "a.tif") == check_image(tmp_path / "a.tif") == (5, 6)
+    assert image_size(tmp_path / "a.tif") == read_thumbnail(tmp_path / "a.tif")[0] == (5, 6)
 
 
 def test_other_floats_are_stretched_and_nan_is_zero(tmp_path):
@@ -101,7 +101,7 @@ def test_an_image_is_read_as_shown(tmp_path, suffix, orientation):
     path = tmp_path / f"a.{suffix}"
     Image.fromarray(stored).save(path, exif=exif)
     shown = read_image(path)
-    assert shown.shape[:2] == image_size(path) == check_image(path) == ((16, 32) if orientation < 5 else (32, 16))
+    assert shown.shape[:2] == image_size(path) == read_thumbnail(path)[0] == ((16, 32) if orientation < 5 else (32, 16))
     # The EXIF standard: where row 0 and column 0 of the file are shown.
     top = orientation in (1, 2, 5, 6)
     left = orientation in (1, 4, 5, 8)
@@ -124,7 +124,7 @@ def test_a_broken_file_is_one_line_that_names_it(tmp_path, kind, share, flip):
         data = data[: int(share * len(data))]
     path = tmp_path / "broken.img"
     path.write_bytes(data)
-    for read in (read_image, check_image, read_raw_label, image_size):
+    for read in (read_image, read_thumbnail, read_raw_label, image_size):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of broken metadata beside sound pixels
             try:
@@ -137,7 +137,7 @@ def test_a_broken_file_is_one_line_that_names_it(tmp_path, kind, share, flip):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP"])
-@pytest.mark.parametrize("read", [read_image, check_image])
+@pytest.mark.parametrize("read", [read_image, read_thumbnail])
 def test_a_truncated_file_is_refused(tmp_path, kind, read):
     buffer = io.BytesIO()
     Image.fromarray(noise(64, 64, 3)).save(buffer, kind)
@@ -155,7 +155,7 @@ def test_what_is_no_image_is_said(tmp_path):
         (tmp_path, "is a folder"),
         (tmp_path / "absent.jpg", "no such file"),
     ):
-        for read in (read_image, image_size, check_image, read_raw_label):
+        for read in (read_image, image_size, read_thumbnail, read_raw_label):
             with pytest.raises(InputError, match=reason):
                 read(path)
 

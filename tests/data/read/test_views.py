@@ -5,10 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from semivl_cli.config import DataSettings
 from semivl_cli.data.read.views import (
     View,
+    at_short_side,
     draw_view,
-    resize_image,
     scale_size,
     validation_size,
     view_ignore,
@@ -56,7 +57,7 @@ def test_without_base_scale_the_long_side_is_drawn_between_its_ends():
     seed=st.integers(0, 9999),
 )
 def test_a_view_has_the_crops_size_and_image_label_and_ignore_agree(size, crop, base, seed):
-    view = draw_view(rng(seed), size, crop=crop, base_scale=base, scale_range=(0.5, 2.0), flip=0.5)
+    view = draw_view(rng(seed), size, DataSettings(crop=crop, base_scale=base and [*base]), 0.5)
     image = view_image(np.full((*size, 3), 77, np.uint8), view)
     label, ignore = view_label(np.full(size, 3, np.uint8), view), view_ignore(view)
     assert image.shape == (crop, crop, 3)
@@ -95,10 +96,8 @@ def test_a_flip_mirrors_the_crop_with_its_padding():
 
 
 def test_draws_use_their_whole_range():
-    views = [
-        draw_view(rng(seed), (40, 60), crop=32, base_scale=(60, 40), scale_range=(1, 1), flip=0.5)
-        for seed in range(600)
-    ]
+    data = DataSettings(crop=32, base_scale=[60, 40], scale_range=[1.0, 1.0])
+    views = [draw_view(rng(seed), (40, 60), data, 0.5) for seed in range(600)]
     assert {view.top for view in views} == set(range(9))
     assert {view.left for view in views} == set(range(29))
     assert 200 < sum(view.flip for view in views) < 400
@@ -106,5 +105,9 @@ def test_draws_use_their_whole_range():
 
 def test_validation_keeps_an_image_that_has_the_size():
     image = rng().integers(0, 256, (6, 9, 3), dtype=np.uint8)
-    assert resize_image(image, (6, 9)) is image
-    assert resize_image(image, (12, 18)).shape == (12, 18, 3)
+    assert at_short_side(image, 6) is image
+    assert at_short_side(image, 12).shape == (12, 18, 3)
+
+
+def test_the_long_side_of_a_ribbon_is_bounded():
+    assert at_short_side(np.zeros((2, 100, 3), np.uint8), 4).shape == (1, 32, 3)

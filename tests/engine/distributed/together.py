@@ -4,7 +4,6 @@ import os
 import socket
 import sys
 import traceback
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,11 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
 from tiny import batch, build, settings
 
+from semivl_cli.config import resolve
 from semivl_cli.data.contract import Record
 from semivl_cli.engine.distributed.batchnorm import convert_sync_batchnorm
 from semivl_cli.engine.distributed.join import joined
-from semivl_cli.engine.infer.validation import evaluate
+from semivl_cli.engine.infer.validation import measure_iou
 from semivl_cli.engine.infer.windows import Inference
 from semivl_cli.engine.train.accumulate import accumulate_gradients, part_of
 from semivl_cli.engine.train.targets import prepare_targets
@@ -93,18 +93,15 @@ class Pictures:
 def scores(process_group, images):
     model, _ = build()
     records = list(Pictures().records())[:images]
-    how = Inference(mode="averaged_logits", crop=16, stride=8, windows=2)
-    found = evaluate(
+    how = Inference(resolve({"data": {"crop": 16, "workers": 0}, "evaluation": {"stride": 8}}), at_once=2)
+    found = measure_iou(
         model.float(),
         records,
         Pictures(),
         ["a", "b", "c"],
         how,
-        short_side=None,
-        workers=0,
         step=1,
         reporter=Silence(),
-        autocast=nullcontext(),
         process_group=process_group,
     )
     return found.as_dict()

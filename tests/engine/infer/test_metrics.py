@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semivl_cli.engine.infer.metrics import IGNORE, class_iou, confusion, intersection_union, mean_iou
+from semivl_cli.class_ids import IGNORE
+from semivl_cli.engine.infer.metrics import class_iou, confusion, intersection_union, mean_iou
 
 
 @settings(max_examples=50, deadline=None)

@@ -15,8 +15,8 @@ from semivl_cli.concepts.load import load_definition
 from semivl_cli.config import to_toml
 from semivl_cli.data.read.images import read_image
 from semivl_cli.data.registry import open_dataset, package_file
-from semivl_cli.engine.build import inference, open_clip_of, open_material
-from semivl_cli.engine.infer.predict import load
+from semivl_cli.engine.build import open_clip_of, open_material
+from semivl_cli.engine.infer.load import load
 from semivl_cli.engine.infer.windows import class_scores
 from semivl_cli.engine.rundir.checkpoint import save_checkpoint
 from semivl_cli.engine.settings import configure
@@ -66,7 +66,7 @@ def written(folder: Path, classes, title="Other words") -> Path:
 
 def logits(predictor, image):
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
-    return class_scores(predictor.model, pixels, inference(predictor.config, predictor.smallest))[0]
+    return class_scores(predictor.model, pixels, predictor.how)[0]
 
 
 def test_the_words_of_the_run_give_its_own_masks_bit_for_bit(run, scene):

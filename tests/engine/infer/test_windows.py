@@ -5,9 +5,14 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from semivl_cli.config import resolve
 from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at, scores_at
 
 CONSTANT = torch.tensor([0.5, -1.0, 2.0])
+
+
+def how(*, mode, stride, crop, **more):
+    return Inference(resolve({"data": {"crop": crop}, "evaluation": {"mode": mode, "stride": stride}}), **more)
 
 
 def constant(image):
@@ -35,18 +40,18 @@ cases = given(
 @example(40, 7, 16, 16, 1)
 def test_averaged_logits_cover_every_pixel_at_its_own_place(height, width, crop, stride, windows):
     stride = min(stride, crop)
-    how = Inference(mode="averaged_logits", crop=crop, stride=stride, windows=windows)
+    by = how(mode="averaged_logits", stride=stride, crop=crop, at_once=windows)
     image = numbered(height, width)
-    assert torch.allclose(class_scores(own_color, image, how), image.float(), atol=1e-3)
-    assert torch.allclose(class_scores(constant, image, how), constant(image), atol=1e-5)
+    assert torch.allclose(class_scores(own_color, image, by), image.float(), atol=1e-3)
+    assert torch.allclose(class_scores(constant, image, by), constant(image), atol=1e-5)
 
 
 @settings(max_examples=60, deadline=None)
 @cases
 def test_summed_probabilities_add_one_for_every_window_over_a_pixel(height, width, crop, stride, windows):
     stride = min(stride, crop)
-    how = Inference(mode="summed_probabilities", crop=crop, stride=stride, windows=windows)
-    scores = class_scores(constant, numbered(height, width), how)
+    by = how(mode="summed_probabilities", stride=stride, crop=crop, at_once=windows)
+    scores = class_scores(constant, numbered(height, width), by)
     for y in range(0, height, 7):
         for x in range(0, width, 5):
             over = sum(
@@ -67,8 +72,8 @@ def test_the_model_never_sees_a_side_shorter_than_it_takes(mode, height, width):
         return own_color(image)
 
     image = numbered(height, width)
-    how = Inference(mode=mode, crop=12, stride=8, smallest=6)
-    scores = class_scores(picky, image, how)
+    by = how(mode=mode, stride=8, crop=12, smallest=6)
+    scores = class_scores(picky, image, by)
     assert scores.shape == (1, 3, height, width)
     assert all(min(shape) >= 6 for shape in shapes)
     if mode != "summed_probabilities":
@@ -90,8 +95,8 @@ def test_windows_of_averaged_logits_are_as_few_as_the_stride_allows_and_end_insi
 
     numbers = torch.arange(side, dtype=torch.uint8)
     shape = (1, 1, side, 1) if axis == 2 else (1, 1, 1, side)
-    how = Inference(mode="averaged_logits", crop=crop, stride=stride, windows=1)
-    class_scores(model, numbers.view(shape).repeat(1, 3, 1, 1), how)
+    by = how(mode="averaged_logits", stride=stride, crop=crop, at_once=1)
+    class_scores(model, numbers.view(shape).repeat(1, 3, 1, 1), by)
     assert starts == expected
 
 
@@ -102,7 +107,7 @@ def test_whole_is_one_window():
         shapes.append(tuple(image.shape))
         return own_color(image)
 
-    class_scores(model, numbered(30, 50), Inference(mode="whole", crop=8, stride=4))
+    class_scores(model, numbered(30, 50), how(mode="whole", stride=4, crop=8))
     assert shapes == [(1, 3, 30, 50)]
 
 
@@ -114,9 +119,7 @@ def test_how_many_windows_are_computed_at_once_changes_nothing(mode):
         sizes.append(len(part))
         return own_color(part) - own_color(part).mean(dim=(2, 3), keepdim=True)
 
-    one, many = (
-        class_scores(model, image, Inference(mode=mode, crop=16, stride=10, windows=windows)) for windows in (1, 5)
-    )
+    one, many = (class_scores(model, image, how(mode=mode, stride=10, crop=16, at_once=windows)) for windows in (1, 5))
     assert torch.allclose(one, many, atol=1e-4)
     assert max(sizes) == 5
 
@@ -125,9 +128,9 @@ def test_how_many_windows_are_computed_at_once_changes_nothing(mode):
 @pytest.mark.parametrize("windows", [1, 4, 8])
 def test_images_of_a_batch_are_scored_each_for_itself(mode, windows):
     batch = torch.cat([numbered(21, 30), 255 - numbered(21, 30), numbered(21, 30).flip(3)])
-    how = Inference(mode=mode, crop=12, stride=7, windows=windows)
-    apart = torch.cat([class_scores(own_color, image, how) for image in batch.split(1)])
-    assert torch.allclose(class_scores(own_color, batch, how), apart, atol=1e-4)
+    by = how(mode=mode, stride=7, crop=12, at_once=windows)
+    apart = torch.cat([class_scores(own_color, image, by) for image in batch.split(1)])
+    assert torch.allclose(class_scores(own_color, batch, by), apart, atol=1e-4)
 
 
 def test_scores_are_resized_corner_to_corner():

@@ -26,7 +26,7 @@ from semivl_cli.errors import InputError, RunError
 from semivl_cli.files import append_line, write_text
 
 pytestmark = pytest.mark.usefixtures("plain_reports")
-KILL = Path(__file__).parents[3] / "bench" / "bench_kill.py"
+KILL = Path(__file__).parents[2] / "bench" / "bench_kill.py"
 
 STREET = [
     *("--dataset", "folder", "--root", "street", "--definition", "street.toml", "--labels", "3", "--recipe", "tiny"),
@@ -151,7 +151,7 @@ def test_an_evaluation_that_runs_out_of_memory_is_one_line(semivl, run, monkeypa
     def short_of_memory(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("semivl_cli.engine.train.loop.evaluate", short_of_memory)
+    monkeypatch.setattr("semivl_cli.engine.train.loop.measure_iou", short_of_memory)
     failed = semivl("train", "--resume", "--out", "run")
     assert failed.exit_code == 3, failed.output
     assert "step 3 is kept" in failed.stderr.splitlines()[-1] and "evaluation.short_side" in failed.stderr

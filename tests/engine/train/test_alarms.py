@@ -20,7 +20,7 @@ from semivl_cli.engine.train.alarms import Alarms
 from semivl_cli.engine.train.nonfinite import find_broken
 
 pytestmark = pytest.mark.usefixtures("plain_reports")
-KILL = Path(__file__).parents[3] / "bench" / "bench_kill.py"
+KILL = Path(__file__).parents[2] / "bench" / "bench_kill.py"
 STREET = [
     *("--dataset", "folder", "--root", "street", "--definition", "street.toml", "--labels", "all", "--recipe", "tiny"),
     *("--set", "data.crop=32", "--set", "data.scale_range=[0.8,1.2]", "--set", "evaluation.short_side=36"),

@@ -7,8 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from semivl_cli.class_ids import IGNORE
 from semivl_cli.config import ConsistencySettings
-from semivl_cli.engine.train.losses import IGNORE, consistency_term, image_weights, label_term
+from semivl_cli.engine.train.losses import consistency_term, image_weights, label_term
 
 
 @st.composite

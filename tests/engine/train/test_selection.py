@@ -12,7 +12,7 @@ from semivl_cli.cli import app
 from semivl_cli.engine.infer.validation import Scores
 from semivl_cli.engine.train.selection import Selection
 
-KILL = Path(__file__).parents[3] / "bench" / "bench_kill.py"
+KILL = Path(__file__).parents[2] / "bench" / "bench_kill.py"
 STREET = [
     *("--dataset", "folder", "--root", "street", "--definition", "street.toml", "--recipe", "tiny", "--labels", "all"),
     *("--set", "data.crop=32", "--set", "data.scale_range=[0.8,1.2]", "--set", "evaluation.short_side=36"),

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from semivl_cli.class_ids import IGNORE
 from semivl_cli.engine.train import step
-from semivl_cli.engine.train.losses import IGNORE
 from semivl_cli.engine.train.step import step_losses
 from semivl_cli.engine.train.targets import prepare_targets
 

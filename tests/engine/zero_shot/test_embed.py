@@ -12,9 +12,10 @@ from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.build import open_clip_of
 from semivl_cli.engine.text_vectors import embed_classes, embed_concepts
 from semivl_cli.engine.zero_shot import embed as module
-from semivl_cli.engine.zero_shot.embed import cache_folder, text_vectors, vectors_of, write_vectors
+from semivl_cli.engine.zero_shot.embed import text_vectors, vectors_of, write_vectors
 from semivl_cli.engine.zero_shot.segmenter import frozen_config
 from semivl_cli.errors import RunError
+from semivl_cli.files import cache_folder
 from semivl_cli.reporter import Silence
 
 
@@ -100,20 +101,20 @@ def _flip(content):
 @pytest.mark.parametrize("damage", [_cut, _flip, lambda _: b"", lambda _: b"\xff" * 200])
 def test_a_damaged_file_is_made_anew(damage):
     first = embed()
-    [path] = cache_folder().iterdir()
+    [path] = cache_folder("text").iterdir()
     path.write_bytes(damage(path.read_bytes()))
     again = embed()
     assert not again.cached and torch.equal(first.concepts, again.concepts)
-    assert embed().cached and [*cache_folder().iterdir()] == [path]
+    assert embed().cached and [*cache_folder("text").iterdir()] == [path]
 
 
 def test_a_cache_that_cannot_be_written_is_said():
-    cache_folder().parent.mkdir(parents=True)
-    cache_folder().write_text("a file stands where the folder belongs")
+    cache_folder("text").parent.mkdir(parents=True)
+    cache_folder("text").write_text("a file stands where the folder belongs")
     notes = Notes()
     found = vectors_of("shapes", weights=None, dataset=None, reporter=notes)
     assert not found.cached
-    assert len(notes.notes) == 1 and str(cache_folder()) in notes.notes[0]
+    assert len(notes.notes) == 1 and str(cache_folder("text")) in notes.notes[0]
 
 
 def test_the_file_says_what_it_holds(tmp_path):

@@ -13,7 +13,7 @@ from semivl_cli.engine.zero_shot.word_counts import Counts, _spans, _windows, co
 from semivl_cli.engine.zero_shot.word_report import find
 from semivl_cli.model.encoders.dense_vit import DenseEncoder, EncoderSpec
 from semivl_cli.model.guidance import DenseClip
-from semivl_cli.model.semivl import IMAGENET_STATISTICS
+from semivl_cli.model.pixels import IMAGENET_STATISTICS
 
 SPEC = EncoderSpec(
     width=8,

@@ -14,7 +14,7 @@ from semivl_cli.data.registry import available, open_dataset, package_file
 from semivl_cli.engine.zero_shot.preview import SMALLEST, find_regions, share_out
 from semivl_cli.engine.zero_shot.segmenter import dataset_of, frozen_config, open_frozen, parse_weights
 from semivl_cli.errors import InputError
-from semivl_cli.model.semivl import resize
+from semivl_cli.model.pixels import resize
 from semivl_cli.reporter import Silence
 
 

@@ -1,0 +1,80 @@
+"""How the scores of runs are shown: of one, of several, of a training, of a training with several seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from semivl_cli.cli.console import percent, print_json, print_line, print_table
+from semivl_cli.errors import RunError
+
+if TYPE_CHECKING:
+    from semivl_cli.engine.infer.evaluate import Evaluated
+    from semivl_cli.engine.infer.validation import Scores
+    from semivl_cli.engine.train.seeds import Repeated
+    from semivl_cli.engine.train.selection import Result
+
+
+def show_scores(title: str, scores: Scores) -> None:
+    """Show the IoU of every class and their mean."""
+    rows = [[name, percent(value)] for name, value in scores.iou.items()]
+    print_table(title, ["class", "IoU %"], rows, ["mean", percent(scores.miou)])
+
+
+def show_runs(scored: Sequence[Evaluated], as_json: bool) -> None:
+    """Show what `semivl eval` found: of a single run every class, of several a line each."""
+    if as_json:
+        print_json([{"run": str(found.run), "selected": found.selected, **found.scores.as_dict()} for found in scored])
+    elif len(scored) == 1:
+        [found] = scored
+        title = f"{found.run}, step {found.scores.step} ({found.selected}): IoU in % on {found.scores.images} images"
+        show_scores(title, found.scores)
+    else:
+        rows = [
+            [str(found.run), str(found.scores.step), found.selected, percent(found.scores.miou)] for found in scored
+        ]
+        print_table("mIoU in %", ["run", "step", "checkpoint", "mIoU %"], rows)
+
+
+def show_training(result: Result, as_json: bool) -> None:
+    """Write the report of a training and show what came out."""
+    from semivl_cli.report.page import write_report  # noqa: PLC0415 - matplotlib is imported when it is needed
+
+    report = write_report(result.run)
+    if as_json:
+        scores = {name: getattr(result, name).as_dict() for name in ("result", "last", "best")}
+        print_json({"run": str(result.run), "selected": result.selected, **scores})
+        return
+    shown = result.result
+    show_scores(f"{result.run}, step {shown.step} ({result.selected}): IoU in % on {shown.images} images", shown)
+    if result.selected == "best on held-out labels":
+        print_line(
+            f"on the {result.best.images} held-out images that chose the step: mIoU {percent(result.best.miou)} %"
+        )
+    elif result.last.step != shown.step:
+        print_line(f"the last step, {result.last.step}: mIoU {percent(result.last.miou)} %")
+    elif result.best.step != shown.step:
+        print_line(f"best on val: mIoU {percent(result.best.miou)} % at step {result.best.step}")
+    print_line(f"pictures: {result.run / 'examples.png'}")
+    print_line(f"report:   {report}")
+    print_line(f"next:     semivl predict IMAGES --out masks/ --run {result.run}")
+
+
+def show_seeds(repeated: Repeated, as_json: bool) -> None:
+    """Show mean and deviation over several seeds; some that failed make the command fail once all has been shown."""
+    summary = repeated.as_dict()
+
+    def shown(spread: dict[str, float | None]) -> list[str]:
+        return ["-" if value is None else percent(value) for value in (spread["mean"], spread["deviation"])]
+
+    if as_json:
+        print_json({"out": str(repeated.out), **summary})
+    elif summary["runs"]:
+        for run in summary["runs"]:
+            print_line(f"seed {run['seed']}: mIoU {percent(run['miou'])} % at step {run['step']} ({run['selected']})")
+        rows = [[name, *shown(spread)] for name, spread in summary["iou"].items()]
+        title = f"{repeated.out}: IoU in % over {len(summary['runs'])} seeds"
+        print_table(title, ["class", "mean", "deviation"], rows, ["mean", *shown(summary["miou"])])
+    if repeated.failed:
+        seed, why = next(iter(repeated.failed.items()))
+        raise RunError(f"{len(repeated.failed)} of {len(summary['seeds'])} trainings failed, seed {seed}: {why}")

@@ -1,0 +1,118 @@
+"""A run -> its trained model, ready for images: what `from semivl_cli import load` gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from semivl_cli.concepts.load import load_definition, parse_definition
+from semivl_cli.concepts.schema import Definition
+from semivl_cli.config import RunConfig, parse_toml, resolve
+from semivl_cli.engine.device import autocast, pick_device, to_device
+from semivl_cli.engine.infer.reword import reword
+from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at
+from semivl_cli.engine.rundir.checkpoint import load_checkpoint
+from semivl_cli.engine.rundir.integrity import checkpoint_steps, first_sound
+from semivl_cli.engine.rundir.layout import find_run, read_json, read_status
+from semivl_cli.errors import InputError
+from semivl_cli.model.semivl import SemiVL
+from semivl_cli.reporter import Reporter, Silence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictor:
+    """A trained model, ready for images."""
+
+    run: Path
+    step: int
+    selected: str
+    """Which checkpoint this is: `best on val`, `last`."""
+    model: SemiVL
+    definition: Definition
+    config: RunConfig
+    smallest: int
+    """Smallest side that the decoder can reason over, in pixels."""
+    device: torch.device
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names by id."""
+        return self.definition.names
+
+    @property
+    def colors(self) -> tuple[tuple[int, int, int], ...]:
+        """Class colours by id."""
+        return self.definition.colors
+
+    @property
+    def how(self) -> Inference:
+        """How it segments images, as in its training's evaluations."""
+        return Inference(self.config, self.smallest)
+
+    @torch.inference_mode()
+    def predict(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Segment one image: uint8 RGB `[H, W, 3]` -> class ids uint8 `[H, W]`."""
+        with autocast(self.config, self.device):
+            scores = class_scores(self.model, self.how.pixels(image, self.device), self.how).float()
+        ids: NDArray[np.uint8] = classes_at(scores, (image.shape[0], image.shape[1]))[0].cpu().numpy()
+        return ids
+
+
+def load(
+    run: str | Path | None = None,
+    device: str = "auto",
+    definition: str | Path | None = None,
+    reporter: Reporter | None = None,
+) -> Predictor:
+    """Load the model of a run: the step that its `training.select` picks, else its last.
+
+    Args:
+        run: the run's directory; `None`: the newest one below `runs/`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`.
+        definition: other words, which the model takes instead: a shipped name or a file; `None`: those of the run.
+        reporter: hears what the user should know; `None`: nobody does.
+
+    Raises:
+        InputError: there is no such run, its files are damaged, or the words cannot be used with it.
+    """
+    reporter = reporter or Silence()
+    folder = find_run(None if run is None else Path(run))
+    steps = checkpoint_steps(folder)
+    if not steps:
+        raise InputError(f"{folder} has no complete checkpoint yet: let semivl train reach its first one")
+    status = read_status(folder)
+    best, rule = status.get("best"), status.get("select", "best")
+    wanted = [best] if rule != "last" and best in steps else []
+    step, broken = first_sound(folder, (*wanted, *reversed(steps)), ["model.safetensors"])
+    for other, wrong in broken.items():
+        reporter.note(f"checkpoint {other} of {folder} is damaged ({wrong}): taking step {step} instead")
+    stored = load_checkpoint(folder, step)
+    where = pick_device(device)
+    config = resolve(parse_toml(stored.config, str(folder / "run.toml")), source=str(folder / "run.toml"))
+    if definition is None:
+        words = parse_definition(stored.definition, str(folder / "definition.toml"))
+    else:
+        words = load_definition(definition)
+        trained_on = read_json(folder / "checkpoints" / str(step) / "state.json").get("clip_sha256")
+        reword(stored.model, config, words, trained_on, reporter)
+    return Predictor(
+        run=folder,
+        step=step,
+        selected=described(rule, step, best),
+        model=to_device(stored.model, where).eval(),
+        definition=words,
+        config=config,
+        smallest=stored.spec.smallest,
+        device=where,
+    )
+
+
+def described(rule: str, step: int, best: int | None) -> str:
+    """Say in words why a checkpoint is taken: `last`, `best on val`, `best on held-out labels`."""
+    if rule == "last" or step != best:
+        return "last"
+    return "best on held-out labels" if rule == "held-out" else "best on val"

@@ -1,0 +1,86 @@
+import numpy as np
+from PIL import Image
+from semivl_plugins.folder import Folder
+
+
+def test_masks_are_made_again_when_numbers_or_colors_are_called_otherwise(shop, boxes):
+    labels = shop.root.parent / "yolo"
+    (labels / "labels").mkdir(parents=True)
+    for name in ("a", "c"):
+        (labels / f"labels/{name}.txt").write_text("0 " + " ".join(f"{x / 30:.6f} {y / 20:.6f}" for x, y in shop.road))
+    for names, expected in (("[road, traffic light]", 1), ("[traffic light, road]", 2)):
+        (labels / "data.yaml").write_text(f"names: {names}\n")
+        assert shop.prepare(labels).ids()["a"].max() == expected
+
+    masks = shop.root.parent / "voc"
+    for name in ("a", "c"):
+        shop.mask(f"{name}.png", shop.colored(boxes), folder="../voc/SegmentationClass")
+    for road, light in (("128,64,128", "250,170,30"), ("250,170,30", "128,64,128")):
+        (masks / "labelmap.txt").write_text(f"background:0,0,0::\nroad:{road}::\ntraffic light:{light}::\n")
+        assert (shop.prepare(masks).ids()["a"] == (boxes if road[0] == "1" else np.array([0, 2, 1])[boxes])).all()
+    (masks / "labelmap.txt").write_text("background:0,0,0::\nroad:128,64,128::\n")
+    problem = shop.prepare(masks).problems["masks that cannot be converted"][0]
+    assert "the colour #faaa1e (16 pixels) is no class" in problem
+
+
+def test_what_was_made_before_does_not_stand_for_what_cannot_be_made_now(shop, boxes):
+    for name in ("a", "c"):
+        shop.mask(f"{name}.png", shop.colored(boxes))
+    assert set(shop.prepare().ids()) == {"a", "c"}
+    shop.mask("a.png", shop.colored(boxes) + np.uint8(1))
+    assert shop.prepare().problems
+    assert [path.name for path in (shop.root / "prepared/masks").iterdir()] == ["c.png"]
+
+
+def test_masks_for_other_classes_than_are_trained_are_told_apart(shop, boxes):
+    for name in ("a", "c"):
+        shop.mask(f"{name}.png", shop.colored(boxes))
+    shop.prepare()
+    folder = Folder()
+    list(folder.records(shop.root, "train"))
+    assert folder.made_for == ("background", "road", "traffic light")
+
+
+def test_drawings_without_image_and_broken_ones_are_problems_by_name_and_the_rest_is_made(shop, boxes):
+    content = shop.coco()
+    content["images"][1]["file_name"] = "day2/b.jpg"
+    content["images"][2]["width"] = 31
+    content["annotations"].append({"id": 9, "image_id": 9, "category_id": 3, "segmentation": [shop.flat(shop.road)]})
+    shop.image("d")
+    content["images"].append({"id": 10, "file_name": "d.jpg"})
+    content["annotations"].append({"id": 10, "image_id": 10, "category_id": 3, "segmentation": [[1, 2, 3, 4, 5, "6"]]})
+    shop.prepare(shop.json("c.json", content))
+    (unmatched,) = shop.problems["masks that cannot be matched with an image"]
+    assert "day2/b.jpg: no such image" in unmatched
+    named = {record.id: record.image for record in Folder().records(shop.root, "train")}
+    assert not named["day2/b"].exists()  # so that a training refuses, too
+    wrong_size, broken = shop.problems["masks that cannot be converted"]
+    assert "the mask is 31 x 20 pixels (width x height), its image as shown is 30 x 20" in wrong_size
+    assert "image 10: annotation 10: a polygon has the coordinate '6'" in broken
+    assert (np.array(Image.open(shop.root / "prepared/masks/a.png")) == boxes).all()
+
+
+def test_what_was_taken_in_once_is_taken_in_again(shop, boxes):
+    first, second = shop.json("first.json", shop.coco()), shop.json("second.json", shop.coco())
+    shop.prepare(first)
+    made = (shop.root / "prepared/masks/a.png").stat().st_mtime_ns
+    shop.prepare()
+    shop.same(boxes, "a", "day1/b")
+    assert shop.told("first.json: taken in as before")
+    assert shop.told("0 masks written, 2 are there already")
+    assert (shop.root / "prepared/masks/a.png").stat().st_mtime_ns == made
+    shop.prepare(second)
+    assert shop.told("first.json is not taken in any more")
+    second.unlink()
+    shop.mask("a.png", boxes)
+    shop.mask("c.png", boxes)
+    shop.prepare()
+    assert shop.told("second.json: gone, so its masks and images do not count")
+    shop.same(boxes, "a", "c")
+
+
+def test_overlaps_are_told(shop):
+    content = shop.coco()
+    content["annotations"][1]["segmentation"] = [shop.flat(shop.road)]
+    shop.prepare(shop.json("c.json", content))
+    assert shop.told("shapes of two classes overlap in 1 images", "100 pixels", "the smaller one lies on top")

@@ -1,0 +1,147 @@
+"""The door to the disk: whole writes, locks, cache folders, and which images a folder holds."""
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from semivl_cli.errors import InputError, RunError
+from semivl_cli.files import (
+    ABSENT,
+    cache_folder,
+    hash_file,
+    image_suffixes,
+    is_image,
+    list_images,
+    locked,
+    read_folder,
+    replacing,
+    walk,
+    write_bytes,
+    write_text,
+)
+
+
+def make(root, *names):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+
+
+def listed(root):
+    return [path.relative_to(root).as_posix() for path in list_images(root)]
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    path = tmp_path / "mask.png"
+    path.write_bytes(b"old")
+
+    def full_disk(self, data):
+        with self.open("wb") as file:
+            file.write(data[:1])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        write_bytes(path, b"new")
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("mask.png", b"old")]
+
+
+def test_what_is_written_under_another_name_appears_at_the_end(tmp_path):
+    path = tmp_path / "a"
+    with replacing(path) as temporary:
+        temporary.write_bytes(b"new")
+        assert not path.exists()
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("a", b"new")]
+
+
+def test_a_file_of_a_run_that_cannot_be_written_is_one_line(tmp_path):
+    with pytest.raises(RunError, match=r"cannot write .*the run stands at its last checkpoint"):
+        write_text(tmp_path / "absent" / "run.toml", "")
+
+
+def test_a_hash_is_that_of_the_whole_file(tmp_path):
+    content = os.urandom(3 * 2**20 + 1)
+    (tmp_path / "a").write_bytes(content)
+    assert hash_file(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+def test_a_lock_is_held_once_and_let_go(tmp_path):
+    def lock():
+        return locked(tmp_path / "new" / ".lock", busy="somebody is at it", refused=str)
+
+    with lock(), pytest.raises(InputError, match="somebody is at it"), lock():
+        pass
+    with lock():
+        pass
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(InputError, match=r"refused: .*file"),
+        locked(tmp_path / "file" / ".lock", busy="", refused=lambda error: f"refused: {error}"),
+    ):
+        pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep caches elsewhere")
+def test_the_cache_lies_where_the_user_says(monkeypatch):
+    assert cache_folder("text") == Path.home() / ".cache" / "semivl" / "text"
+    monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
+    assert cache_folder("text") == Path("/elsewhere/semivl/text")
+    monkeypatch.setenv("SEMIVL_CACHE", "/mine")
+    assert cache_folder("text") == Path("/mine/text")
+
+
+def test_images_are_what_pillow_reads_and_people_take_for_pictures():
+    usual = {".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+    assert usual <= image_suffixes() <= Image.registered_extensions().keys()
+    assert not {".eps", ".gz", ".h5", ".ico", ".json", ".mpeg", ".pdf", ".tar", ".txt"} & image_suffixes()
+    assert is_image("A.JPG") and not is_image("jpg") and not is_image("a.jpg.txt")
+
+
+def test_files_come_before_folders_each_in_order(tmp_path):
+    make(tmp_path, "b.png", "a.jpg", "c/2.png", "c/1.png", "c/d/0.png", "B/x.png", "notes.txt")
+    assert listed(tmp_path) == ["a.jpg", "b.png", "B/x.png", "c/1.png", "c/2.png", "c/d/0.png"]
+
+
+def test_hidden_files_and_those_of_macos_are_no_images(tmp_path):
+    make(tmp_path, "a.png", "._a.png", ".a.png", ".cache/a.png", "b/._c.png")
+    assert listed(tmp_path) == ["a.png"]
+    assert not is_image("._a.png")
+
+
+def test_a_link_to_a_folder_around_it_is_not_followed(tmp_path):
+    make(tmp_path, "top/a.png", "top/in/b.png")
+    (tmp_path / "top" / "in" / "self").symlink_to(tmp_path / "top" / "in")
+    (tmp_path / "top" / "in" / "parent").symlink_to(tmp_path / "top")
+    (tmp_path / "top" / "in" / "above").symlink_to(tmp_path)
+    notes = []
+    assert sum(len(found.files) for found in walk(tmp_path / "top", notes.append)) == 2
+    assert [note.split("/")[-1] for note in notes] == [
+        f"{name} links to a folder above it: not followed" for name in ("above", "parent", "self")
+    ]
+
+
+def test_links_that_lead_round_in_a_circle_end(tmp_path):
+    make(tmp_path, "top/a.png", "elsewhere/b.png")
+    (tmp_path / "top" / "out").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "top")
+    assert listed(tmp_path / "top") == ["a.png", "out/b.png"]
+
+
+def test_linked_files_and_folders_count(tmp_path):
+    make(tmp_path, "elsewhere/b.png", "top/a.png", "top/in/c.png")
+    (tmp_path / "top" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "top" / "beside").symlink_to(tmp_path / "top" / "in")
+    (tmp_path / "top" / "z.png").symlink_to(tmp_path / "elsewhere" / "b.png")
+    assert listed(tmp_path / "top") == ["a.png", "z.png", "beside/c.png", "in/c.png", "linked/b.png"]
+
+
+def test_an_absent_folder_holds_nothing_and_a_file_is_none(tmp_path):
+    make(tmp_path, "a.png")
+    assert read_folder(tmp_path / "absent")[1:] == (ABSENT, [], [])
+    with pytest.raises(InputError, match=r"a\.png: the folder cannot be read"):
+        read_folder(tmp_path / "a.png")
