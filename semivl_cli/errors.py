@@ -1,4 +1,4 @@
-"""The few errors that end a command; each knows the exit code with which it does."""
+"""The few errors that end a command, each of which knows its exit code; and how messages list many words."""
 
 from __future__ import annotations
 

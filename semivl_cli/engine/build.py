@@ -82,7 +82,7 @@ def open_material(config: RunConfig, kept: Kept | None = None, say: Callable[[st
         text, source = read_definition(config, dataset)
     else:
         text, source = definition_text(kept.run / DEFINITION), str(kept.run / DEFINITION)
-    definition = parse_definition(text, source)
+    definition = parse_definition(text, source, config.fidelity)
     if len(definition.classes) < 2:
         raise InputError(f"{source} has {len(definition.classes)} class: segmentation tells at least two apart")
     root = find_root(dataset.name, config.data.root)
@@ -153,9 +153,8 @@ def weights_of(config: RunConfig, dataset: Dataset) -> str:
 def build_trainee(config: RunConfig, material: Material, device: torch.device, reporter: Reporter) -> Trainee:
     """Build model, guidance and optimizer on `device`; every random weight follows from the seed."""
     clip = open_clip_of(config, material.dataset, reporter)
-    published = config.fidelity == "published"
     spec = model_spec(config, clip.spec, statistics_of(config, clip))
-    text = embed_classes(clip.text, material.definition, config.decoder.text, published)
+    text = embed_classes(clip.text, material.definition, config.decoder.text)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = spec.build(text)
@@ -192,12 +191,12 @@ def statistics_of(config: RunConfig, clip: Clip) -> Statistics:
 
 def build_guide(config: RunConfig, clip: Clip, definition: Definition) -> DenseClip:
     """Build the frozen CLIP that guides, on the CPU."""
-    guidance, published = config.guidance, config.fidelity == "published"
+    guidance = config.guidance
     text: Tensor
     if guidance.text == "max":
-        text, class_of_concept = embed_concepts(clip.text, definition, published)
+        text, class_of_concept = embed_concepts(clip.text, definition)
     else:
-        text = embed_classes(clip.text, definition, guidance.text, published)
+        text = embed_classes(clip.text, definition, guidance.text)
         class_of_concept = tuple(range(len(text)))
     encoder = build_encoder(clip, encoder_spec(clip.spec, config.model, guidance.position_size))
     return DenseClip(

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from semivl_cli.class_ids import IGNORE
-from semivl_cli.data.contract import Classes
+from semivl_cli.data.contract import Classes, Color
 from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key
 from semivl_cli.data.drawing.image_names import ImageNames
 from semivl_cli.data.read.images import check_size, image_size
@@ -132,7 +132,7 @@ def _jobs(source: Annotations, names: ImageNames, result: Conversion) -> Iterato
 class _Painter:
     """Makes the masks of one source."""
 
-    def __init__(self, key: Key, images: Mapping[str, Path], out: Path, colors: Sequence[tuple[int, int, int]]) -> None:
+    def __init__(self, key: Key, images: Mapping[str, Path], out: Path, colors: Sequence[Color]) -> None:
         self._key, self._images, self._out, self._colors = key, images, out, colors
         values = hashlib.sha256(key.class_ids(_ALL).tobytes()).hexdigest()
         self._meaning = json.dumps([sorted(key.class_of.items()), key.background, list(key.names), values])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semivl_cli.class_ids import IGNORE
-from semivl_cli.data.contract import Classes
+from semivl_cli.data.contract import Classes, Color
 from semivl_cli.data.drawing.canvas import Canvas
 from semivl_cli.data.drawing.tree import Tree
 from semivl_cli.data.read.images import known_classes
@@ -60,7 +60,7 @@ class Annotations:
     kind: str
     """What it is, as messages say it."""
     where: str
-    labels: Mapping[str, tuple[int, int, int] | None]
+    labels: Mapping[str, Color | None]
     """Label -> its colour, where the source has one; for pictures of colours the labels are `"#rrggbb"`."""
     drawings: Callable[[], Iterator[Drawing]]
     """Yields one drawing after the other."""

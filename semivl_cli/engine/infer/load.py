@@ -94,9 +94,9 @@ def load(
     where = pick_device(device)
     config = resolve(parse_toml(stored.config, str(folder / SETTINGS)), source=str(folder / SETTINGS))
     if definition is None:
-        words = parse_definition(stored.definition, str(folder / DEFINITION))
+        words = parse_definition(stored.definition, str(folder / DEFINITION), config.fidelity)
     else:
-        words = load_definition(definition)
+        words = load_definition(definition, config.fidelity)
         trained_on = read_json(checkpoint_folder(folder, step) / STATE).get("clip_sha256")
         reword(stored.model, config, words, trained_on, reporter)
     return Predictor(

@@ -59,7 +59,7 @@ def prepare_checkpoint(
         raise InputError(f"{run} already holds a run: give another --out")
     dataset = open_dataset(config.dataset)
     definition_text, source = read_definition(config, dataset)
-    definition = parse_definition(definition_text, source)
+    definition = parse_definition(definition_text, source, config.fidelity)
     state = _translated(file)
     clip = load_clip(config.model.clip, RANDOM)  # for its shape alone; the weights come from the file
     spec = model_spec(config, clip.spec, statistics_of(config, clip))
@@ -132,7 +132,7 @@ def _class_vectors(
             raise InputError(
                 f"a published checkpoint holds no text vectors: give them with --text FILE, or {error}"
             ) from error
-        return embed_classes(clip.text, definition, config.decoder.text, config.fidelity == "published")
+        return embed_classes(clip.text, definition, config.decoder.text)
     try:
         if file.suffix == ".npy":
             vectors = torch.from_numpy(np.load(file, allow_pickle=False))
