@@ -143,7 +143,7 @@ def test_shards_give_the_same_batches_whatever_the_number_of_workers(world, phot
     assert all(torch.equal(one.u_image, two.u_image[2:5]) for one, two in zip(part, expected[4:], strict=True))
 
 
-def test_a_member_of_a_shard_reads_as_the_file_it_was(world, photos):
+def test_an_entry_of_a_shard_reads_as_the_file_it_was(world, photos):
     loose, packed = build(world, photos / "photos"), build(world, photos / "shards")
     for one, two in zip(loose.unlabeled[13:], packed.unlabeled[13:], strict=True):
         assert isinstance(two.image, TarEntry)
@@ -151,7 +151,7 @@ def test_a_member_of_a_shard_reads_as_the_file_it_was(world, photos):
         assert image_size(one.image) == image_size(two.image) == read_thumbnail(two.image)[0]
 
 
-def test_members_in_the_place_of_paths_change_no_batch(world, photos):
+def test_entries_in_the_place_of_paths_change_no_batch(world, photos):
     loose, packed = build(world, photos / "photos"), build(world, photos / "shards")
     paths = tuple(loose.unlabeled)
     members = tuple(
