@@ -17,7 +17,7 @@ from semivl_cli.data.choose.index import Index, build_index, find_root
 from semivl_cli.data.contract import Dataset
 from semivl_cli.data.registry import open_dataset, own_definition, package_file
 from semivl_cli.engine.device import to_device
-from semivl_cli.engine.rundir.layout import read_json
+from semivl_cli.engine.rundir.layout import DEFINITION, SPLIT, read_json
 from semivl_cli.engine.text_vectors import embed_classes, embed_concepts
 from semivl_cli.engine.train.optim import Rates, build_optimizer
 from semivl_cli.engine.train.step import StepSettings
@@ -81,15 +81,15 @@ def open_material(config: RunConfig, kept: Kept | None = None, say: Callable[[st
     if kept is None or not kept.words:
         text, source = read_definition(config, dataset)
     else:
-        text, source = definition_text(kept.run / "definition.toml"), str(kept.run / "definition.toml")
-    definition = parse_definition(text, source)
+        text, source = definition_text(kept.run / DEFINITION), str(kept.run / DEFINITION)
+    definition = parse_definition(text, source, config.fidelity)
     if len(definition.classes) < 2:
         raise InputError(f"{source} has {len(definition.classes)} class: segmentation tells at least two apart")
     root = find_root(dataset.name, config.data.root)
     listed = None
     # What was left out because files were missing stands in no list: the settings choose, and leave out, again.
     if kept is not None and kept.labels and config.data.missing == "refuse":
-        listed = _labeled_ids(kept.run / "split.json")
+        listed = _labeled_ids(kept.run / SPLIT)
     names = definition.names
     index = build_index(dataset, root, config.data, seed=config.seed, class_names=names, listed=listed, say=say)
     if config.training.select == "held-out":
@@ -145,9 +145,8 @@ def weights_of(config: RunConfig, dataset: Dataset) -> str:
 def build_trainee(config: RunConfig, material: Material, device: torch.device, reporter: Reporter) -> Trainee:
     """Build model, guidance and optimizer on `device`; every random weight follows from the seed."""
     clip = open_clip_of(config, material.dataset, reporter)
-    published = config.fidelity == "published"
     spec = model_spec(config, clip.spec, statistics_of(config, clip))
-    text = embed_classes(clip.text, material.definition, config.decoder.text, published)
+    text = embed_classes(clip.text, material.definition, config.decoder.text)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = spec.build(text)
@@ -184,12 +183,12 @@ def statistics_of(config: RunConfig, clip: Clip) -> Statistics:
 
 def build_guide(config: RunConfig, clip: Clip, definition: Definition) -> DenseClip:
     """Build the frozen CLIP that guides, on the CPU."""
-    guidance, published = config.guidance, config.fidelity == "published"
+    guidance = config.guidance
     text: Tensor
     if guidance.text == "max":
-        text, class_of_concept = embed_concepts(clip.text, definition, published)
+        text, class_of_concept = embed_concepts(clip.text, definition)
     else:
-        text = embed_classes(clip.text, definition, guidance.text, published)
+        text = embed_classes(clip.text, definition, guidance.text)
         class_of_concept = tuple(range(len(text)))
     encoder = build_encoder(clip, encoder_spec(clip.spec, config.model, guidance.position_size))
     return DenseClip(

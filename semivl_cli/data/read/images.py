@@ -16,7 +16,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from semivl_cli.class_ids import IGNORE
 from semivl_cli.data.contract import Dataset, Record, Source, TarEntry
 from semivl_cli.data.read.tar_entries import read_entry
-from semivl_cli.errors import InputError
+from semivl_cli.errors import InputError, listed
 
 MAX_PIXELS = 500_000_000
 """Larger images are refused."""
@@ -27,7 +27,6 @@ Image.MAX_IMAGE_PIXELS = None
 _ORIENTATION, _TIFF_WIDTH, _TIFF_HEIGHT = 0x0112, 0x0100, 0x0101
 _ON_ITS_SIDE = (5, 6, 7, 8)
 _TIFF = (b"II*\0", b"MM\0*")
-_LISTED_CLASSES = 30
 
 
 class _UnknownFormatError(InputError):
@@ -139,13 +138,16 @@ def check_ids(ids: NDArray[np.uint8], raw: NDArray[Any], class_names: Sequence[s
     if unknown.any():
         values, counts = np.unique(raw[unknown], return_counts=True)
         worst = int(counts.argmax())
-        known = ", ".join(f"{number} {word}" for number, word in enumerate(class_names[:_LISTED_CLASSES]))
-        more = f", ... {len(class_names) - 1} {class_names[-1]}" if len(class_names) > _LISTED_CLASSES else ""
         raise InputError(
             f"{name}: value {values[worst]} ({counts[worst]} pixels) is no class; "
-            f"the classes are {known}{more}; {IGNORE} is ignored"
+            f"the classes are {known_classes(class_names)}; {IGNORE} is ignored"
         )
     return ids
+
+
+def known_classes(names: Sequence[str]) -> str:
+    """Return the classes as messages list them: ids and names."""
+    return listed([f"{number} {name}" for number, name in enumerate(names)])
 
 
 def read_pair(
