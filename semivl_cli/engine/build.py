@@ -70,22 +70,14 @@ def open_material(
     if len(definition.classes) < 2:
         raise InputError(f"{source} has {len(definition.classes)} class: segmentation tells at least two apart")
     root = find_root(dataset.name, config.data.root)
-    index = build_index(
-        dataset,
-        root,
-        labels=config.data.labels.amount,
-        seed=config.seed,
-        class_names=definition.names,
-        missing=config.data.missing,
-        # What was left out because files were missing stands in no list: the settings choose, and leave out, again.
-        listed=_labeled_ids(inherited.run / SPLIT)
-        if inherited is not None and inherited.labels and config.data.missing == "refuse"
-        else None,
-        more=config.data.unlabeled,
-        say=say,
-    )
+    listed = None
+    # What was left out because files were missing stands in no list: the settings choose, and leave out, again.
+    if inherited is not None and inherited.labels and config.data.missing == "refuse":
+        listed = _labeled_ids(inherited.run / SPLIT)
+    names = definition.names
+    index = build_index(dataset, root, config.data, seed=config.seed, class_names=names, listed=listed, say=say)
     if config.training.select == "held-out":
-        labeled, held = hold_out(dataset, index.labeled, seed=config.seed, class_names=definition.names)
+        labeled, held = hold_out(dataset, index.labeled, seed=config.seed, class_names=names)
         note = (
             f"{len(held)} of {len(index.labeled)} labelled images are held out: they choose the step, and train nothing"
         )
