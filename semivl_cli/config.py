@@ -9,12 +9,13 @@ from __future__ import annotations
 import difflib
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import tomli_w
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -49,6 +50,27 @@ OrNone = Annotated[T | None, _NONE, PlainSerializer(lambda value: "none" if valu
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+def _ordered(values: list[Any]) -> list[Any]:
+    if len(values) != 2 or values[0] > values[1]:
+        raise ValueError("must hold the smallest and the largest value")
+    return values
+
+
+def _of_length(length: int) -> AfterValidator:
+    def check(values: list[Any]) -> list[Any]:
+        if len(values) != length:
+            raise ValueError(f"must hold {length} numbers")
+        return values
+
+    return AfterValidator(check)
+
+
+Range = Annotated[list[T], AfterValidator(_ordered)]
+"""The smallest and the largest value."""
+Pair = Annotated[list[T], _of_length(2)]
 
 _LONGEST_BOX = 0.95
 """Share of a side that a CutMix box may fill at the most: larger ones would be redrawn without end."""
@@ -77,9 +99,9 @@ class DataSettings(_Section):
     start; the first for others."""
     crop: Count = 512
     """Side of the square training crop and of evaluation windows, in pixels."""
-    base_scale: OrNone[list[Count]] = None
+    base_scale: OrNone[Pair[Count]] = None
     """Long and short side of the box that is scaled and then holds the image; `None`: its own size is scaled."""
-    scale_range: list[Positive] = [0.5, 2.0]
+    scale_range: Range[Positive] = [0.5, 2.0]
     """Smallest and largest random scale."""
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """Loader processes."""
@@ -91,20 +113,20 @@ class AugmentSettings(_Section):
     flip: Share = 0.0
     """Probability of a horizontal flip, of all views."""
     jitter_probability: Share = 0.8
-    jitter: list[Annotated[float, Field(ge=0)]] = [0.5, 0.5, 0.5, 0.25]
+    jitter: Annotated[list[NotNegative], _of_length(4)] = [0.5, 0.5, 0.5, 0.25]
     """Brightness, contrast, saturation, hue: a factor is drawn from `1 - x .. 1 + x`; the hue is shifted by `-x .. x`
     turns of the colour circle."""
     grayscale: Share = 0.2
     """Probability of grayscale."""
     blur: Share = 0.0
     """Probability of the Gaussian blur."""
-    blur_sigma: list[Positive] = [0.1, 2.0]
+    blur_sigma: Range[Positive] = [0.1, 2.0]
     """Range of its standard deviation in pixels."""
     cutmix: Share = 0.5
     """Probability that a view has a box at all."""
-    cutmix_area: list[Share] = [0.02, 0.4]
+    cutmix_area: Range[Share] = [0.02, 0.4]
     """Share of the view that a box fills, drawn uniformly."""
-    cutmix_ratio: list[Positive] = [0.3, 1 / 0.3]
+    cutmix_ratio: Range[Positive] = [0.3, 1 / 0.3]
     """Height over width, drawn uniformly."""
     partner: Literal["pair", "same_image"] = "pair"
     """What CutMix pastes: the neighbour in the batch, or another crop of the same image."""
@@ -136,7 +158,8 @@ class ModelSettings(_Section):
 class FinetuneSettings(_Section):
     """Which parameters of the encoder train (Sec. 3.3)."""
 
-    encoder: Literal["spatial", "full", "frozen"] = "spatial"
+    encoder: str = "spatial"
+    """One of `model/finetune.py`."""
     attention_norm: bool = True
     """Whether spatial fine-tuning includes the norm in front of the attention."""
 
@@ -144,13 +167,13 @@ class FinetuneSettings(_Section):
 class DecoderSettings(_Section):
     """The language-guided decoder (Sec. 3.4), or the baseline's."""
 
-    kind: Literal["language", "convolutional"] = "language"
-    """`convolutional`: a DeepLabv3+-style head that reads no text; same dilations and widths, but an upsampling four
-    times as wide, since one map serves all classes."""
+    kind: str = "language"
+    """One of `model/build.py`; `convolutional`: a DeepLabv3+-style head that reads no text; same dilations and widths,
+    but an upsampling four times as wide, since one map serves all classes."""
     width: Count = 128
     text_width: Count = 128
-    up_widths: list[Count] = [64, 32]
-    skip_widths: list[Count] = [32, 16]
+    up_widths: Pair[Count] = [64, 32]
+    skip_widths: Pair[Count] = [32, 16]
     dilations: list[Count] = [6, 12, 18]
     layers: Annotated[int, Field(ge=0)] = 2
     heads: Count = 4
@@ -164,7 +187,7 @@ class DecoderSettings(_Section):
 class ConsistencySettings(_Section):
     """Consistency training (Eq. 1 and 2)."""
 
-    weight: Annotated[float, Field(ge=0)] = 1.0
+    weight: NotNegative = 1.0
     """Weight of L_u; 0 with no guidance leaves the unlabelled images unread."""
     mode: Literal["pixelwise", "pixelratio", "pixelavg"] = "pixelwise"
     tau: Share = 0.95
@@ -177,7 +200,7 @@ class ConsistencySettings(_Section):
 class GuidanceSettings(_Section):
     """Dense CLIP guidance with class definitions (Eq. 4 and 5)."""
 
-    lambda_DC: list[Annotated[float, Field(ge=0)]] = [0.1, 0.0]  # noqa: N815 - the paper's symbol
+    lambda_DC: Pair[NotNegative] = [0.1, 0.0]  # noqa: N815 - the paper's symbol
     """Weight at the first and the last step, linear between."""
     zeta: Share = 0.9
     reduction: Literal["mean_all", "mean_valid", "mean"] = "mean_all"
@@ -208,8 +231,8 @@ class OptimizerSettings(_Section):
     encoder_multiplier: Positive = 0.01
     decoder_multiplier: Positive = 1.0
     detail_multiplier: Positive = 1.0
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    power: Annotated[float, Field(ge=0)] = 0.9
+    weight_decay: NotNegative = 0.01
+    power: NotNegative = 0.9
     """Exponent of the decay (1 - t/T)^power."""
 
 
@@ -310,18 +333,6 @@ class RunConfig(_Section):
             )
         if (skips := 2 - (self.model.detail is not None)) != len(self.model.skips):
             raise ValueError(f"model.skips must name {skips} block(s), it names {len(self.model.skips)}")
-        return self
-
-    @model_validator(mode="after")
-    def _have_their_lengths(self) -> RunConfig:
-        for name, pair in (
-            ("data.scale_range", self.data.scale_range),
-            ("augment.blur_sigma", self.augment.blur_sigma),
-            ("augment.cutmix_area", self.augment.cutmix_area),
-            ("augment.cutmix_ratio", self.augment.cutmix_ratio),
-        ):
-            if len(pair) != 2 or pair[0] > pair[1]:
-                raise ValueError(f"{name} = {pair} must hold the smallest and the largest value")
         (_, area), ratio = self.augment.cutmix_area, self.augment.cutmix_ratio
         form = min(max(1.0, ratio[0]), ratio[1])  # of the drawn ones the nearest to the view's own
         if math.sqrt(area * max(form, 1 / form)) > _LONGEST_BOX:
@@ -329,17 +340,6 @@ class RunConfig(_Section):
                 f"CutMix boxes of area {area} and ratio {ratio[0]:g} to {ratio[1]:g} hardly ever fit: expected a "
                 "smaller area, or ratios nearer to 1"
             )
-        lengths: dict[str, tuple[Sized, int]] = {
-            "augment.jitter": (self.augment.jitter, 4),
-            "decoder.up_widths": (self.decoder.up_widths, 2),
-            "decoder.skip_widths": (self.decoder.skip_widths, 2),
-            "guidance.lambda_DC": (self.guidance.lambda_DC, 2),
-        }
-        if self.data.base_scale is not None:
-            lengths["data.base_scale"] = (self.data.base_scale, 2)
-        for name, (values, length) in lengths.items():
-            if len(values) != length:
-                raise ValueError(f"{name} = {values} must hold {length} numbers")
         return self
 
     @property
@@ -458,7 +458,7 @@ def _explain(detail: Any) -> tuple[str, ...]:  # noqa: ANN401 - pydantic's Error
         return f"unknown setting {name}", f" (did you mean {near[0]}?)" if near else ""
     if detail["type"] == "value_error":
         message = detail["msg"].removeprefix("Value error, ")
-        return (f"{name} = {detail['input']!r}: " if name else ""), message
+        return (f"{name} = {detail['input']!r} " if name else ""), message
     if detail["type"] == "model_type":
         inner = next(full for full in known if full.startswith(f"{name}."))
         return f"{name} = {detail['input']!r}: ", f"expected a table of settings, such as {inner}"

@@ -33,3 +33,8 @@ class Interrupted(SemiVLError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an exception of a library says, in one line: the first, or its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

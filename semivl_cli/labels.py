@@ -36,7 +36,7 @@ def read_labels(given: object) -> Labels:
     if isinstance(given, Labels):
         return given
     if not isinstance(given, str | int | float):
-        raise ValueError("expected a count, a fraction, a file of ids, or all")
+        raise ValueError("must be a count, a fraction, a file of ids, or all")
     word = str(given)
     if word == "all":
         return Labels(word, "all")

@@ -6,6 +6,7 @@ import atexit
 import functools
 import multiprocessing
 import os
+import threading
 from multiprocessing.context import BaseContext
 
 
@@ -23,6 +24,19 @@ def clean_context() -> BaseContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", "semivl_cli.data.load.preload"])
     return context
+
+
+def end_with_parent() -> None:
+    """End this process, a worker, when its parent is killed: what started it may live on, and would keep it."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def end() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()
 
 
 def _end_workers() -> None:

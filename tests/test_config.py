@@ -33,7 +33,8 @@ def test_written_settings_hold_every_setting():
     [
         ("training.stepz=3", "did you mean training.steps?"),
         ("optimizer.zeta=0.5", "did you mean guidance.zeta?"),
-        ("training.steps=abc", "training.steps = 'abc'"),
+        ("training.steps=abc", "training.steps = 'abc': expected integer or 'none'"),
+        ("model.detail=x", "'resnet' or 'none'"),
         ("guidance.zeta=2", "guidance.zeta = 2"),
         ("data.base_scale=[1]", "must hold 2 numbers"),
         ("training.batch=7", "must be even"),
@@ -59,10 +60,16 @@ def test_pixelavg_needs_whole_groups_at_once():
         resolve(settings)
 
 
-def test_none_is_the_word_none():
+def test_none_is_the_word_none_in_files_and_none_in_python():
     assert resolve(parse_assignments(["training.epochs=none", "training.steps=5"])).training.epochs is None
     with pytest.raises(InputError, match="both none"):
         resolve(parse_assignments(["training.epochs=none"]))
+    written = parse_toml(to_toml(RunConfig()), "run.toml")
+    for name in ("data.root", "data.definition", "data.base_scale", "model.detail", "training.steps"):
+        section, key = name.split(".")
+        assert written[section][key] == "none"
+        assert getattr(getattr(RunConfig(), section), key) is None
+    assert written["recipe"] == "none"
 
 
 def test_labels_may_be_written_as_a_number():

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from semivl_cli.data.contract import IGNORE, NO_CLASS, Classes, Record, Split
 from semivl_cli.data.ids import read_ids
-from semivl_cli.data.obtain import Archive, obtain
+from semivl_cli.data.obtain import Archive, find_home, obtain
 from semivl_cli.errors import InputError
 
 ARCHIVES = (
@@ -43,10 +43,16 @@ class ADE20K:
     def records(self, root: Path, split: Split) -> Iterator[Record]:
         """Yield the protocol's records."""
         folder = "training" if split == "train" else "validation"
-        images, masks = _find(root, folder)
+        images, masks = f"images/{folder}", f"annotations/{folder}"
+        home = find_home(root, _LAYOUTS, images, masks)
+        if home is None:
+            raise InputError(
+                f"{root}: expected ADE20K (ADEChallengeData2016) there, that is {images}/ and {masks}/; "
+                "--root names another place, `semivl prepare data ade20k --download` fetches it"
+            )
         train = (f"ADE_train_{number:08d}" for number in range(1, _TRAINING_IMAGES + 1))
         for name in train if split == "train" else read_ids(_SPLITS / "val.txt"):
-            yield Record(id=name, image=images / f"{name}.jpg", label=masks / f"{name}.png")
+            yield Record(id=name, image=home / images / f"{name}.jpg", label=home / masks / f"{name}.png")
 
     def class_ids(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
         """Shift the raw values: 0 is "other" and ignored, 1..150 become the classes 0..149."""
@@ -63,15 +69,3 @@ class ADE20K:
         steps = f"fetch {ARCHIVES[0].url} and pass it with --from"
         known = ("annotations", "images")
         obtain(ARCHIVES, root, sources, download, report, homes=_LAYOUTS, known=known, steps=steps)
-
-
-def _find(root: Path, folder: str) -> tuple[Path, Path]:
-    """Return the folders of images and of masks of a split."""
-    for home in (root / layout for layout in _LAYOUTS):
-        images, masks = home / "images" / folder, home / "annotations" / folder
-        if images.is_dir() and masks.is_dir():
-            return images, masks
-    raise InputError(
-        f"{root}: expected ADE20K (ADEChallengeData2016) there, that is images/{folder}/ and annotations/{folder}/; "
-        "--root names another place, `semivl prepare data ade20k --download` fetches it"
-    )

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semivl_cli.data.contract import IGNORE, Classes, Record, Split
+from semivl_cli.data.contract import IGNORE, SPLITS, Classes, Record, Split
 from semivl_cli.data.ids import read_ids
-from semivl_cli.data.obtain import Archive, obtain
+from semivl_cli.data.obtain import Archive, find_home, obtain
 from semivl_cli.errors import InputError
 
 ARCHIVES = (
@@ -26,7 +26,6 @@ STEPS = (
 )
 
 _SPLITS = Path(__file__).parent / "splits"
-_BOTH: tuple[Split, ...] = ("train", "val")
 _IMAGES = ("leftImg8bit", "leftImg8bit_trainvaltest/leftImg8bit")
 _MASKS = ("gtFine", "gtFine_trainvaltest/gtFine")
 _TRAIN_IDS, _LABEL_IDS = "_gtFine_labelTrainIds.png", "_gtFine_labelIds.png"
@@ -47,8 +46,8 @@ class Cityscapes:
     def records(self, root: Path, split: Split) -> Iterator[Record]:
         """Yield the protocol's records; where a root has masks of both kinds, each mask is read as what it is."""
         images, masks = _find(root, split)
-        names = {one: read_ids(_SPLITS / f"{one}.txt") for one in _BOTH}
-        trained = any((masks / one / f"{name}{_TRAIN_IDS}").is_file() for one in _BOTH for name in names[one])
+        names = {one: read_ids(_SPLITS / f"{one}.txt") for one in SPLITS}
+        trained = any((masks / one / f"{name}{_TRAIN_IDS}").is_file() for one in SPLITS for name in names[one])
         # One table must do for all masks of the root, since a raw value does not tell of which kind it is.
         self._class_of_value = _table(range(len(_CLASS_VALUES)) if trained else _CLASS_VALUES)
         for name in names[split]:
@@ -83,10 +82,7 @@ def read_train_ids(path: Path) -> NDArray[np.uint8]:
 
 def _find(root: Path, split: Split) -> tuple[Path, Path]:
     """Return the folders of images and of masks, in which the splits lie."""
-    images, masks = (
-        next((root / place for place in places if (root / place / split).is_dir()), None)
-        for places in (_IMAGES, _MASKS)
-    )
+    images, masks = (find_home(root, homes, split) for homes in (_IMAGES, _MASKS))
     if images is None or masks is None:
         raise InputError(
             f"{root}: expected Cityscapes there, that is leftImg8bit/{split}/ and gtFine/{split}/; "

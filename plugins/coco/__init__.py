@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semivl_cli.data.contract import IGNORE, NO_CLASS, Classes, Record, Split
+from semivl_cli.data.contract import IGNORE, NO_CLASS, SPLITS, Classes, Record, Split
 from semivl_cli.data.ids import read_ids
-from semivl_cli.data.obtain import Archive, obtain
+from semivl_cli.data.obtain import Archive, find_home, obtain
 from semivl_cli.errors import InputError
 
 IMAGES = (
@@ -39,7 +39,6 @@ ANNOTATIONS = Archive(
 )
 
 _SPLITS = Path(__file__).parent / "splits"
-_BOTH: tuple[Split, ...] = ("train", "val")
 _LAYOUTS = ("", "images")
 
 
@@ -74,19 +73,20 @@ class COCO:
         """Unpack archives that the user has, or the publisher's, and turn `instances_*2017.json` into `masks/`."""
         from .masks import write_masks  # noqa: PLC0415 - a list of datasets must not wait for Pillow
 
-        lacking = [split for split in _BOTH if not _has_masks(root, split)]
+        lacking = [split for split in SPLITS if not _has_masks(root, split)]
         archives = (*IMAGES, ANNOTATIONS) if lacking else IMAGES
         known = ("train2017", "val2017", "annotations", "masks")
         steps = f"fetch {', '.join(str(archive.url) for archive in archives)} and pass each with --from"
         obtain(archives, root, sources, download, report, homes=_LAYOUTS, known=known, steps=steps)
-        for split in _BOTH:
+        for split in SPLITS:
             file = root / "annotations" / f"instances_{split}2017.json"
             if file.is_file() and not _has_masks(root, split):
                 write_masks(file, root / "masks", [color for _, color in classes], report)
 
 
 def _images(root: Path, split: Split) -> Path | None:
-    return next((root / one / f"{split}2017" for one in _LAYOUTS if (root / one / f"{split}2017").is_dir()), None)
+    home = find_home(root, _LAYOUTS, f"{split}2017")
+    return None if home is None else home / f"{split}2017"
 
 
 def _has_masks(root: Path, split: Split) -> bool:

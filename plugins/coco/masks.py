@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from itertools import islice
@@ -17,7 +15,7 @@ from semivl_cli.data.formats.coco import paint_annotations
 from semivl_cli.errors import InputError, RunError
 from semivl_cli.files import FULL
 from semivl_cli.paint import Color, save_mask
-from semivl_cli.processes import usable_cores
+from semivl_cli.processes import end_with_parent, usable_cores
 
 from .instances import Instances
 
@@ -69,7 +67,7 @@ def write_masks(file: Path, folder: Path, colors: Sequence[Color], report: Calla
 
 def _write_all(tasks: Iterator[_Task], count: int, folder: Path, colors: Sequence[Color]) -> Iterator[int]:
     """Write masks in as many processes as there are processors and batches; yields how many more are done."""
-    workers = min(usable_cores(), 61)
+    workers = min(usable_cores(), 61)  # Windows waits for no more
     batches = iter(lambda: list(islice(tasks, BATCH)), [])
     if min(workers, count // BATCH) < 2:  # starting processes would take longer than the work
         for batch in batches:
@@ -102,11 +100,4 @@ def _write_batch(batch: Sequence[_Task], folder: Path, colors: Sequence[Color]) 
 def _live_with_parent() -> None:
     """Leave Ctrl-C to the parent, and end where the parent was killed and can send no more work."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "runs in a worker"
-
-    def end() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=end, daemon=True).start()
+    end_with_parent()

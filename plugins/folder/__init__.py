@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,12 @@ from semivl_cli.data.contract import Classes, Found, Record, Split
 from semivl_cli.errors import InputError
 
 from .listing import Listing
-from .saved_index import read_entries, read_header
+from .saved_index import find_index, read_entries
 from .split import divide
 from .values import ValueMap, read_values
+
+if TYPE_CHECKING:
+    from .prepare import Preparation
 
 
 class Folder:
@@ -42,15 +45,15 @@ class Folder:
     def records(self, root: Path, split: Split) -> Iterator[Record]:
         """Yield the records of a split; an id is a path below `images/` without its suffix, such as `day1/0042`."""
         root = root.absolute()
-        kept = read_header(root)
-        newer = kept[1].stale() if kept else None
-        if kept and not newer:
-            path, header = kept
+        index = find_index(root)
+        newer = index[1].stale() if index else None
+        if index and not newer:
+            path, header = index
             self.notes, self.made_for = tuple(header.notes), tuple(header.classes)
             self._values = ValueMap() if header.converted else read_values(root / "dataset.toml")
             entries = read_entries(path, root, split)
         else:
-            if kept and (kept[1].converted or kept[1].elsewhere):
+            if index and (index[1].converted or index[1].elsewhere):
                 raise InputError(
                     f"{newer} is not as it was when the dataset was prepared: run `semivl prepare data folder "
                     f"--root {root}` again, with the same --from and --definition"
@@ -71,12 +74,7 @@ class Folder:
 
     def find_classes(self, root: Path, sources: Sequence[Path], report: Callable[[str], None]) -> Found:
         """Say which classes the masks and sources seem to have, for a definition to begin with."""
-        from .prepare import Preparation, remembered  # noqa: PLC0415 - reads pictures, which a look for plugins must not
-
-        sources = remembered(root.absolute(), sources, report)
-        if not sources:
-            _check_folders(root)
-        return Preparation(root.absolute(), sources, (), report).find_classes()
+        return self._prepare(root.absolute(), sources, (), report).find_classes()
 
     def prepare(
         self, root: Path, sources: Sequence[Path], classes: Classes, download: bool, report: Callable[[str], None]
@@ -84,12 +82,16 @@ class Folder:
         """Convert masks that are no class ids, and write an index, below `root` or where it cannot be written."""
         if download:
             raise InputError("dataset 'folder' is your own: there is nothing to download")
-        from .prepare import Preparation, remembered  # noqa: PLC0415 - as above
+        self.problems = self._prepare(root.absolute(), sources, classes, report).convert()
 
-        sources = remembered(root.absolute(), sources, report)
+    @staticmethod
+    def _prepare(root: Path, sources: Sequence[Path], classes: Classes, report: Callable[[str], None]) -> Preparation:
+        from .prepare import Preparation, choose_sources  # noqa: PLC0415 - a list of datasets must not wait for Pillow
+
+        sources = choose_sources(root, sources, report)
         if not sources:
             _check_folders(root)
-        self.problems = Preparation(root.absolute(), sources, classes, report).run()
+        return Preparation(root, sources, classes, report)
 
 
 def _check_folders(root: Path) -> None:

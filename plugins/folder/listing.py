@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from semivl_cli.errors import InputError
 from semivl_cli.files import Content, is_image, read_folder, walk
+
+if TYPE_CHECKING:  # a list of datasets must not wait for Pillow
+    from semivl_cli.data.drawing.annotations import Images
 
 
 class Entry(NamedTuple):
@@ -20,21 +23,12 @@ class Entry(NamedTuple):
     mask: Path | None
 
 
-class Extra(NamedTuple):
-    """Images that lie elsewhere."""
-
-    where: Path
-    files: Callable[[], Iterator[Path]]
-    listed: bool
-    """Whether a list names them, so that other files of their folders do not matter."""
-
-
 class Listing:
     """All images below a root and in other places, in a stable order; nothing is kept but what was seen of folders."""
 
-    def __init__(self, root: Path, extras: Sequence[Extra] = (), drawn: Mapping[str, Path] | None = None) -> None:
+    def __init__(self, root: Path, elsewhere: Sequence[Images] = (), drawn: Mapping[str, Path] | None = None) -> None:
         """List `root`; with `drawn` (id -> mask) these are the masks, and not those in `masks/`."""
-        self.root, self._extras, self._drawn = root, extras, drawn
+        self.root, self._elsewhere, self._drawn = root, elsewhere, drawn
         self.folders: dict[str, int] = {}
         """Every folder that was looked into -> when its content changed last, in ns."""
         self.notes: list[str] = []
@@ -53,21 +47,21 @@ class Listing:
         for name, path in self._walk(self.root / "images"):
             yield Entry(name, path, self._mask(name))
         seen: set[str] = set()
-        for extra in self._extras:
-            for path in extra.files():
-                name = self._id_elsewhere(extra, path)
+        for source in self._elsewhere:
+            for path in source.files():
+                name = self._id_elsewhere(source, path)
                 if name in seen:
                     raise InputError(f"{path}: another image has the id {name!r} too: rename one, or leave one out")
                 seen.add(name)
-                if not extra.listed:
-                    self._watch(path.parent, extra.where)
+                if not source.listed:  # where a list names them, other files of their folders do not matter
+                    self._watch(path.parent, source.where)
                 yield Entry(name, path, self._mask(name))
 
     def orphans(self) -> Iterator[str]:
         """Yield the id of every mask in `masks/` that has no image."""
         if self._drawn is not None:
             return
-        elsewhere = {self._id_elsewhere(extra, path) for extra in self._extras for path in extra.files()}
+        elsewhere = {self._id_elsewhere(source, path) for source in self._elsewhere for path in source.files()}
         images = lru_cache(maxsize=64)(lambda folder: _stems(read_folder(self.root / "images" / folder)))
         for name, _ in self._walk(self.root / "masks"):
             folder, _, stem = name.rpartition("/")
@@ -92,12 +86,12 @@ class Listing:
         self.folders[str(content.folder)] = content.changed
         return _stems(content)
 
-    def _id_elsewhere(self, extra: Extra, path: Path) -> str:
+    def _id_elsewhere(self, source: Images, path: Path) -> str:
         if path.is_relative_to(self.root):
             relative = path.relative_to(self.root)
-        elif path.is_relative_to(extra.where):
-            relative = path.relative_to(extra.where)
-            relative = relative if extra.listed else extra.where.name / relative
+        elif path.is_relative_to(source.where):
+            relative = path.relative_to(source.where)
+            relative = relative if source.listed else source.where.name / relative
         else:
             relative = path.relative_to(path.anchor) if path.is_absolute() else path
         return relative.with_suffix("").as_posix()

@@ -1,4 +1,4 @@
-"""The index that `prepare` keeps, so that a training of millions of files need not look for them again."""
+"""The index that `prepare` writes, so that a training of millions of files need not look for them again."""
 
 from __future__ import annotations
 
@@ -56,29 +56,30 @@ class Header:
         return next((name for name, stamp in self.files.items() if file_stamp(Path(name)) != stamp), None)
 
 
-def places(root: Path) -> tuple[Path, Path]:
+def index_folders(root: Path) -> tuple[Path, Path]:
     """Return where an index may lie: below the root, and in the cache for a root that cannot be written."""
     digest = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
     return root / FOLDER, cache_folder("folder") / digest
 
 
-def writable_place(root: Path) -> Path:
-    """Make and return the first of the places that can be written.
+def writable_folder(root: Path) -> Path:
+    """Make and return the first of these folders that can be written.
 
     Raises:
         RunError: if neither can.
     """
     reason = ""
-    for place in places(root):
+    folders = index_folders(root)
+    for folder in folders:
         try:
-            place.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=place):
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as error:
             reason = error.strerror or str(error)
         else:
-            return place
-    raise RunError(f"neither {places(root)[0]} nor {places(root)[1]} can be written ({reason})")
+            return folder
+    raise RunError(f"neither {folders[0]} nor {folders[1]} can be written ({reason})")
 
 
 def file_stamp(path: Path) -> str:
@@ -90,10 +91,10 @@ def file_stamp(path: Path) -> str:
     return f"{state.st_size}-{state.st_mtime_ns}" if path.is_file() else "folder"
 
 
-def read_header(root: Path) -> tuple[Path, Header] | None:
+def find_index(root: Path) -> tuple[Path, Header] | None:
     """Return the index of a root and its header, or nothing where `prepare` has not written one."""
-    for place in places(root):
-        path = place / "index.jsonl"
+    for folder in index_folders(root):
+        path = folder / "index.jsonl"
         try:
             with path.open(encoding="utf-8") as file:
                 content = json.loads(file.readline())
@@ -118,7 +119,7 @@ def read_entries(path: Path, root: Path, split: Literal["train", "val"]) -> Iter
                 yield Entry(name, root / image, None if mask is None else root / mask)
 
 
-def write_index(place: Path, root: Path, header: Header, division: Division) -> dict[str, int]:
+def write_index(folder: Path, root: Path, header: Header, division: Division) -> dict[str, int]:
     """Write the index, line by line and under a temporary name until it is whole; returns images a split.
 
     Raises:
@@ -126,7 +127,7 @@ def write_index(place: Path, root: Path, header: Header, division: Division) -> 
     """
     counts = {"train": 0, "val": 0}
     try:
-        with replacing(place / "index.jsonl") as temporary, temporary.open("w", encoding="utf-8") as file:
+        with replacing(folder / "index.jsonl") as temporary, temporary.open("w", encoding="utf-8") as file:
             print(json.dumps(asdict(header)), file=file)
             for split, entries in (("train", division.train()), ("val", iter(division.val))):
                 for entry in entries:
@@ -135,9 +136,9 @@ def write_index(place: Path, root: Path, header: Header, division: Division) -> 
                     print(line, file=file)
                     counts[split] += 1
         ids = "".join(f"{entry.id}\n" for entry in division.val)
-        write_bytes(place / "val.txt", ids.encode(errors="surrogateescape"))
+        write_bytes(folder / "val.txt", ids.encode(errors="surrogateescape"))
     except OSError as error:
-        raise RunError(f"{place / 'index.jsonl'}: cannot be written ({error.strerror or error})") from error
+        raise RunError(f"{folder / 'index.jsonl'}: cannot be written ({error.strerror or error})") from error
     return counts
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from semivl_cli.data.contract import Classes, Record, Split
+from semivl_cli.data.contract import SPLITS, Classes, Record, Split
 from semivl_cli.errors import InputError
 
 DEVELOPMENT_SEED = 4711
@@ -51,8 +51,7 @@ class Shapes:
         for folder in ("images", "masks"):
             (root / folder).mkdir(parents=True, exist_ok=True)
         colors = [color for _, color in classes]
-        splits: tuple[Split, ...] = ("train", "val")
-        for split in splits:
+        for split in SPLITS:
             names = []
             for index in range(SIZES[split]):
                 name = f"{split}-{index:04d}"

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from semivl_cli.data.read.opencv import cv2
 
 Floats = NDArray[np.float32]
+Pattern = Callable[[Floats, Floats, float], Floats]
+"""Pixel offsets from the centre, right and down, and the period in pixels -> `0..1`, the share of the second colour."""
 
 CLASSES = ("background", "round", "polygon", "cross", "arrow", "heart")
 """Names in the order of class ids."""
@@ -43,14 +45,13 @@ class Concept:
 
     `looks_like` is the class whose word a careless person uses for it; `class_name` is the class it is labelled with.
     `contours` are closed polygons in units of the radius, y down; where two overlap is a hole.
-    `pattern` maps pixel offsets from the centre and the period in pixels to `0..1`, the share of the second colour.
     """
 
     class_name: str
     looks_like: str
     colors: tuple[str, str]
     contours: tuple[Floats, ...]
-    pattern: Callable[[Floats, Floats, float], Floats]
+    pattern: Pattern
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,27 +95,13 @@ def scene(seed: int, index: int, size: int = 96) -> Scene:
         if place is None:
             continue
         taken.append(place)
-        things.append(thing := _thing(rng))
+        things.append(thing := pick_thing(rng))
         inside = draw(canvas, CONCEPTS[thing.concept], thing.colors, place, rng)
         kinds[inside] = 1 + list(CONCEPTS).index(thing.concept)
     return Scene(image=develop(canvas, rng), kinds=kinds, ground=ground, things=tuple(things))
 
 
-def closeup(rng: np.random.Generator, size: int = 32, empty: float = 0.2) -> Scene:
-    """Draw one object in the middle of a small picture, or, with probability `empty`, only ground."""
-    ground = str(rng.choice(GROUNDS))
-    canvas = ground_texture(ground, size, rng)
-    kinds = np.zeros((size, size), np.uint8)
-    things: list[Thing] = []
-    if rng.random() >= empty:
-        things.append(thing := _thing(rng))
-        x, y = rng.uniform(0.36, 0.64, 2) * size
-        inside = draw(canvas, CONCEPTS[thing.concept], thing.colors, (x, y, float(rng.uniform(10, 20))), rng)
-        kinds[inside] = 1 + list(CONCEPTS).index(thing.concept)
-    return Scene(image=develop(canvas, rng), kinds=kinds, ground=ground, things=tuple(things))
-
-
-def _thing(rng: np.random.Generator) -> Thing:
+def pick_thing(rng: np.random.Generator) -> Thing:
     """Draw a kind (a look-alike in one of three cases, else a class, then one of its concepts) and its colours."""
     if rng.random() < 1 / 3:
         kinds = [name for name, concept in CONCEPTS.items() if concept.class_name == "background"]
@@ -285,7 +272,7 @@ _DOME = _arc(1, 180, 360, (0.0, 0.45))
 _CRESCENT = np.concatenate([_arc(1, 46, 314), _arc(0.76, 290, 70, (0.44, 0.0))])
 
 
-# --- patterns: offsets u (right) and v (down) in pixels, period in pixels -> share of the second colour --------------
+# --- patterns --------------------------------------------------------------------------------------------------------
 
 
 def _soft(wave: Floats) -> Floats:
@@ -302,7 +289,7 @@ def _spokes(u: Floats, v: Floats, period: float) -> Floats:
     return _soft(np.sin(count * np.arctan2(v, u)))
 
 
-def _stripes(degrees: float) -> Callable[[Floats, Floats, float], Floats]:
+def _stripes(degrees: float) -> Pattern:
     """Return a pattern of parallel lines whose normal points `degrees` clockwise from the right."""
     a, b = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
 
@@ -333,21 +320,11 @@ def _waves(u: Floats, v: Floats, period: float) -> Floats:
     return _soft(np.sin(2 * np.pi / period * u + 1.4 * np.sin(2 * np.pi / (1.6 * period) * v)))
 
 
-def _member(
-    class_name: str,
-    colors: tuple[str, str],
-    contours: tuple[Floats, ...],
-    pattern: Callable[[Floats, Floats, float], Floats],
-) -> Concept:
+def _member(class_name: str, colors: tuple[str, str], contours: tuple[Floats, ...], pattern: Pattern) -> Concept:
     return Concept(class_name=class_name, looks_like=class_name, colors=colors, contours=contours, pattern=pattern)
 
 
-def _look_alike(
-    looks_like: str,
-    colors: tuple[str, str],
-    contours: tuple[Floats, ...],
-    pattern: Callable[[Floats, Floats, float], Floats],
-) -> Concept:
+def _look_alike(looks_like: str, colors: tuple[str, str], contours: tuple[Floats, ...], pattern: Pattern) -> Concept:
     return Concept(class_name="background", looks_like=looks_like, colors=colors, contours=contours, pattern=pattern)
 
 

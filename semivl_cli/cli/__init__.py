@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from semivl_cli import __version__
 from semivl_cli.cli.concepts import app as concepts_app
 from semivl_cli.cli.evaluate import evaluate
 from semivl_cli.cli.predict import predict
@@ -61,8 +62,6 @@ class _Group(TyperGroup):
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from semivl_cli import __version__  # noqa: PLC0415
-
         typer.echo(f"semivl {__version__}")
         raise typer.Exit
 

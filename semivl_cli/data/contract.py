@@ -18,6 +18,7 @@ NO_CLASS = class_ids.NO_CLASS
 """What `class_ids` makes of a raw value that means nothing: the mask is then refused with its file's name."""
 
 Split = Literal["train", "val"]
+SPLITS: tuple[Split, ...] = ("train", "val")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -40,6 +40,11 @@ class Archive:
         )
 
 
+def find_home(root: Path, homes: Iterable[str], *inside: str) -> Path | None:
+    """Return the first of `homes` below `root` that holds the folders `inside`, if one does."""
+    return next((root / home for home in homes if all((root / home / name).is_dir() for name in inside)), None)
+
+
 def obtain(
     archives: Sequence[Archive],
     root: Path,

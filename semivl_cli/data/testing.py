@@ -16,7 +16,7 @@ from typing import get_args, get_origin
 import numpy as np
 
 from semivl_cli.data.choose.splits import choose_labeled, labeled_fractions
-from semivl_cli.data.contract import IGNORE, Dataset, Record, Source, Split
+from semivl_cli.data.contract import IGNORE, SPLITS, Dataset, Record, Source, Split
 from semivl_cli.data.read.images import check_size, label_name, read_image, read_raw_label
 from semivl_cli.data.registry import GROUP, own_definition, package_files
 from semivl_cli.errors import InputError
@@ -43,7 +43,7 @@ def check_dataset(dataset: Dataset, root: Path) -> None:
     classes = _count_classes(dataset)
     _check_recipe(dataset)
     assert _pickles(dataset), "the dataset cannot be pickled, so no loader process can read its masks"
-    train, val = (_checked_records(dataset, root, split) for split in ("train", "val"))
+    train, val = (_checked_records(dataset, root, split) for split in SPLITS)
     both = {record.id for record in train} & {record.id for record in val}
     assert not both, f"ids in both train and val: {sorted(both)[:3]}"
     bare = [record.id for record in val if record.label is None]

@@ -17,23 +17,19 @@ from semivl_cli.data.choose.index import Index, build_index, find_root
 from semivl_cli.data.contract import Dataset
 from semivl_cli.data.registry import open_dataset, own_definition, package_file
 from semivl_cli.engine.device import to_device
-from semivl_cli.engine.rundir.checkpoint import ModelSpec
 from semivl_cli.engine.rundir.layout import read_json
 from semivl_cli.engine.text_vectors import embed_classes, embed_concepts
 from semivl_cli.engine.train.optim import Rates, build_optimizer
 from semivl_cli.engine.train.step import StepSettings
 from semivl_cli.errors import InputError
-from semivl_cli.model.clip import RANDOM, Clip, build_encoder, encoder_spec, encoder_weights, load_clip
-from semivl_cli.model.decoders.convolutional import SHARED
-from semivl_cli.model.decoders.language import DecoderSpec
-from semivl_cli.model.encoders.dense_vit import EncoderSpec
+from semivl_cli.model.build import ModelSpec, encoder_spec, model_spec
+from semivl_cli.model.clip import Clip, build_encoder, encoder_weights, load_clip
+from semivl_cli.model.clip_weights import RANDOM
 from semivl_cli.model.finetune import set_trainable
 from semivl_cli.model.guidance import DenseClip
-from semivl_cli.model.semivl import IMAGENET_STATISTICS, SemiVL
+from semivl_cli.model.pixels import IMAGENET_STATISTICS, Statistics
+from semivl_cli.model.semivl import SemiVL
 from semivl_cli.reporter import Reporter
-
-DETAIL_BASE = 64
-"""Width of the first stage of a ResNet-101."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +160,7 @@ def build_trainee(config: RunConfig, material: Material, device: torch.device, r
         model = spec.build(text)
     if config.model.initial == "clip":
         model.encoder.load_state_dict(encoder_weights(clip, spec.encoder))
-    set_trainable(model.encoder, config.finetune.encoder, config.finetune.attention_norm)
+    set_trainable(model.encoder, config.finetune)
     to_device(model, device)
     guide = build_guide(config, clip, material.definition).to(device) if config.uses_guidance else None
     return Trainee(
@@ -175,44 +171,6 @@ def build_trainee(config: RunConfig, material: Material, device: torch.device, r
         clip_name=clip.name,
         clip_sha256=clip.sha256,
     )
-
-
-def model_spec(
-    config: RunConfig, clip: EncoderSpec, statistics: tuple[tuple[float, ...], tuple[float, ...]]
-) -> ModelSpec:
-    """Shape of the model for a CLIP of a given shape, with its position embedding stored for the crop.
-
-    Raises:
-        InputError: widths or sizes that do not go together.
-    """
-    encoder = encoder_spec(clip, config.model.activation, config.model.norm_eps, config.data.crop)
-    if max(config.model.skips) >= encoder.layers:
-        raise InputError(f"model.skips = {config.model.skips}: this CLIP has blocks 0 to {encoder.layers - 1}")
-    detail = config.model.detail == "resnet"
-    decoder = config.decoder
-    spec = ModelSpec(
-        encoder=encoder,
-        decoder=DecoderSpec(
-            embed_dim=encoder.embed_dim,
-            skip_channels=(4 * DETAIL_BASE if detail else encoder.width, encoder.width),
-            width=decoder.width,
-            text_width=decoder.text_width,
-            up_widths=(decoder.up_widths[0], decoder.up_widths[1]),
-            skip_widths=(decoder.skip_widths[0], decoder.skip_widths[1]),
-            dilations=tuple(decoder.dilations),
-            layers=decoder.layers,
-            heads=decoder.heads,
-            pool=decoder.pool,
-        ),
-        decoder_kind=decoder.kind,
-        skips=tuple(config.model.skips),
-        skip_path=config.model.skip_path,
-        statistics=statistics,
-        output_size=config.data.crop if decoder.resize == "crop" else None,
-        detail_base=DETAIL_BASE if detail else None,
-    )
-    _check_shapes(spec, config)
-    return spec
 
 
 def rates(config: RunConfig) -> Rates:
@@ -226,7 +184,7 @@ def rates(config: RunConfig) -> Rates:
     )
 
 
-def statistics_of(config: RunConfig, clip: Clip) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def statistics_of(config: RunConfig, clip: Clip) -> Statistics:
     """Mean and deviation of the images of both ViTs."""
     return IMAGENET_STATISTICS if config.model.statistics == "imagenet" else clip.statistics
 
@@ -240,12 +198,7 @@ def build_guide(config: RunConfig, clip: Clip, definition: Definition) -> DenseC
     else:
         text = embed_classes(clip.text, definition, guidance.text)
         class_of_concept = tuple(range(len(text)))
-    encoder = build_encoder(
-        clip,
-        activation=config.model.activation,
-        norm_eps=config.model.norm_eps,
-        image_size=guidance.position_size,
-    )
+    encoder = build_encoder(clip, encoder_spec(clip.spec, config.model, guidance.position_size))
     return DenseClip(
         encoder,
         text,
@@ -268,30 +221,3 @@ def step_settings(config: RunConfig) -> StepSettings:
         inside_half=config.guidance.inside_half,
         group=config.loss.group,
     )
-
-
-def _check_shapes(spec: ModelSpec, config: RunConfig) -> None:
-    reasons = spec.decoder_kind == "language"
-    patches = -(-config.data.crop // spec.encoder.patch_size)
-    if reasons and patches < spec.decoder.pool:
-        raise InputError(
-            f"data.crop = {config.data.crop} gives {patches} x {patches} patches: the decoder pools "
-            f"{spec.decoder.pool} x {spec.decoder.pool} of them, so the crop must be at least "
-            f"{spec.decoder.pool * spec.encoder.patch_size}"
-        )
-    if reasons and (spec.decoder.width + spec.decoder.text_width) % spec.decoder.heads:
-        raise InputError(
-            f"decoder.width + decoder.text_width = {spec.decoder.width + spec.decoder.text_width} must be "
-            f"a multiple of decoder.heads = {spec.decoder.heads}"
-        )
-    for name, width in (
-        ("decoder.width", spec.decoder.width),
-        *((f"decoder.up_widths: {w}", w if reasons else SHARED * w) for w in spec.decoder.up_widths),
-    ):
-        if width > 16 and width % (width // 16):
-            raise InputError(
-                f"{name} must be divisible by its number of norm groups, {width // 16}: take a multiple of 16"
-            )
-    for skip, inputs in zip(spec.decoder.skip_widths, (spec.decoder.width, spec.decoder.up_widths[0]), strict=True):
-        if skip >= inputs:
-            raise InputError(f"decoder.skip_widths: {skip} must be smaller than the {inputs} channels that it joins")

@@ -55,7 +55,7 @@ def _layered(dataset: Dataset, top: Layer) -> RunConfig:
     own, recipe = dataset_recipe(dataset), _recipe(top)
     names = merge({"fidelity": "paper", "method": "semivl"}, own, recipe, top)
     fidelity, method = str(names["fidelity"]), str(names["method"])
-    return resolve(
+    config = resolve(
         _without_tables(own),
         _preset("fidelity", fidelity),
         _table(own, fidelity),
@@ -65,6 +65,21 @@ def _layered(dataset: Dataset, top: Layer) -> RunConfig:
         {"dataset": dataset.name, "fidelity": fidelity, "method": method, "recipe": top.get("recipe")},
         top,
     )
+    _check_kinds(config)
+    return config
+
+
+def _check_kinds(config: RunConfig) -> None:
+    """Refuse a decoder or a fine-tuning that there is not, before anything slow begins."""
+    usual = RunConfig()
+    if (config.decoder.kind, config.finetune.encoder) == (usual.decoder.kind, usual.finetune.encoder):
+        return  # the commands that need no model stay instant: the room of the model imports torch
+    from semivl_cli.model.build import DECODERS  # noqa: PLC0415
+    from semivl_cli.model.finetune import FINE_TUNING  # noqa: PLC0415
+    from semivl_cli.model.kinds import pick  # noqa: PLC0415
+
+    pick(DECODERS, "decoder.kind", config.decoder.kind)
+    pick(FINE_TUNING, "finetune.encoder", config.finetune.encoder)
 
 
 def _recipe(top: Layer) -> Layer:
@@ -81,23 +96,30 @@ def dataset_recipe(dataset: Dataset) -> Layer:
 
 def shipped_recipes() -> list[str]:
     """Names of the general recipes."""
-    return sorted(_stem(item.name) for item in files("semivl_cli.recipes").iterdir() if item.name.endswith(".toml"))
+    return list(_shipped())
 
 
 def _named_recipe(name: str) -> Layer:
     if name.endswith(".toml"):
         return read_settings(Path(name))[0]
-    if name not in shipped_recipes():
-        raise InputError(f"unknown recipe {name!r}: shipped are {', '.join(shipped_recipes())}; or give a .toml file")
-    return parse_toml(files("semivl_cli.recipes").joinpath(f"{name}.toml").read_text(encoding="utf-8"), name)
+    shipped = _shipped()
+    if name not in shipped:
+        raise InputError(f"unknown recipe {name!r}: shipped are {', '.join(shipped)}; or give a .toml file")
+    return parse_toml(shipped[name], name)
 
 
 def _preset(kind: str, name: str) -> Layer:
-    folder = files("semivl_cli.recipes").joinpath(kind)
-    known = sorted(_stem(item.name) for item in folder.iterdir() if item.name.endswith(".toml"))
+    known = _shipped(kind)
     if name not in known:
         raise InputError(f"unknown {kind} {name!r}: expected {' or '.join(known)}")
-    return parse_toml(folder.joinpath(f"{name}.toml").read_text(encoding="utf-8"), name)
+    return parse_toml(known[name], name)
+
+
+def _shipped(kind: str = "") -> dict[str, str]:
+    """Return the texts of the general recipes, or of the presets of a kind, by their names."""
+    found = files("semivl_cli.recipes").joinpath(kind).iterdir()
+    texts = {item.name: item.read_text(encoding="utf-8") for item in found if item.name.endswith(".toml")}
+    return {name.removesuffix(".toml"): texts[name] for name in sorted(texts)}
 
 
 def _without_tables(recipe: Layer) -> Layer:
@@ -110,7 +132,3 @@ def _table(recipe: Layer, fidelity: str) -> Layer:
     if not isinstance(table, dict):
         raise InputError("the tables [paper] and [published] of a recipe hold settings, such as loss.group = 2")
     return table
-
-
-def _stem(name: str) -> str:
-    return name.removesuffix(".toml")

@@ -31,15 +31,13 @@ class Attention(nn.Module):
             2, 0, 3, 1, 4
         )  # [B, heads, L, E/heads]
         mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, length, width)
-        out: Tensor = self.out_proj(mixed)
-        return out
+        return self.out_proj(mixed)
 
     def value(self, x: Tensor) -> Tensor:
         """Project each token by value and output projection alone: no token looks at another."""
         width = x.shape[-1]
         v = F.linear(x, self.in_proj_weight[2 * width :], self.in_proj_bias[2 * width :])
-        out: Tensor = self.out_proj(v)
-        return out
+        return self.out_proj(v)
 
 
 class Mlp(nn.Module):
@@ -58,8 +56,7 @@ class Mlp(nn.Module):
             x = x * torch.sigmoid(1.702 * x)
         else:
             x = F.gelu(x, approximate="tanh" if self.activation == "gelu_tanh" else "none")
-        out: Tensor = self.fc2(x)
-        return out
+        return self.fc2(x)
 
 
 class Block(nn.Module):
@@ -75,11 +72,9 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`[B, L, E] -> [B, L, E]`."""
         x = x + self.attention(self.norm1(x))
-        out: Tensor = x + self.mlp(self.norm2(x))
-        return out
+        return x + self.mlp(self.norm2(x))
 
     def value_path(self, x: Tensor) -> Tensor:
         """The block without its attention weights: each token keeps to itself, which keeps CLIP's semantics local."""
-        v: Tensor = x + self.attention.value(self.norm1(x))
-        out: Tensor = v + self.mlp(self.norm2(v))
-        return out
+        v = x + self.attention.value(self.norm1(x))
+        return v + self.mlp(self.norm2(v))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from semivl_cli.model.encoders.dense_vit import DenseEncoder
-from semivl_cli.model.semivl import Normalize, resize
+from semivl_cli.model.pixels import Normalize, Statistics, resize
 
 Aggregate = Literal["similarity", "probability"]
 
@@ -31,13 +31,13 @@ class DenseClip(nn.Module):
         text: concept vectors `[K, D]` of unit length, not normalised again.
         class_of_concept: class id of each of the `K` concepts; every class 0..N-1 has at least one.
         temperature: factor of the similarities before the softmax (CLIP's logit scale; 100 for OpenAI's).
-        statistics: mean and std of the images that the encoder expects.
+        statistics: of the images that the encoder expects.
         aggregate: `probability`: softmax over concepts, then the maximum of each class (Eq. 5);
             `similarity`: maximum first, softmax over the classes (the published code).
     """
 
     text: Tensor
-    members: Tensor
+    concepts_of_class: Tensor
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class DenseClip(nn.Module):
         text: Tensor,
         class_of_concept: Sequence[int],
         temperature: float,
-        statistics: tuple[Sequence[float], Sequence[float]],
+        statistics: Statistics,
         aggregate: Aggregate,
     ) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class DenseClip(nn.Module):
         self.normalize = Normalize(*statistics)
         self.temperature, self.aggregate = temperature, aggregate
         self.register_buffer("text", text.float())
-        self.register_buffer("members", _members(class_of_concept))
+        self.register_buffer("concepts_of_class", _concepts_of_class(class_of_concept))
 
     @torch.no_grad()
     def similarities(self, image: Tensor) -> Tensor:
@@ -82,12 +82,12 @@ class DenseClip(nn.Module):
 
     def _max_of_class(self, concepts: Tensor) -> Tensor:
         """Maximum over the concepts of each class (Eq. 5): `[B, K, h, w] -> [B, N, h, w]`."""
-        if self.members.shape[1] == 1:
-            return concepts[:, self.members[:, 0]]
-        return concepts[:, self.members].amax(dim=2)  # [B, N, most concepts, h, w] before the maximum
+        if self.concepts_of_class.shape[1] == 1:
+            return concepts[:, self.concepts_of_class[:, 0]]
+        return concepts[:, self.concepts_of_class].amax(dim=2)  # [B, N, most concepts, h, w] before the maximum
 
 
-def _members(class_of_concept: Sequence[int]) -> Tensor:
+def _concepts_of_class(class_of_concept: Sequence[int]) -> Tensor:
     """Concept rows of each class, int64 `[N, most]`; short rows repeat their first, which no maximum notices."""
     rows: list[list[int]] = [[] for _ in range(max(class_of_concept) + 1)]
     for concept, class_id in enumerate(class_of_concept):

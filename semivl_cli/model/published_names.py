@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-# Published name, our name; `*` stands for one part of a name (a number, `weight`, `bias`), the same on both sides.
+# Published name, our name; `*` stands for a number, `weight` or `bias`, the same on both sides.
 _BLOCK = (
     ("ln1.*", "norm1.*"),
     ("ln2.*", "norm2.*"),
@@ -37,17 +37,11 @@ _DECODER = (
     *((f"layers.*.transformer.{theirs}", f"semantic.*.transformer.{ours}") for theirs, ours in _BLOCK),
     ("skip_proj.0.0.*", "skip_later.0.*"),
     ("skip_proj.1.0.*", "skip_earlier.0.*"),
-    *(
-        pair
-        for up in ("up1", "up2")
-        for pair in (
-            (f"{up}.up.*", f"{up}.up.*"),
-            (f"{up}.conv.0.weight", f"{up}.conv1.weight"),
-            (f"{up}.conv.1.*", f"{up}.norm1.*"),
-            (f"{up}.conv.3.weight", f"{up}.conv2.0.weight"),
-            (f"{up}.conv.4.*", f"{up}.conv2.1.*"),
-        )
-    ),
+    ("up*.up.*", "up*.up.*"),
+    ("up*.conv.0.weight", "up*.conv1.weight"),
+    ("up*.conv.1.*", "up*.norm1.*"),
+    ("up*.conv.3.weight", "up*.conv2.0.weight"),
+    ("up*.conv.4.*", "up*.conv2.1.*"),
     ("head.*", "head.*"),
 )
 _DETAIL = tuple((name, name) for name in ("stem.*.*", "layer1.*.*.*", "layer1.*.downsample.*.*"))

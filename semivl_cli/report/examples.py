@@ -37,15 +37,15 @@ def examples_sheet(run: Run) -> NDArray[np.uint8]:
         raise InputError(f"{run.path} has no examples/ yet: the first evaluation of a run writes them.")
     examples = run.examples[:ROWS]
     colors = [entry.color for entry in run.classes]
-    guided = any(example.guidance for example in examples)
+    guided = any("guidance" in example.files for example in examples)
     columns = [name for name in COLUMNS if guided or name != "guidance"]
-    scenes = [fit(_read(example.image, "RGB"), Image.Resampling.LANCZOS, CELL) for example in examples]
+    scenes = [fit(_read(example.files["image"], "RGB"), Image.Resampling.LANCZOS, CELL) for example in examples]
     heights = [CELL * scene.shape[0] / max(scene.shape[:2]) for scene in scenes]
     occurring: set[int] = set()
     with style():
         figure, grid = blank([CELL] * len(columns), heights, gap=46)
         for row, (example, scene) in enumerate(zip(examples, scenes, strict=True)):
-            masks = {name: _read(path) for name in columns[1:] if (path := getattr(example, name))}
+            masks = {name: _read(example.files[name]) for name in columns[1:] if name in example.files}
             occurring.update(*map(np.unique, masks.values()))
             miou = example_miou(masks["label"], masks["prediction"], len(colors))
             captions = {

@@ -39,7 +39,9 @@ _STYLE: dict[Any, Any] = {  # matplotlib types the keys only from 3.11 on
 @contextmanager
 def style() -> Iterator[None]:
     """Surround everything that makes or writes a sheet: its look, and silence about letters that the font lacks."""
-    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()  # whatever a matplotlibrc of the user says
+        mpl.rcParams.update(_STYLE)
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a box stands for the letter
         yield
 
@@ -66,13 +68,8 @@ def show(axes: Axes, pixels: NDArray[Any], title: str = "", explanation: str = "
     axes.set_axis_off()
     axes.set_anchor("NW")
     axes.set_title(title, pad=22)
-    note(axes, explanation, (0, 1), 7, color=QUIET)
-    note(axes, caption, (0, 0), -7, va="top")
-
-
-def note(axes: Axes, text: str, corner: tuple[float, float], up: float, **how: Any) -> None:  # noqa: ANN401 - matplotlib's
-    """Write one line `up` points above a corner of `axes` (0..1 from the lower left)."""
-    axes.annotate(text, corner, (0, up), "axes fraction", textcoords="offset points", **how)
+    axes.annotate(explanation, (0, 1), (0, 7), "axes fraction", "offset points", color=QUIET)
+    axes.annotate(caption, (0, 0), (0, -7), "axes fraction", "offset points", va="top")
 
 
 def head(figure: Figure, title: str, facts: str, classes: Sequence[tuple[str, Color]], width: float) -> None:
@@ -101,7 +98,7 @@ def head(figure: Figure, title: str, facts: str, classes: Sequence[tuple[str, Co
     legend.get_title().set_color(QUIET)
     large = 20
     title = shorten(title, int(width / LETTER * 10 / large))
-    axes.annotate(title, (0, 1), (0, 8), legend, textcoords="offset points", size=large)
+    axes.annotate(title, (0, 1), (0, 8), legend, "offset points", size=large)
 
 
 def pixels_of(figure: Figure) -> NDArray[np.uint8]:

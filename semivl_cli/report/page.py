@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import math
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -15,26 +14,7 @@ from semivl_cli.files import write_bytes
 from semivl_cli.paint import save_image
 from semivl_cli.report.examples import examples_sheet
 from semivl_cli.report.figures import class_bars, curves
-from semivl_cli.report.run import Run, Score, number, read_run, reported
-
-FACTS = {
-    "dataset": "dataset",
-    "method": "method",
-    "fidelity": "fidelity",
-    "labels": "data.labels",
-    "seed": "seed",
-    "weights": "model.weights",
-}
-"""What the page's head says, and the setting that tells it."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Tile:
-    """A headline number: what it is, the number, and a few words on it."""
-
-    name: str
-    value: str
-    note: str
+from semivl_cli.report.run import Run, number, read_run, reported
 
 
 def write_report(run: Path) -> Path:
@@ -48,42 +28,34 @@ def write_report(run: Path) -> Path:
         RunError: the disk is full or cannot be written.
     """
     content = read_run(run)
+    page, sheet = run / "report.html", run / "examples.png"
     try:
-        return _write(content)
+        if content.examples:
+            save_image(sheet, examples_sheet(content))
+        write_bytes(page, _render(content, sheet.read_bytes() if content.examples else None).encode("utf-8"))
     except OSError as error:
         raise RunError(
-            f"cannot write {run / 'report.html'} ({error.strerror or error}): the run itself is complete; make room, "
-            f"then semivl eval {run} --report writes it"
+            f"cannot write {page} ({error.strerror or error}): the run itself is complete; make room, then semivl eval "
+            f"{run} --report writes it"
         ) from error
+    return page
 
 
-def _write(content: Run) -> Path:
-    run = content.path
-    sheet = None
-    if content.examples:
-        save_image(run / "examples.png", examples_sheet(content))
-        sheet = base64.b64encode((run / "examples.png").read_bytes()).decode("ascii")
+def _render(run: Run, sheet: bytes | None) -> str:
+    """Fill in the template `page.html`; `sheet` is the PNG of the examples."""
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["percent"] = percent
+    environment.filters.update(percent=percent, duration=duration, number=number)
     template = environment.from_string(resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
-    page = template.render(
-        run=content,
-        name=run.resolve().name,
-        state=_state(content),
-        facts=[(name, value) for name, key in FACTS.items() if (value := content.settings.get(key)) is not None],
-        tiles=_tiles(content),
-        sheet=sheet,
-        bars=class_bars(content),
-        curves=curves(content),
-        last=_iou(content, reported(content)),
-        names=("val", "held-out, best") if content.last and content.last.on == "held-out" else ("last", "best"),
-        best=_iou(content, content.best),
+    return template.render(
+        run=run,
+        name=run.path.resolve().name,
+        sheet=base64.b64encode(sheet).decode("ascii") if sheet else None,
+        bars=class_bars(run),
+        curves=curves(run),
+        shown=reported(run),
     )
-    report = run / "report.html"
-    write_bytes(report, page.encode("utf-8"))
-    return report
 
 
 def percent(share: float) -> str:
@@ -98,47 +70,3 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def _state(run: Run) -> str:
-    if run.finished:
-        return f"finished after {run.last_step} steps"
-    return f"not finished: saved at step {run.last_step}" if run.last_step is not None else "no checkpoint yet"
-
-
-def _tiles(run: Run) -> list[Tile]:
-    tiles = []
-    where = " on held-out labels" if run.last and run.last.on == "held-out" else ""
-    if where and run.result:
-        tiles.append(
-            Tile(name="mIoU", value=f"{percent(run.result.miou)} %", note=f"step {run.result.step}, looked at once")
-        )
-    if run.last:
-        tiles.append(Tile(name=f"mIoU, last{where}", value=f"{percent(run.last.miou)} %", note=f"step {run.last.step}"))
-    if run.best:
-        chosen = f", selected on {run.best.selected_on}" if run.best.selected_on else ""
-        tiles.append(
-            Tile(name=f"mIoU, best{where}", value=f"{percent(run.best.miou)} %", note=f"step {run.best.step}{chosen}")
-        )
-    if run.split:
-        tiles.append(Tile(name="Labelled", value=str(len(run.split.labeled)), note="images with a mask"))
-        tiles.append(Tile(name="Unlabelled", value=str(run.split.unlabeled), note="images, no mask used"))
-        tiles.append(Tile(name="Validation", value=str(run.split.val), note="images, never trained on"))
-    if run.last_step is not None:
-        steps = run.settings.get("training.steps")
-        planned = f"of {steps}" if isinstance(steps, int) else ""  # "none" where the length is given in epochs
-        tiles.append(Tile(name="Steps", value=str(run.last_step), note=planned))
-    if run.train:
-        latest = run.train[-1]
-        speed, seconds = number(latest.get("images_per_second")), number(latest.get("seconds"))
-        pace = "" if math.isnan(speed) else f"{speed:.3g}"
-        if not math.isnan(seconds):
-            tiles.append(Tile(name="Time", value=duration(seconds), note=f"{pace} images/s" if pace else ""))
-        elif pace:
-            tiles.append(Tile(name="Speed", value=pace, note="images per second"))
-    return tiles
-
-
-def _iou(run: Run, score: Score | None) -> list[float]:
-    """List the IoU of each class in the definition's order; NaN where there is none."""
-    return [score.iou.get(entry.name, math.nan) if score else math.nan for entry in run.classes]

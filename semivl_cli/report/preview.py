@@ -138,18 +138,17 @@ def _table(axes: Axes, preview: Preview, lines: int) -> None:
     axes.set_axis_off()
     shown, more = preview.shares[:ROWS], len(preview.shares) - ROWS
     names = [shorten(preview.classes[class_id][0], 24) for class_id, *_ in shown]
-    end = 30 + LETTER * max(map(len, names)) + 80
-    start = end + 110
-    axes.text(end, 0, "pixels", ha="right", va="center", color=QUIET)
-    axes.text(end + 80, 0, "sure", ha="right", va="center", color=QUIET)
-    axes.text(start, 0, "words that win them, with their share in %", va="center", color=QUIET)
+    end = 110 + LETTER * max(map(len, names))
+    columns = ((30, "left"), (end, "right"), (end + 80, "right"), (end + 110, "left"))
+    room = int((width - end - 110) / LETTER)
+    table = [("", "pixels", "sure", "words that win them, with their share in %")]
     for row, (name, (class_id, share, sure, words)) in enumerate(zip(names, shown, strict=True), 1):
         color = hexadecimal(preview.classes[class_id][1])
         axes.plot(8, row, "s", markersize=11, color=color, markeredgecolor=QUIET, markeredgewidth=0.5)
-        axes.text(30, row, name, va="center")
-        axes.text(end, row, f"{100 * share:.1f} %", ha="right", va="center")
-        axes.text(end + 80, row, f"{100 * sure:.1f} %", ha="right", va="center")
         listed = ", ".join(f"{text} {100 * part:.1f}" for text, part in words if part >= LEAST)
-        axes.text(start, row, shorten(listed, int((width - start) / LETTER)), va="center")
+        table.append((name, f"{100 * share:.1f} %", f"{100 * sure:.1f} %", shorten(listed, room)))
     if more > 0:
-        axes.text(30, lines, f"and {more} more {'class' if more == 1 else 'classes'}", va="center", color=QUIET)
+        table.append((f"and {more} more {'class' if more == 1 else 'classes'}", "", "", ""))
+    for row, cells in enumerate(table):
+        for (x, side), text in zip(columns, cells, strict=True):
+            axes.text(x, row, text, ha=side, va="center", color=INK if row else QUIET)

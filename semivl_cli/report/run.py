@@ -40,20 +40,8 @@ class Example:
     """The pictures of one validation image; all but `image` are palette PNGs of class ids."""
 
     id: str
-    image: Path
-    label: Path
-    guidance: Path | None
-    prediction: Path
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Split:
-    """Which images the run used: the labelled ids, and how many others."""
-
-    labeled: tuple[str, ...]
-    unlabeled: int
-    val: int
-    sha256: str
+    files: dict[str, Path]
+    """`image`, `label`, `prediction` and, where the run had any, `guidance`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +57,8 @@ class Run:
     source: str | None
     classes: tuple[ClassEntry, ...]
     settings: dict[str, object]
-    split: Split | None
+    split: dict[str, Any]
+    """Content of `split.json`; empty where there is none yet."""
     last_step: int | None
     finished: bool
     last: Score | None
@@ -109,7 +98,7 @@ def read_run(path: Path) -> Run:
         source=definition.get("source"),
         classes=tuple(_class(entry) for entry in definition.get("class", [])),
         settings=_flatten(settings),
-        split=_split(split) if split else None,
+        split=split,
         last_step=state.get("last"),
         finished=state.get("finished", False),
         last=_score(scores.get("last")),
@@ -175,15 +164,6 @@ def _class(entry: dict[str, Any]) -> ClassEntry:
     return ClassEntry(name=name, color=(red, green, blue), concepts=tuple(entry.get("concepts", [name])))
 
 
-def _split(content: dict[str, Any]) -> Split:
-    return Split(
-        labeled=tuple(content["labeled"]),
-        unlabeled=content["unlabeled"]["count"],
-        val=len(content["val"]),
-        sha256=content["sha256"],
-    )
-
-
 def _score(content: dict[str, Any] | None) -> Score | None:
     if not content:
         return None
@@ -200,16 +180,8 @@ def _examples(folder: Path) -> tuple[Example, ...]:
     """List the folders `<k>-<id>` by `k`."""
     if not folder.is_dir():
         return ()
-    found = [
-        (int(match[1]), match[2], path) for path in folder.iterdir() if (match := re.match(r"(\d+)-(.*)", path.name))
-    ]
+    folders = [(match, path) for path in folder.iterdir() if (match := re.match(r"(\d+)-(.*)", path.name))]
     return tuple(
-        Example(
-            id=image_id,
-            image=path / "image.png",
-            label=path / "label.png",
-            guidance=path / "guidance.png" if (path / "guidance.png").is_file() else None,
-            prediction=path / "prediction.png",
-        )
-        for _, image_id, path in sorted(found)
+        Example(id=match[2], files={file.stem: file for file in path.glob("*.png")})
+        for match, path in sorted(folders, key=lambda found: (int(found[0][1]), found[0][2]))
     )

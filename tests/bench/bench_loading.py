@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from semivl_cli.config import AugmentSettings, DataSettings
+from semivl_cli.config import DataSettings, resolve
 from semivl_cli.data.choose.index import Index
 from semivl_cli.data.contract import Record
 from semivl_cli.data.load import batches as loader
@@ -88,11 +88,14 @@ def parts(paths, arguments):
 def batches(index, arguments, workers, transport):
     """Return the seconds a batch, once the first ones have come."""
     loader.choose_transport = lambda *_: transport
-    made = train_batches(
-        index, Plain(), ("nothing", "all"), DataSettings(crop=arguments.crop, workers=workers),
-        AugmentSettings(flip=0.5, blur=0.5, partner="same_image"), batch=arguments.batch, seed=0,
-        start_step=0, stop_step=arguments.steps + 4,
-    )  # fmt: skip
+    config = resolve(
+        {
+            "data": {"crop": arguments.crop, "workers": workers},
+            "augment": {"flip": 0.5, "blur": 0.5, "partner": "same_image"},
+            "training": {"batch": arguments.batch},
+        }
+    )
+    made = train_batches(index, Plain(), ("nothing", "all"), config, range(arguments.steps + 4))
     with closing(made):
         for _ in itertools.islice(made, 4):
             pass

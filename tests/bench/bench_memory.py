@@ -62,7 +62,7 @@ def main():
         cast = torch.autocast("cpu", dtype=torch.bfloat16) if "bf16" in variant else nullcontext()
         device = torch.device("cpu")
         model, spec, guide = build(arguments, device)
-        model.train().recompute_activations("recompute" in variant)
+        model.train().checkpoint_activations("recompute" in variant)
         with FakeTensorMode() as mode:
             fake(model, mode)
             fake(guide, mode)
@@ -79,7 +79,7 @@ def cuda_peak(arguments, variant):
     device = torch.device("cuda")
     cast = torch.autocast("cuda", dtype=torch.bfloat16) if "bf16" in variant else nullcontext()
     model, spec, guide = build(arguments, device)
-    model.train().recompute_activations("recompute" in variant)
+    model.train().checkpoint_activations("recompute" in variant)
     optimizer = build_optimizer(model, rates_of_bench())
     x, u = batch(arguments, spec, device)
     torch.cuda.reset_peak_memory_stats()

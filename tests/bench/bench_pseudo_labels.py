@@ -31,7 +31,7 @@ def count(run, images, device):
     labeled = {record.id for record in material.index.labeled}
     train = dataset.records(material.root, "train")
     hidden = [r for r in train if r.id not in labeled and r.label is not None][:images]
-    how = Inference(evaluation=config.evaluation, crop=config.data.crop, smallest=stored.spec.smallest)
+    how = Inference(config, stored.spec.smallest)
     true, taught, right = (np.zeros(len(names)) for _ in range(3))
     for _, image, label in val_samples(hidden, dataset, names, short_side=config.evaluation.short_side, workers=0):
         pixels = torch.from_numpy(image)[None].permute(0, 3, 1, 2).to(device)

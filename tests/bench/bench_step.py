@@ -12,18 +12,18 @@ from contextlib import nullcontext
 
 import torch
 
-from semivl_cli.config import EvaluationSettings
-from semivl_cli.engine.build import model_spec
+from semivl_cli.config import resolve
 from semivl_cli.engine.device import to_device
 from semivl_cli.engine.infer.windows import Inference, class_scores
 from semivl_cli.engine.settings import configure
 from semivl_cli.engine.train.inputs import channel_dropout
 from semivl_cli.engine.train.optim import Rates, build_optimizer
 from semivl_cli.engine.train.step import Labeled, StepSettings, Unlabeled, train_step
+from semivl_cli.model.build import encoder_spec, model_spec
 from semivl_cli.model.clip import build_encoder, encoder_weights, load_clip
 from semivl_cli.model.finetune import set_trainable
 from semivl_cli.model.guidance import DenseClip
-from semivl_cli.model.semivl import IMAGENET_STATISTICS
+from semivl_cli.model.pixels import IMAGENET_STATISTICS
 
 SETTINGS = StepSettings(
     consistency_weight=1.0,
@@ -43,8 +43,8 @@ def build(arguments, device):
     spec = model_spec(config, clip.spec, IMAGENET_STATISTICS)
     model = spec.build(torch.randn(arguments.classes, spec.encoder.embed_dim))
     model.encoder.load_state_dict(encoder_weights(clip, spec.encoder))
-    set_trainable(model.encoder, "spatial", attention_norm=False)
-    frozen = build_encoder(clip, activation="gelu", norm_eps=1e-6, image_size=512)
+    set_trainable(model.encoder, config.finetune)
+    frozen = build_encoder(clip, encoder_spec(clip.spec, config.model, 512))
     text = torch.nn.functional.normalize(torch.randn(98, spec.encoder.embed_dim), dim=1)
     owners = [k % arguments.classes for k in range(98)]
     guide = DenseClip(frozen, text, owners, 100.0, IMAGENET_STATISTICS, "similarity")
@@ -122,7 +122,8 @@ def main():
             row = {"what": "step", "precision": precision, "micro_batch": micro, "seconds": seconds, "peak_gib": peak}
             print(json.dumps({**row, "images_per_second": 2 * arguments.batch / seconds}))
     model.eval()
-    how = Inference(evaluation=EvaluationSettings(stride=arguments.crop * 5 // 6), crop=arguments.crop)
+    settings = {"data": {"crop": arguments.crop}, "evaluation": {"stride": arguments.crop * 5 // 6}}
+    how = Inference(resolve(settings))
     picture = torch.randint(0, 256, (1, 3, arguments.crop, arguments.crop * 4 // 3), dtype=torch.uint8, device=device)
     for precision in ("fp32", "bf16"):
         cast = nullcontext() if precision == "fp32" else torch.autocast(device.type, dtype=torch.bfloat16)

@@ -144,7 +144,7 @@ def test_where_no_smaller_part_is_left_activations_are_computed_twice(tmp_path, 
     monkeypatch.chdir(tmp_path)
 
     def short_of_memory(*arguments):
-        if not arguments[0].encoder.recompute:
+        if not arguments[0].encoder.checkpointing:
             raise torch.OutOfMemoryError("out of memory")
         return train_step(*arguments)
 

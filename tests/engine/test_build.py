@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from semivl_cli.config import parse_toml, resolve, to_toml
 from semivl_cli.engine.build import build_trainee, open_material
 from semivl_cli.engine.settings import configure
 from semivl_cli.errors import InputError
@@ -63,3 +64,14 @@ def test_pooling_and_heads_bind_the_language_guided_decoder_alone(build):
         build("decoder.up_widths=[23, 16]", "decoder.kind=convolutional")
     with pytest.raises(InputError, match=r"decoder\.skip_widths"):
         build("decoder.skip_widths=[32, 8]", "decoder.kind=convolutional")
+
+
+def test_a_run_finds_its_file_of_labels_from_another_folder(tmp_path, monkeypatch):
+    train = open_material(configure({})).index.labeled
+    chosen = [train[2].id, train[0].id]
+    (tmp_path / "ids.txt").write_text("\n".join(chosen))
+    monkeypatch.chdir(tmp_path)
+    kept = to_toml(configure({"data": {"labels": "ids.txt"}}))
+    monkeypatch.chdir("/")
+    again = resolve(parse_toml(kept, "run.toml"))
+    assert {record.id for record in open_material(again).index.labeled} == set(chosen)

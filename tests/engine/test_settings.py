@@ -153,3 +153,12 @@ def test_an_unknown_name_says_which_exist(flags, hint):
         configure(flags)
     assert hint in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "known"),
+    [("decoder.kind=x", "'language' or 'convolutional'"), ("finetune.encoder=x", "'spatial', 'full' or 'frozen'")],
+)
+def test_a_kind_that_there_is_not_is_answered_with_the_known_ones(assignment, known):
+    with pytest.raises(InputError, match=f"{assignment.split('=')[0]} = 'x': expected {known}"):
+        configure({}, [assignment])

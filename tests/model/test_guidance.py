@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from semivl_cli.model.encoders.dense_vit import DenseEncoder, EncoderSpec
 from semivl_cli.model.guidance import DenseClip
-from semivl_cli.model.semivl import IMAGENET_STATISTICS
+from semivl_cli.model.pixels import IMAGENET_STATISTICS
 
 SPEC = EncoderSpec(
     width=8,

@@ -13,14 +13,15 @@ from torch import Tensor
 
 import semivl_cli.recipes
 from semivl_cli.config import Layer, RunConfig, read_toml, resolve
-from semivl_cli.engine.rundir.checkpoint import ModelSpec
 from semivl_cli.engine.train.optim import Rates, build_optimizer
-from semivl_cli.model.decoders.language import DecoderSpec
+from semivl_cli.model.build import ModelSpec
+from semivl_cli.model.decoders.decoder import DecoderSpec
 from semivl_cli.model.encoders.dense_vit import DenseEncoder, EncoderSpec
 from semivl_cli.model.finetune import set_trainable
 from semivl_cli.model.guidance import DenseClip
+from semivl_cli.model.pixels import IMAGENET_STATISTICS
 from semivl_cli.model.published_names import our_state
-from semivl_cli.model.semivl import IMAGENET_STATISTICS, SemiVL
+from semivl_cli.model.semivl import SemiVL
 
 CLIP_STATISTICS = (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
 
@@ -108,7 +109,7 @@ class Case:
         model = self.spec().build(self.tensors("forward")["text"])
         weights = {name: tensor for name, tensor in self.weights.items() if not name.startswith("guidance.")}
         model.load_state_dict({**weights, "text": model.text})
-        set_trainable(model.encoder, settings.finetune.encoder, settings.finetune.attention_norm)
+        set_trainable(model.encoder, settings.finetune)
         for layer in model.decoder.semantic:
             layer.pool = tuple(self.config["pool_size"])  # the product's settings know square pooling alone
         return model

@@ -18,9 +18,10 @@ from semivl_cli.engine.train import step as product_step
 from semivl_cli.engine.train.losses import lambda_DC
 from semivl_cli.engine.train.optim import rate_factor
 from semivl_cli.engine.train.step import Labeled, Losses, StepSettings, Targets, Unlabeled
+from semivl_cli.model.features import perturb
 from semivl_cli.model.guidance import DenseClip
 from semivl_cli.model.published_names import our_name, our_state
-from semivl_cli.model.semivl import SemiVL, perturb
+from semivl_cli.model.semivl import SemiVL
 
 from .case import Case, published, read_manifest
 
@@ -247,7 +248,7 @@ def test_sliding_windows(windows, compare):
     for mode in sorted(modes & set(manifest)):
         stride = manifest["stride_of_averaged_logits"] if mode == "averaged_logits" else "none"
         settings = published({"data": {"crop": manifest["crop_size"]}, "evaluation": {"mode": mode, "stride": stride}})
-        how = Inference(evaluation=settings.evaluation, crop=settings.data.crop, smallest=case.spec().smallest)
+        how = Inference(settings, case.spec().smallest)
         if mode == "summed_probabilities":
             compare.same("step_of_summed_probabilities", how.stride, manifest["step_of_summed_probabilities"])
         mask = tensors[f"eval.{mode}.mask"]

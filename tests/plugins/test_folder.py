@@ -56,6 +56,16 @@ def test_linked_folders_count(root, tmp_path_factory):
     assert "linked/g" in ids(root, "train")
 
 
+def test_a_link_to_a_folder_above_is_said_and_not_followed(root):
+    (root / "images" / "day1" / "up").symlink_to(root / "images")
+    (root / "images" / "root").symlink_to(root)
+    plugin = Folder()
+    assert {record.id for record in plugin.records(root, "train")} <= {"a", "b", "c", "d", "day1/e", "f"}
+    assert [note for note in plugin.notes if "not followed" in note] == [
+        f"{root / 'images' / name} links to a folder above it: not followed" for name in ("root", "day1/up")
+    ]
+
+
 def test_lists_are_taken_as_they_are(root):
     (root / "train.txt").write_bytes(b"c\r\n\r\nimages/day1/e.jpg\r\nf.jpg\r\n")
     (root / "val.txt").write_text("a\nb\n")

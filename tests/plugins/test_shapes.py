@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors import safe_open
 from semivl_plugins.shapes import Development, Shapes, scenes
 from semivl_plugins.shapes.dev import captions, probe_clip, results, train_clip
+from semivl_plugins.shapes.dev.closeups import closeup
 
 from semivl_cli.concepts.load import load_definition
 from semivl_cli.data.contract import Dataset
@@ -104,7 +105,7 @@ def test_raw_values_are_class_ids():
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_the_label_of_a_closeup_follows_from_its_concept(seed):
-    picture = scenes.closeup(np.random.default_rng(seed))
+    picture = closeup(np.random.default_rng(seed))
     owners = {scenes.CONCEPTS[thing.concept].class_name for thing in picture.things} or {"background"}
     found = {scenes.CLASSES[i] for i in np.unique(picture.label)} | {"background"}
     assert found == owners | {"background"}
@@ -153,7 +154,7 @@ def test_a_look_alike_is_called_by_a_class_that_does_not_own_it():
 @given(st.integers(0, 2**32 - 1))
 def test_captions_are_true_near_misses_are_not_and_both_keep_to_the_vocabulary(seed):
     rng = np.random.default_rng(seed)
-    picture = scenes.closeup(rng)
+    picture = closeup(rng)
     facts = captions.truth(picture)
     said = captions.caption(picture, rng)
     wrong = captions.near_misses(said, facts, 3, rng)
@@ -173,7 +174,7 @@ def test_near_misses_are_found_even_where_every_rule_holds(name):
 
 def test_careless_words_are_common_but_not_the_rule():
     rng = np.random.default_rng(0)
-    pictures = [scenes.closeup(rng, empty=0) for _ in range(400)]
+    pictures = [closeup(rng, empty=0) for _ in range(400)]
     stars = [p for p in pictures if p.things[0].concept == "star"]
     said = [captions.caption(p, rng).noun for p in stars for _ in range(10)]
     assert 0.15 < said.count("polygon") / len(said) < 0.35

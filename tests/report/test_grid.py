@@ -1,5 +1,6 @@
 """A sheet shows every class, whatever it is called, and no pixel that is not in the pictures."""
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from PIL import Image
@@ -31,6 +32,12 @@ def test_odd_names_are_one_line_of_the_sheet(name):
     odd = sheet([(name, COLORS[0])], title=name, facts=name)
     assert (odd == COLORS[0]).all(axis=2).sum() > 100
     assert abs(odd.shape[1] - plain.shape[1]) < 20 and len(odd) < len(plain) + 20
+
+
+def test_what_the_user_has_set_for_his_own_plots_changes_nothing():
+    with mpl.rc_context({"savefig.dpi": 300, "figure.facecolor": "black", "font.size": 30, "text.parse_math": True}):
+        other = sheet([("a $x$", COLORS[0])])
+    np.testing.assert_array_equal(other, sheet([("a $x$", COLORS[0])]))
 
 
 def test_a_sheet_of_no_classes_is_drawn():

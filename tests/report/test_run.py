@@ -20,7 +20,7 @@ def test_a_finished_run_is_read(finished):
         and run.classes[1].color == (0xE6, 0x9F, 0)
         and run.classes[1].concepts[0] == "disc"
     )
-    assert run.split.unlabeled == 188 and run.split.val == 120 and len(run.split.labeled) == 12
+    assert run.split["unlabeled"]["count"] == 188 and len(run.split["val"]) == 120 and len(run.split["labeled"]) == 12
     assert run.best.selected_on == "val" and run.last.iou["cross"] == 0.55
     assert math.isnan(run.last.iou["heart"])
     assert [example.id for example in run.examples] == [f"val-{k:04d}" for k in range(6)]
@@ -29,7 +29,7 @@ def test_a_finished_run_is_read(finished):
 def test_a_young_run_has_no_more_than_settings_and_classes(young):
     run = read_run(young)
     assert len(run.classes) == 6
-    assert run.last is run.best is run.split is run.last_step is None
+    assert run.last is run.best is run.last_step is None and not run.split
     assert run.train == run.evals == run.examples == () and not run.finished
 
 

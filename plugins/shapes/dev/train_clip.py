@@ -30,8 +30,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .. import DEVELOPMENT_SEED
-from ..scenes import CLASSES, CONCEPTS, GROUNDS, Scene, closeup, scene
+from ..scenes import CLASSES, CONCEPTS, GROUNDS, Scene, scene
 from .captions import DICTIONARY, Caption, caption, guideline, near_misses, split, truth, words
+from .closeups import closeup
 
 TILE = 32
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # of OpenAI's CLIP

@@ -20,7 +20,7 @@ def weights(
     Example: semivl prepare weights ViT-B-16 openai
              semivl prepare weights ViT-B-16 Downloads/ViT-B-16.pt
     """
-    from semivl_cli.engine.prepare.data import prepare_weights  # noqa: PLC0415 - torch is imported when it is needed
+    from semivl_cli.engine.prepare.weights import prepare_weights  # noqa: PLC0415 - torch is imported when it is needed
 
     kept = prepare_weights(model, source)
     print_line(f"{kept}: use it with --set model.clip={model} --set model.weights={kept.stem}")

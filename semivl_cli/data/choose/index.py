@@ -161,9 +161,9 @@ def check_made_for(dataset: Dataset, class_names: Sequence[str]) -> None:
     """
     if isinstance(dataset, MadeForClasses) and dataset.made_for and tuple(dataset.made_for) != tuple(class_names):
         pairs = zip_longest(dataset.made_for, class_names, fillvalue="(none)")
-        place, (old, new) = next((place, pair) for place, pair in enumerate(pairs) if pair[0] != pair[1])
+        number, (old, new) = next((number, pair) for number, pair in enumerate(pairs) if pair[0] != pair[1])
         raise InputError(
-            f"the masks were converted for other classes: class {place} was {old!r}, the definition has {new!r}: run "
+            f"the masks were converted for other classes: class {number} was {old!r}, the definition has {new!r}: run "
             f"`semivl prepare data {dataset.name}` again with this definition"
         )
 
@@ -220,7 +220,7 @@ def check_labels(index: Index, dataset: Dataset, class_names: Sequence[str]) -> 
     trained = counts[: len(index.labeled)]
     return LabelCounts(
         labeled=tuple(trained.sum(axis=0).tolist()),
-        empty=tuple(index.labeled[place].id for place in np.flatnonzero(trained.sum(axis=1) == 0)),
+        empty=tuple(index.labeled[number].id for number in np.flatnonzero(trained.sum(axis=1) == 0)),
         val=tuple(counts[len(labeled) :].sum(axis=0).tolist()) if len(val) == len(index.val) else None,
     )
 

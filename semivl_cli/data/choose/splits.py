@@ -130,7 +130,7 @@ def _draw(dataset: Dataset, with_label: Sequence[Record], count: int, seed: int,
     note = f"{count} labels: drawn with seed {seed} so that they show the classes"
     if absent.any():
         note += f", except {', '.join(np.asarray(class_names)[absent])}"
-    return Choice(labeled=tuple(records[place] for place in chosen), note=note)
+    return Choice(labeled=tuple(records[number] for number in chosen), note=note)
 
 
 def classes_shown(dataset: Dataset, records: Sequence[Record], class_names: Sequence[str]) -> NDArray[np.bool_]:

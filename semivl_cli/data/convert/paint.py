@@ -69,8 +69,7 @@ def convert(
     Raises:
         RunError: if a mask cannot be written; all that were written are whole, and a second call goes on.
     """
-    names = ImageNames()
-    names.add(images)
+    names = ImageNames(images)
     result = Conversion()
     for source, key in sources:
         jobs = _jobs(source, names, result)

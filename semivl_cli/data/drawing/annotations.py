@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,6 @@ NO_SHAPE = frozenset(("background", "_background_", "__background__"))
 """What tools call the pixels that nothing was drawn on, where it is no class of the user."""
 
 LISTED = 30
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Meaning:
-    """What a user says that labels and values mean: the content of `dataset.toml`, or its absence."""
-
-    names: Mapping[str, int] = field(default_factory=dict)
-    """Label or colour (`"#rrggbb"`) -> class id, or 255."""
-    background: int | None = None
-    """Class id, or 255, of pixels in no shape; `None` where it is not said."""
-    class_ids: Callable[[NDArray[Any]], NDArray[np.uint8]]
-    """Raw values of index masks -> class ids and 255."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,11 +89,29 @@ class Images:
     """Whether they lie beside annotations, which were what was meant."""
 
 
-def make_key(source: Annotations, classes: Classes, meaning: Meaning) -> Key:
+def size_of(height: object, width: object) -> tuple[int, int] | None:
+    """Return the size of an image, where a file tells both sides as whole numbers."""
+    return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+
+
+def make_key(
+    source: Annotations,
+    classes: Classes,
+    meanings: Mapping[str, int],
+    background: int | None,
+    class_ids: Callable[[NDArray[Any]], NDArray[np.uint8]],
+) -> Key:
     """Find the class of every label of a source: as `dataset.toml` says, else the class of the same name or colour.
 
     Names are compared without case, and with `_` and `-` as spaces. A label such as "background" that is no class
     means the pixels in no shape, which are the class "background" where there is one, and ignored otherwise.
+
+    Args:
+        source: whose labels they are.
+        classes: names and colours, by id.
+        meanings: label or colour (`"#rrggbb"`) -> class id, or 255, as the user says.
+        background: class id, or 255, of pixels in no shape; `None` where it is not said.
+        class_ids: raw values of index masks -> class ids and 255.
 
     Raises:
         InputError: if labels are no class; names all of them and the classes that exist.
@@ -113,13 +119,12 @@ def make_key(source: Annotations, classes: Classes, meaning: Meaning) -> Key:
     names = [name for name, _ in classes]
     by_name = {_plain(name): number for number, name in reversed(list(enumerate(names)))}
     colors = {to_hex(color): number for number, (_, color) in reversed(list(enumerate(classes)))}
-    given = {_plain(name): number for name, number in meaning.names.items()}
-    background = meaning.background
+    given = {_plain(name): number for name, number in meanings.items()}
     if background is None:
         background = next((by_name[name] for name in ("background",) if name in by_name), IGNORE)
     class_of: dict[str, int] = dict(colors)
     class_of.update({name: number for number, name in enumerate(names)})
-    class_of.update({name: number for name, number in meaning.names.items() if name.startswith("#")})
+    class_of.update({name: number for name, number in meanings.items() if name.startswith("#")})
     unknown = []
     for label in source.labels:
         plain = _plain(label)
@@ -137,7 +142,7 @@ def make_key(source: Annotations, classes: Classes, meaning: Meaning) -> Key:
             f"the classes are {known_classes(names)}: name the label like a class, or say in dataset.toml what it "
             f'means: values = {{ "{unknown[0]}" = 0 }} or ignore = ["{unknown[0]}"]'
         )
-    return Key(class_of=class_of, background=background, class_ids=meaning.class_ids, names=names)
+    return Key(class_of=class_of, background=background, class_ids=class_ids, names=names)
 
 
 def to_hex(color: Sequence[int]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from semivl_cli.errors import InputError
 
 _FAR = 100_000
 """Coordinates further outside than so many pixels are a mistake, and would cost memory without end."""
+_CORNERS = 64
+"""Corners of the polygon that stands for an ellipse."""
 
 
 class Canvas:
@@ -72,12 +74,22 @@ class Canvas:
             if left < right and top < bottom:
                 self._fill(solid, class_id, (top, left), (bottom - top, right - left))
 
+    def polygon(self, points: Iterable[Sequence[float]], class_id: int) -> None:
+        """Paint one polygon, told by its corners `(x, y)`; raises as `polygons` does."""
+        self.polygons([[number for point in points for number in point]], class_id)
+
     def _fill(
         self, rings: Sequence[Sequence[float]], class_id: int, at: tuple[int, int], size: tuple[int, int]
     ) -> None:
         """Paint polygons within a box alone: most objects are small, and images are not."""
         moved = [[number - at[1 - place % 2] for place, number in enumerate(ring)] for ring in rings]
         self.region(decode_rle(coco_mask.merge(coco_mask.frPyObjects(moved, *size))), class_id, at)
+
+
+def ellipse(x: float, y: float, across: float, down: float) -> list[tuple[float, float]]:
+    """Return the corners of a polygon that stands for an ellipse about `(x, y)` with these radii."""
+    turns = [2 * math.pi * corner / _CORNERS for corner in range(_CORNERS)]
+    return [(x + across * math.cos(turn), y + down * math.sin(turn)) for turn in turns]
 
 
 def _checked(ring: Sequence[float]) -> Sequence[float]:

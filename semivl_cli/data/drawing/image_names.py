@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import PurePosixPath
 
 from semivl_cli.data.drawing.tree import bare
@@ -12,15 +13,19 @@ _FOLDERS_OF_A_KIND = frozenset(("images", "labels", "masks", "JPEGImages"))
 
 
 class ImageNames:
-    """The ids of the images there are (paths without suffix), by their last part."""
+    """The ids of the images there are, which are paths without suffix."""
 
-    def __init__(self) -> None:
-        self._by_last: dict[str, list[str]] = {}
+    def __init__(self, ids: Iterable[str]) -> None:
+        """Know `ids`, which are read when they are asked for first."""
+        self._ids = ids
 
-    def add(self, ids: Iterable[str]) -> None:
-        """Make ids known."""
-        for name in ids:
-            self._by_last.setdefault(name.rpartition("/")[2], []).append(name)
+    @cached_property
+    def _by_last(self) -> Mapping[str, Sequence[str]]:
+        """Last part of an id -> the ids that end with it."""
+        found: dict[str, list[str]] = {}
+        for name in self._ids:
+            found.setdefault(name.rpartition("/")[2], []).append(name)
+        return found
 
     def knows(self, name: str) -> bool:
         """Whether an image has exactly this path, whatever its suffix."""

@@ -14,7 +14,7 @@ from semivl_cli.class_ids import IGNORE, NO_CLASS
 from semivl_cli.data.drawing.annotations import Key
 from semivl_cli.data.drawing.canvas import Canvas
 from semivl_cli.data.drawing.tree import Tree
-from semivl_cli.data.read.images import check_ids, check_size, decoding, raw_values
+from semivl_cli.data.read.images import check_ids, check_size, decoding, whole_numbers
 from semivl_cli.errors import InputError
 
 _SHOWN = 3
@@ -35,7 +35,7 @@ def read_picture(file: Tree, palette: bool = False) -> NDArray[Any]:
         ImageOps.exif_transpose(picture, in_place=True)
         if picture.mode == "P" and palette:
             return np.array(picture.convert("RGB"))
-        values = raw_values(picture)
+        values = whole_numbers(picture)
         if values is not None:
             return values
         if picture.mode not in ("RGB", "RGBA", "LA"):

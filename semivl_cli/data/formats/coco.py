@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
-from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key
+from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key, size_of
 from semivl_cli.data.drawing.canvas import Canvas
 from semivl_cli.data.drawing.format import Format, Given
 from semivl_cli.data.drawing.rle import decode_rle
@@ -48,13 +48,12 @@ def open_coco(file: Tree) -> Annotations:
 
     def drawings() -> Iterator[Drawing]:
         for image in images:
-            height, width = image.get("height"), image.get("width")
             if image["id"] in drawn:
                 yield Drawing(
                     image=unquote(str(image["file_name"])).replace("\\", "/"),
                     origin=f"{file}: image {image['id']}",
                     stamp=file.stamp,
-                    size=(height, width) if isinstance(height, int) and isinstance(width, int) else None,
+                    size=size_of(image.get("height"), image.get("width")),
                     paint=partial(_paint_image, drawn[image["id"]], categories, f"{file}: image {image['id']}"),
                 )
 

@@ -14,16 +14,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key
-from semivl_cli.data.drawing.canvas import Canvas
+from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key, size_of
+from semivl_cli.data.drawing.canvas import Canvas, ellipse
 from semivl_cli.data.drawing.format import Format, Given
 from semivl_cli.data.drawing.tree import Tree
 from semivl_cli.data.read.images import decoding
 from semivl_cli.errors import InputError
 
 _NO_AREA = ("point", "points", "line", "linestrip")
-_CORNERS = 64
-"""Corners of the polygon that stands for a circle."""
 
 
 def find_labelme(given: Given) -> list[Tree]:
@@ -69,7 +67,6 @@ def _shapes(content: Any, file: Tree) -> list[Mapping[str, Any]]:  # noqa: ANN40
 
 def _drawing(name: str, file: Tree) -> Drawing:
     content: Any = file.json()
-    height, width = content.get("imageHeight"), content.get("imageWidth")
     told = str(content["imagePath"]).replace("\\", "/")
     # what labelme wrote may be a path of another machine; beside it, the file has the name of its image
     image = str(PurePosixPath(name).parent / (PurePosixPath(told).name or PurePosixPath(name).stem))
@@ -77,7 +74,7 @@ def _drawing(name: str, file: Tree) -> Drawing:
         image=image,
         origin=str(file),
         stamp=file.stamp,
-        size=(height, width) if isinstance(height, int) and isinstance(width, int) else None,
+        size=size_of(content.get("imageHeight"), content.get("imageWidth")),
         paint=partial(_paint, _shapes(content, file), str(file)),
     )
 
@@ -99,23 +96,19 @@ def _paint_shape(canvas: Canvas, shape: Mapping[str, Any], class_id: int) -> Non
     kind, points = shape.get("shape_type") or "polygon", shape.get("points")
     if not isinstance(points, list) or not all(isinstance(point, list) and len(point) == 2 for point in points):
         raise InputError("expected points that are pairs of x and y")
-    flat = [number for point in points for number in point]
-    if not all(isinstance(number, int | float) and math.isfinite(number) for number in flat):
+    if not all(isinstance(number, int | float) and math.isfinite(number) for point in points for number in point):
         raise InputError("expected coordinates that are numbers of pixels")
     if kind == "polygon":
-        canvas.polygons([flat], class_id)
+        canvas.polygon(points, class_id)
     elif len(points) != 2:
         raise InputError(f"a {kind} has two points, this one {len(points)}")
     elif kind == "rectangle":
         (x, y), (right, bottom) = points
-        canvas.polygons([[x, y, right, y, right, bottom, x, bottom]], class_id)
+        canvas.polygon([(x, y), (right, y), (right, bottom), (x, bottom)], class_id)
     elif kind == "circle":
         (x, y), edge = points
         radius = math.dist((x, y), edge)
-        turns = [2 * math.pi * corner / _CORNERS for corner in range(_CORNERS)]
-        canvas.polygons(
-            [[part for a in turns for part in (x + radius * math.cos(a), y + radius * math.sin(a))]], class_id
-        )
+        canvas.polygon(ellipse(x, y, radius, radius), class_id)
     elif kind == "mask":
         (left, top), _ = points
         canvas.region(_inside(shape.get("mask")), class_id, (round(top), round(left)))

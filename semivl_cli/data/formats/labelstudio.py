@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key
-from semivl_cli.data.drawing.canvas import Canvas
+from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key, size_of
+from semivl_cli.data.drawing.canvas import Canvas, ellipse
 from semivl_cli.data.drawing.format import Format, Given
 from semivl_cli.data.drawing.rle import decode_brush
 from semivl_cli.data.drawing.tree import Tree, bare
@@ -21,7 +21,6 @@ _UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")
 """What Label Studio puts before the name of an uploaded file."""
 _COVERED = 128
 """Opacity 0..255 from which a pixel is inside a brush stroke."""
-_CORNERS = 64
 
 
 def find_labelstudio(given: Given) -> list[Tree]:
@@ -132,11 +131,8 @@ def _has_area(value: Mapping[str, Any]) -> bool:
 
 
 def _size(regions: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:
-    for region in regions:
-        height, width = region.get("original_height"), region.get("original_width")
-        if isinstance(height, int) and isinstance(width, int):
-            return height, width
-    return None
+    sizes = (size_of(region.get("original_height"), region.get("original_width")) for region in regions)
+    return next((size for size in sizes if size), None)
 
 
 def _paint(regions: Sequence[Mapping[str, Any]], origin: str, key: Key, size: tuple[int, int]) -> Canvas:
@@ -171,8 +167,7 @@ def _paint_region(canvas: Canvas, value: Mapping[str, Any], class_id: int) -> No
         percent = [tuple(point) for point in points]
     elif "radiusX" in value:
         x, y, across, down = _numbers(value, "x", "y", "radiusX", "radiusY")
-        turns = [2 * math.pi * corner / _CORNERS for corner in range(_CORNERS)]
-        percent = [(x + across * math.cos(turn), y + down * math.sin(turn)) for turn in turns]
+        percent = ellipse(x, y, across, down)
     else:
         x, y, across, down = _numbers(value, "x", "y", "width", "height")
         percent = [(x, y), (x + across, y), (x + across, y + down), (x, y + down)]
@@ -186,7 +181,7 @@ def _paint_region(canvas: Canvas, value: Mapping[str, Any], class_id: int) -> No
         pixels = [
             (left + (x - left) * cos - (y - top) * sin, top + (x - left) * sin + (y - top) * cos) for x, y in pixels
         ]
-    canvas.polygons([[part for point in pixels for part in point]], class_id)
+    canvas.polygon(pixels, class_id)
 
 
 def _numbers(value: Mapping[str, Any], *names: str) -> list[float]:

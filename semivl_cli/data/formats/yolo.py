@@ -94,9 +94,8 @@ def _paint(file: Tree, names: dict[int, str], key: Key, size: tuple[int, int]) -
             raise InputError(f"{file}:{number}: expected coordinates as fractions 0..1 of the image")
         if class_number not in names:
             raise InputError(f"{file}:{number}: the class {class_number} is none of {', '.join(map(str, names))}")
-        scale = (size[1], size[0])
-        ring = [fraction * scale[place % 2] for place, fraction in enumerate(fractions)]
-        canvas.polygons([ring], key.class_of[names[class_number]])
+        points = [(x * size[1], y * size[0]) for x, y in zip(fractions[::2], fractions[1::2], strict=True)]
+        canvas.polygon(points, key.class_of[names[class_number]])
     return canvas
 
 

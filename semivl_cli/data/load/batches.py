@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from semivl_cli.config import AugmentSettings, DataSettings
+from semivl_cli.config import RunConfig
 from semivl_cli.data.choose.index import MOST_LOOKED_FOR, Index
 from semivl_cli.data.contract import Dataset, Record
 from semivl_cli.data.load.transport import choose_transport
@@ -87,75 +87,53 @@ def train_batches(
     index: Index,
     dataset: Dataset,
     class_names: Sequence[str],
-    data: DataSettings,
-    augment: AugmentSettings,
+    config: RunConfig,
+    steps: range,
     *,
-    batch: int,
-    seed: int,
-    start_step: int,
-    stop_step: int,
     pin: bool = False,
     rank_slice: slice | None = None,
     sharing: int = 1,
-    need_unlabeled: bool = True,
     say: Callable[[str], None] = lambda _: None,
 ) -> Generator[Batch, None, None]:
-    """Yield the batches of the steps `start_step..stop_step`; closing the generator ends its workers.
-
-    Labelled and unlabelled images are each an endless stream of seeded permutations, so that a set smaller than a
-    batch repeats within it.
+    """Yield the batches of `steps`; closing the generator ends its workers.
 
     Args:
         index: which images there are.
         dataset: the plugin, which reads labels.
         class_names: of the definition.
-        data: how large views are, who reads them, and what is done about an image that cannot be read.
-        augment: how views are drawn.
-        batch: labelled images of a step in all processes together, and as many unlabelled ones.
-        seed: of every draw.
-        start_step: the first step.
-        stop_step: the step after the last.
+        config: how views are drawn, from which seed, how many, and who reads the images.
+        steps: of the training.
         pin: whether batches come in page-locked memory.
         rank_slice: this process's portion of the batch; `None`: all of it.
         sharing: processes that share the cores which this one may use.
-        need_unlabeled: whether unlabelled images are read at all.
         say: takes a line when the machine has too little shared memory for the batches under way.
 
     Raises:
         InputError: if a file cannot be read and is not passed over, or there is no unlabelled image.
         RunError: if a worker process died.
     """
-    if need_unlabeled and not index.unlabeled:
+    if config.uses_unlabeled and not index.unlabeled:
         raise InputError(
             "no image is unlabelled, so there is nothing to learn from but labels: "
             "label fewer with --labels, add images without masks (or --unlabeled PATH), or use --method supervised"
         )
-    steps = _Steps(
-        index=index,
-        dataset=dataset,
-        class_names=tuple(class_names),
-        data=data,
-        augment=augment,
-        batch=batch,
-        seed=seed,
-        positions=range(batch)[rank_slice or slice(None)],
-        need_unlabeled=need_unlabeled,
-    )
-    count = worker_count(data.workers, index.labeled[0], sharing)
-    transport = choose_transport(steps.batch_bytes, count, sharing)
+    batches = Batches(index, dataset, class_names, config, rank_slice)
+    count = worker_count(config.data.workers, index.labeled[0], sharing)
+    transport = choose_transport(batches.bytes, count, sharing)
     if transport.note:
         say(transport.note)
-    return read_ahead(steps, range(start_step, stop_step), count, transport, pin=pin, say=say)
+    return read_ahead(batches.__getitem__, steps, count, transport, pin=pin, say=say)
 
 
-def drawn_records(
-    index: Index, *, batch: int, seed: int, step: int, need_unlabeled: bool = True
-) -> tuple[list[Record], list[Record]]:
-    """Return the labelled and the unlabelled records of a step, arguments as for `train_batches`."""
-    turns = range(step * batch, (step + 1) * batch)
-    labeled = [_drawn(index.labeled, _Draw.LABELED_ORDER, seed, turn) for turn in turns]
-    unlabeled = [_drawn(index.unlabeled, _Draw.UNLABELED_ORDER, seed, turn) for turn in turns if need_unlabeled]
-    return labeled, unlabeled
+def labeled_records(index: Index, config: RunConfig, step: int) -> list[Record]:
+    """Return the labelled records of a step, in all processes together."""
+    return [_drawn(index.labeled, _Draw.LABELED_ORDER, config.seed, turn) for turn in _turns(config, step)]
+
+
+def unlabeled_records(index: Index, config: RunConfig, step: int) -> list[Record]:
+    """Return the unlabelled records of a step, before any is passed over; none where they are not needed."""
+    turns = _turns(config, step) if config.uses_unlabeled else ()
+    return [_drawn(index.unlabeled, _Draw.UNLABELED_ORDER, config.seed, turn) for turn in turns]
 
 
 class _Draw(IntEnum):
@@ -171,8 +149,13 @@ class _Draw(IntEnum):
     BOX = 7
 
 
+def _turns(config: RunConfig, step: int) -> range:
+    """Return which images of the endless stream of seeded permutations a step takes."""
+    return range(step * config.training.batch, (step + 1) * config.training.batch)
+
+
 def _drawn(records: Sequence[Record], order: _Draw, seed: int, turn: int) -> Record:
-    """Return the record whose turn it is in the endless stream of seeded permutations."""
+    """Return the record whose turn it is in that stream."""
     epoch, position = divmod(turn, len(records))
     return records[_number_at(records, position, (seed, order, epoch))]
 
@@ -182,34 +165,38 @@ def _number_at(records: Sequence[Record], position: int, key: tuple[int, int, in
     return records.at(position, key) if isinstance(records, Pool) else shuffled(position, len(records), key)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Steps:
-    """The batches of all steps, each made when it is asked for; the fields are the arguments of `train_batches`."""
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """The batches of a training by their steps, each made when it is asked for; arguments as for `train_batches`.
+
+    Labelled and unlabelled images are each an endless stream of seeded permutations, so that a set smaller than a
+    batch repeats within it.
+    """
 
     index: Index
     dataset: Dataset
-    class_names: tuple[str, ...]
-    data: DataSettings
-    augment: AugmentSettings
-    batch: int
-    seed: int
-    positions: range
-    """Of this process's images in the batch."""
-    need_unlabeled: bool
+    class_names: Sequence[str]
+    config: RunConfig
+    rank_slice: slice | None = None
 
     @property
-    def batch_bytes(self) -> int:
+    def positions(self) -> range:
+        """Where this process's images stand in the batch."""
+        return range(self.config.training.batch)[self.rank_slice or slice(None)]
+
+    @property
+    def bytes(self) -> int:
         """Bytes of a batch: RGB and a mask for each crop."""
-        crops = 1 if not self.need_unlabeled else 2 if self.augment.partner == "pair" else 3
-        return 4 * crops * len(self.positions) * self.data.crop**2
+        crops = 1 if not self.config.uses_unlabeled else 2 if self.config.augment.partner == "pair" else 3
+        return 4 * crops * len(self.positions) * self.config.data.crop**2
 
     def __getitem__(self, step: int) -> Batch:
         x_image, x_label = zip(*(self._labeled(step, position) for position in self.positions), strict=True)
         labeled = Batch(step=step, x_image=_stacked(x_image), x_label=torch.from_numpy(np.stack(x_label)))
-        return self._with_unlabeled(labeled) if self.need_unlabeled else labeled
+        return self._with_unlabeled(labeled) if self.config.uses_unlabeled else labeled
 
     def _with_unlabeled(self, batch: Batch) -> Batch:
-        step, twice = batch.step, self.augment.partner == "same_image"
+        step, twice = batch.step, self.config.augment.partner == "same_image"
         draws = (_Draw.UNLABELED_VIEW, _Draw.PARTNER_VIEW) if twice else (_Draw.UNLABELED_VIEW,)
         crops, passed_over = zip(*(self._unlabeled(step, position, draws) for position in self.positions), strict=True)
         (weak, ignore), *partner = (zip(*view, strict=True) for view in zip(*crops, strict=True))
@@ -232,14 +219,15 @@ class _Steps:
         return batch
 
     def _labeled(self, step: int, position: int) -> _Crop:
-        record = _drawn(self.index.labeled, _Draw.LABELED_ORDER, self.seed, step * self.batch + position)
+        turn = _turns(self.config, step)[position]
+        record = _drawn(self.index.labeled, _Draw.LABELED_ORDER, self.config.seed, turn)
         image, label = read_pair(record, self.dataset, self.class_names)
         view = self._view(image, _Draw.LABELED_VIEW, step, position)
         return view_image(image, view), view_label(label, view)
 
     def _unlabeled(self, step: int, position: int, draws: Sequence[_Draw]) -> tuple[list[_Crop], list[str]]:
         """Read one image and cut a crop and its ignore mask for each draw; tell which images were passed over."""
-        image, passed_over = self._unlabeled_image(step * self.batch + position)
+        image, passed_over = self._unlabeled_image(_turns(self.config, step)[position])
         views = [self._view(image, draw, step, position) for draw in draws]
         return [(view_image(image, view), view_ignore(view)) for view in views], passed_over
 
@@ -249,7 +237,7 @@ class _Steps:
         epoch, position = divmod(turn, len(records))
         passed_over: list[str] = []
         while True:
-            number = _number_at(records, position, (self.seed, _Draw.UNLABELED_ORDER, epoch))
+            number = _number_at(records, position, (self.config.seed, _Draw.UNLABELED_ORDER, epoch))
             try:
                 source = records[number].image
                 if not isinstance(records, Pool) or not records.is_known(number, source):
@@ -265,32 +253,29 @@ class _Steps:
 
     def _passes_over(self, number: int) -> bool:
         """Whether a damaged image is passed over; `"auto"`: where not all were looked for beforehand."""
-        if self.data.damaged != "auto":
-            return self.data.damaged == "skip"
+        if self.config.data.damaged != "auto":
+            return self.config.data.damaged == "skip"
         records = self.index.unlabeled
         own = len(records.own) if isinstance(records, Pool) else len(records)
         return number >= own or own > MOST_LOOKED_FOR
 
     def _view(self, image: NDArray[np.uint8], draw: _Draw, step: int, position: int) -> View:
-        rng = _generator(self.seed, draw, step, position)
-        return draw_view(rng, (image.shape[0], image.shape[1]), self.data, self.augment.flip)
+        rng = self._generator(draw, step, position)
+        return draw_view(rng, (image.shape[0], image.shape[1]), self.config.data, self.config.augment.flip)
 
     def _colors(self, draw: _Draw, step: int) -> tuple[tuple[ColorDraw, ...], ...]:
+        augment = self.config.augment
         return tuple(
-            tuple(
-                draw_color(_generator(self.seed, draw, step, position, view), self.augment)
-                for position in self.positions
-            )
+            tuple(draw_color(self._generator(draw, step, position, view), augment) for position in self.positions)
             for view in _STRONG_VIEWS
         )
 
     def _box(self, step: int, position: int, view: int) -> Box:
-        rng = _generator(self.seed, _Draw.BOX, step, position, view)
-        return draw_box(rng, self.data.crop, self.data.crop, self.augment)
+        rng, crop = self._generator(_Draw.BOX, step, position, view), self.config.data.crop
+        return draw_box(rng, crop, crop, self.config.augment)
 
-
-def _generator(seed: int, *key: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+    def _generator(self, *key: int) -> np.random.Generator:
+        return np.random.default_rng(np.random.SeedSequence(self.config.seed, spawn_key=key))
 
 
 def _stacked(images: Sequence[NDArray[np.uint8]]) -> Tensor:  # B x [H, W, 3] -> [B, 3, H, W]

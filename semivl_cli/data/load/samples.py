@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,19 +35,13 @@ def val_samples(
         InputError: if a file cannot be read.
         RunError: if a worker process died.
     """
-    samples = _Samples(tuple(records), dataset, tuple(class_names), short_side)
+    make = functools.partial(_sample, tuple(records), dataset, class_names, short_side)
     count = worker_count(workers, records[0], sharing) if records else 0  # among many processes one may have none
-    return read_ahead(samples, range(len(records)), count, Transport())  # arrays come by pipes anyway
+    return read_ahead(make, range(len(records)), count, Transport())  # arrays come by pipes anyway
 
 
-@dataclass(frozen=True, slots=True)
-class _Samples:
-    records: tuple[Record, ...]
-    dataset: Dataset
-    class_names: tuple[str, ...]
-    short_side: int | None
-
-    def __getitem__(self, number: int) -> Sample:
-        record = self.records[number]
-        image, label = read_pair(record, self.dataset, self.class_names)
-        return record, at_short_side(image, self.short_side), label
+def _sample(
+    records: Sequence[Record], dataset: Dataset, class_names: Sequence[str], short_side: int | None, number: int
+) -> Sample:
+    image, label = read_pair(records[number], dataset, class_names)
+    return records[number], at_short_side(image, short_side), label

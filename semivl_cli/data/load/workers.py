@@ -30,13 +30,6 @@ _MOST_WORKERS = 8
 _SMALL_PIXELS = 256 * 256
 
 Item = TypeVar("Item")
-Item_co = TypeVar("Item_co", covariant=True)
-
-
-class Items(Protocol[Item_co]):
-    """What is read: each item is made when it is asked for, here or in another process."""
-
-    def __getitem__(self, number: int, /) -> Item_co: ...
 
 
 @runtime_checkable
@@ -65,7 +58,7 @@ def worker_count(workers: Workers, first: Record, sharing: int) -> int:
 
 
 def read_ahead(
-    items: Items[Item],
+    make: Callable[[int], Item],
     numbers: range,
     workers: int,
     transport: Transport,
@@ -73,17 +66,17 @@ def read_ahead(
     pin: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Generator[Item, None, None]:
-    """Yield `items[number]` in order, made ahead of time by worker processes if there are any.
+    """Yield `make(number)` in order, made ahead of time by worker processes if there are any.
 
     Raises:
-        SemiVLError: whatever an item raised, wherever it was made.
+        SemiVLError: whatever `make` raised, in whatever process.
         RunError: a worker died.
     """
     said = transport.pipes
     with warnings.catch_warnings():  # more workers than cores are what the user asked for
         warnings.filterwarnings("ignore", "This DataLoader will create")
         loader: DataLoader[Item | SemiVLError | bytes] = DataLoader(
-            _Caught(items, transport.pipes),  # type: ignore[arg-type]  # a Dataset by shape: it has __getitem__
+            _Caught(make, transport.pipes),  # type: ignore[arg-type]  # a Dataset by shape: it has __getitem__
             batch_size=None,
             sampler=numbers,
             num_workers=workers,
@@ -122,12 +115,12 @@ def read_ahead(
 class _Caught(Generic[Item]):
     """Hands the user's mistakes over as values: raised in a worker, they would come back wrapped in its traceback."""
 
-    items: Items[Item]
+    make: Callable[[int], Item]
     pickled: bool
 
     def __getitem__(self, number: int) -> Item | SemiVLError | bytes:
         try:
-            item = self.items[number]
+            item = self.make(number)
         except SemiVLError as error:
             return error
         if self.pickled:

@@ -18,8 +18,9 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from semivl_cli.data.contract import Record, Source, TarEntry
-from semivl_cli.errors import InputError, RunError
+from semivl_cli.data.contract import Record
+from semivl_cli.data.pool.rows import Rows, to_bytes, to_text
+from semivl_cli.errors import RunError
 from semivl_cli.files import FULL, replacing
 
 _MAGIC = b"semivl records 1"
@@ -29,8 +30,6 @@ _SPILL = 16 * 2**20
 """Bytes above which rows go to a file that has no name and ends with the last process that maps it."""
 _SORTED_IDS = 1_000_000
 """Ids up to which their digest is that of the sorted list; more are summed, which needs no sorting."""
-_ID = "\x01"
-"""Stands for the id within a path."""
 
 
 class Listed(Sequence[Record]):
@@ -57,17 +56,14 @@ class Listed(Sequence[Record]):
 class Records(Listed):
     """An immutable sequence of records; `Records.of` makes one from a stream, `save` and `open` keep it in a file.
 
-    The bytes: rows in blocks of 32; then as little-endian uint64 the place of each block, the numbers of the records
-    that have a label, and the first 8 bytes of the SHA-256 of each id, sorted; then a JSON object (`rows`: their bytes,
-    `count`, `labeled`, `base`, `shards`, `sum`: of the SHA-256 of all ids, modulo 2^256), its length as uint64, and a
-    magic word. A row is its length as uint32, then image, label and id with a NUL between them, UTF-8 with surrogates.
-    An image or label is empty (none), `.` and a path below `base`, `:` and such a path in which the byte 1 stands for
-    the id, `/` and any other path, `@` and number of shard, offset and size, or `(` and the number of a function,
-    which files cannot hold.
+    The bytes: rows (`Rows`) in blocks of 32, each after its length as uint32; then as little-endian uint64 the place of
+    each block, the numbers of the records that have a label, and the first 8 bytes of the SHA-256 of each id, sorted;
+    then a JSON object (`rows`: their bytes, `count`, `labeled`, `base`, `shards`, `sum`: of the SHA-256 of all ids,
+    modulo 2^256), its length as uint64, and a magic word.
     """
 
     def __init__(self, data: bytes | mmap.mmap, functions: Sequence[Callable[[], NDArray[np.uint8]]] = ()) -> None:
-        self._data, self._functions = data, tuple(functions)
+        self._data = data
         self._path: Path | None = None
         self._descriptor: int | None = None
         end = len(data) - len(_MAGIC) - 8
@@ -76,8 +72,8 @@ class Records(Listed):
         length = int.from_bytes(data[end : end + 8], "little")
         about = json.loads(data[end - length : end])
         self._count: int = about["count"]
-        self._base: str = _text(about["base"].encode("latin-1"))
-        self._shards = tuple(Path(_text(shard.encode("latin-1"))) for shard in about["shards"])
+        shards = (Path(to_text(shard.encode("latin-1"))) for shard in about["shards"])
+        self._rows = Rows(Path(to_text(about["base"].encode("latin-1"))), shards, functions)
         self._sum = int(about["sum"], 16)
         blocks = -(-self._count // _BLOCK)
         tables = (blocks, about["labeled"], self._count)
@@ -126,12 +122,12 @@ class Records(Listed):
             records = cls(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         records._path = path
         if base is not None:
-            records._base = _folder(base)
+            records._rows = Rows(base, records._rows.shards)
         return records
 
     def save(self, path: Path) -> None:
         """Write a file, whole or not at all; functions cannot be written."""
-        if self._functions:
+        if self._rows.functions:
             raise ValueError("a function cannot be kept in a file")
         with replacing(path) as temporary, temporary.open("wb") as file:
             for start in range(0, len(self._data), _SPILL):
@@ -154,10 +150,10 @@ class Records(Listed):
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._path is not None:
-            return Records.open, (self._path, Path(self._base))
+            return Records.open, (self._path, Path(self._rows.base))
         if self._descriptor is not None and hasattr(context.get_spawning_popen(), "duplicate_for_child"):
-            return _mapped, (reduction.DupFd(self._descriptor), self._functions)
-        return Records, (bytes(self._data), self._functions)
+            return _mapped, (reduction.DupFd(self._descriptor), self._rows.functions)
+        return Records, (bytes(self._data), self._rows.functions)
 
     def __del__(self) -> None:
         if getattr(self, "_descriptor", None) is not None:
@@ -185,35 +181,15 @@ class Records(Listed):
     def _record(self, start: int) -> tuple[Record, int]:
         """Return the record whose row starts there, and where the next one starts."""
         end = start + 4 + struct.unpack_from("<I", self._data, start)[0]
-        image, label, name = self._data[start + 4 : end].split(b"\0", 2)
-        record_id = _text(name)
-        source = self._source(image, record_id)
-        assert source is not None, "every row has an image"
-        return Record(id=record_id, image=source, label=self._source(label, record_id)), end
-
-    def _source(self, kept: bytes, record_id: str) -> Source | None:
-        kind, rest = kept[:1], kept[1:]
-        if not kind:
-            return None
-        if kind == b"(":
-            return self._functions[int(rest)]
-        if kind == b"@":
-            shard, offset, size = map(int, rest.split())
-            return TarEntry(shard=self._shards[shard], offset=offset, size=size)
-        path = _text(rest)
-        if kind == b":":
-            path = path.replace(_ID, record_id, 1)
-        return Path(path if kind == b"/" else self._base + path)
+        return self._rows.unpack(self._data[start + 4 : end]), end
 
 
 class _Writer:
     """Writes rows one after the other, and what stands behind them at the end."""
 
     def __init__(self, base: Path, file: tempfile.SpooledTemporaryFile[bytes]) -> None:
-        self._base = _folder(base)
+        self._rows = Rows(base)
         self._file = file
-        self._functions: list[Callable[[], NDArray[np.uint8]]] = []
-        self._shards: dict[Path, int] = {}
         self._block: list[bytes] = []
         self._starts: list[int] = []
         self._labeled: list[int] = []
@@ -222,12 +198,10 @@ class _Writer:
 
     def add(self, record: Record) -> None:
         """Add a row."""
-        name = _bytes(record.id)
-        label = b"" if record.label is None else self._source(record.label, record.id)
-        row = b"\0".join((self._source(record.image, record.id), label, name))
-        if label:
+        row = self._rows.pack(record)
+        if record.label is not None:
             self._labeled.append(self._count)
-        digest = hashlib.sha256(name).digest()
+        digest = _sha256(record.id)
         self._hashes += digest[:8]
         self._sum += int.from_bytes(digest, "little")
         self._block.append(len(row).to_bytes(4, "little") + row)
@@ -245,8 +219,8 @@ class _Writer:
             "rows": self._written,
             "count": self._count,
             "labeled": len(self._labeled),
-            "base": _bytes(self._base).decode("latin-1"),
-            "shards": [_bytes(str(shard)).decode("latin-1") for shard in self._shards],
+            "base": to_bytes(self._rows.base).decode("latin-1"),
+            "shards": [to_bytes(str(shard)).decode("latin-1") for shard in self._rows.shards],
             "sum": f"{self._sum % 2**256:x}",
         }
         text = json.dumps(about).encode()
@@ -262,9 +236,9 @@ class _Writer:
         size = self._file.tell()
         if size <= _SPILL:
             self._file.seek(0)
-            return Records(self._file.read(), self._functions)
+            return Records(self._file.read(), self._rows.functions)
         self._file.flush()
-        records = Records(mmap.mmap(self._file.fileno(), size, access=mmap.ACCESS_READ), self._functions)
+        records = Records(mmap.mmap(self._file.fileno(), size, access=mmap.ACCESS_READ), self._rows.functions)
         records._descriptor = os.dup(self._file.fileno())
         return records
 
@@ -275,23 +249,6 @@ class _Writer:
         self._file.write(rows)
         self._block = []
 
-    def _source(self, source: Source, record_id: str) -> bytes:
-        if isinstance(source, TarEntry):
-            number = self._shards.setdefault(source.shard, len(self._shards))
-            return b"@%d %d %d" % (number, source.offset, source.size)
-        if not isinstance(source, Path):
-            self._functions.append(source)
-            return b"(%d" % (len(self._functions) - 1)
-        path = str(source)
-        if "\0" in path:
-            raise InputError(f"{path!r}: a path cannot hold a NUL")
-        if not path.startswith(self._base):
-            return b"/" + _bytes(path)
-        below = path[len(self._base) :]
-        if record_id and record_id in below and _ID not in below:
-            return b":" + _bytes(below.replace(record_id, _ID, 1))
-        return b"." + _bytes(below)
-
 
 def id_hash(record_id: str) -> int:
     """Return the first 8 bytes of the SHA-256 of an id: equal ids have equal ones, and hardly any others."""
@@ -300,11 +257,7 @@ def id_hash(record_id: str) -> int:
 
 def digest_of_ids(ids: Iterable[str]) -> str:
     """Return the SHA-256 of the sorted ids, one a line."""
-    return hashlib.sha256(_bytes("\n".join(sorted(ids)))).hexdigest()
-
-
-def _folder(base: Path) -> str:
-    return os.path.join(str(base), "")  # noqa: PTH118 - a Path drops the separator at the end
+    return hashlib.sha256(to_bytes("\n".join(sorted(ids)))).hexdigest()
 
 
 def _mapped(file: Any, functions: Sequence[Callable[[], NDArray[np.uint8]]]) -> Records:  # noqa: ANN401 - a DupFd
@@ -314,12 +267,4 @@ def _mapped(file: Any, functions: Sequence[Callable[[], NDArray[np.uint8]]]) -> 
 
 
 def _sha256(record_id: str) -> bytes:
-    return hashlib.sha256(_bytes(record_id)).digest()
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
-
-
-def _text(kept: bytes) -> str:
-    return kept.decode("utf-8", "surrogatepass")
+    return hashlib.sha256(to_bytes(record_id)).digest()

@@ -137,11 +137,22 @@ def _files(entry: str) -> Iterator[Path]:
         for name in names:
             yield from _files(name)
     elif any(sign in entry for sign in "*?["):
-        for name in sorted(glob.iglob(entry, recursive=True)):  # noqa: PTH207 - the pattern may be absolute
+        for name in sorted(set(_fitting(entry))):
             if Path(name).is_file() and _is_taken(name):
                 yield Path(name).absolute()
     else:
         raise InputError(f"data.unlabeled: {entry} does not exist: expected {_expected()}")
+
+
+def _fitting(pattern: str) -> Iterator[str]:
+    """Yield the names that a pattern fits, maybe twice; `**` is what `walk` finds: glob follows links in circles."""
+    top, deep, rest = (f"{pattern}/*" if pattern.endswith("**") else pattern).partition("**/")
+    if not deep or (top and not top.endswith("/")):
+        yield from glob.iglob(pattern)  # noqa: PTH207 - the pattern may be absolute
+        return
+    for base in glob.iglob(top or "."):  # noqa: PTH207 - as above
+        for found in walk(Path(base)) if Path(base).is_dir() else ():
+            yield from _fitting(f"{glob.escape(str(found.folder))}/{rest}")
 
 
 def _listed(path: Path) -> Iterator[Path]:

@@ -63,8 +63,8 @@ def strong_view(images: Tensor, draws: Sequence[ColorDraw]) -> Tensor:
     """
     assert len(images) == len(draws), f"{len(images)} images, {len(draws)} draws"
     pixels = images.float()
-    for place in range(len(_STEPS)):
-        pixels = _jitter(pixels, draws, [draw.order[place] if draw.order else None for draw in draws])
+    for nth in range(len(_STEPS)):
+        pixels = _jitter(pixels, draws, [draw.order[nth] if draw.order else None for draw in draws])
     gray = _sent(torch.tensor([draw.gray for draw in draws]), images.device)[:, None, None, None]
     pixels = torch.where(gray, _gray(pixels), pixels)
     return _blur(pixels, draws).to(torch.uint8)
@@ -80,22 +80,22 @@ def _jitter(pixels: Tensor, draws: Sequence[ColorDraw], steps: Sequence[ColorSte
     # Three of the four steps move away from (or towards) something: black, the mean gray, the image's own gray.
     numbers = torch.zeros(len(draws), 3)  # factor, share of the own gray, share of the mean gray
     numbers[:, 0] = 1.0
-    turned = [place for place, step in enumerate(steps) if step == "hue"]
-    for place, (draw, step) in enumerate(zip(draws, steps, strict=True)):
+    turned = [row for row, step in enumerate(steps) if step == "hue"]
+    for row, (draw, step) in enumerate(zip(draws, steps, strict=True)):
         if step == "brightness":
-            numbers[place, 0] = draw.brightness
+            numbers[row, 0] = draw.brightness
         elif step == "contrast":
-            numbers[place] = torch.tensor((draw.contrast, 0.0, 1.0))
+            numbers[row] = torch.tensor((draw.contrast, 0.0, 1.0))
         elif step == "saturation":
-            numbers[place] = torch.tensor((draw.saturation, 1.0, 0.0))
+            numbers[row] = torch.tensor((draw.saturation, 1.0, 0.0))
     factor, own, mean = _sent(numbers, pixels.device)[:, :, None, None, None].unbind(1)  # [B, 1, 1, 1] each
     gray = _gray(pixels)
     target = own * gray + mean * gray.mean(dim=(1, 2, 3), keepdim=True)
     pixels = (factor * pixels + (1 - factor) * target).clamp_(0, 255).floor_()
     if turned:
-        places = _sent(torch.tensor(turned), pixels.device)
-        turns = _sent(torch.tensor([draws[place].hue for place in turned]), pixels.device)
-        pixels[places] = _turn_hue(pixels[places], turns)
+        rows = _sent(torch.tensor(turned), pixels.device)
+        turns = _sent(torch.tensor([draws[row].hue for row in turned]), pixels.device)
+        pixels[rows] = _turn_hue(pixels[rows], turns)
     return pixels
 
 
@@ -124,18 +124,18 @@ def _turn_hue(pixels: Tensor, turns: Tensor) -> Tensor:
 
 def _blur(pixels: Tensor, draws: Sequence[ColorDraw]) -> Tensor:
     """Blur the images whose draw has a sigma, with a kernel cut at three sigma and repeated border pixels."""
-    sigmas = {place: draw.sigma for place, draw in enumerate(draws) if draw.sigma is not None}
+    sigmas = {row: draw.sigma for row, draw in enumerate(draws) if draw.sigma is not None}
     if not sigmas:
         return pixels
-    places = _sent(torch.tensor(list(sigmas)), pixels.device)
+    rows = _sent(torch.tensor(list(sigmas)), pixels.device)
     radius = max(math.ceil(3 * sigma) for sigma in sigmas.values())
     kernels = _sent(torch.stack([_gaussian(sigma, radius) for sigma in sigmas.values()]), pixels.device)  # [b, taps]
     kernels = kernels.repeat_interleave(3, dim=0)[:, None, None, :]  # [b * 3, 1, 1, taps]
-    chosen = pixels[places]
+    chosen = pixels[rows]
     wide = functional.pad(chosen, [radius] * 4, mode="replicate").flatten(0, 1)[None]  # [1, b * 3, H', W']
     across = functional.conv2d(wide, kernels, groups=len(kernels))
     both = functional.conv2d(across, kernels.transpose(2, 3), groups=len(kernels))
-    pixels[places] = both.view_as(chosen).round_().clamp_(0, 255)
+    pixels[rows] = both.view_as(chosen).round_().clamp_(0, 255)
     return pixels
 
 

@@ -102,17 +102,17 @@ def read_raw_label(source: Source) -> NDArray[Any]:
     # Pillow alone: other readers expand palettes to colours.
     with _opened(source) as picture:
         ImageOps.exif_transpose(picture, in_place=True)
-        values = raw_values(picture)
-        if values is None:
-            raise InputError(
-                f"{source}: a mask has one channel of whole numbers, this one is {picture.mode} "
-                f"({len(picture.getbands())} channels): save it as a grey or palette PNG whose values are class ids"
-            )
-        return values
+        values = whole_numbers(picture)
+        if values is not None:
+            return values
+        raise InputError(
+            f"{source}: a mask has one channel of whole numbers, this one is {picture.mode} "
+            f"({len(picture.getbands())} channels): save it as a grey or palette PNG whose values are class ids"
+        )
 
 
-def raw_values(picture: Image.Image) -> NDArray[Any] | None:
-    """Return the whole numbers `[H, W]` of a mask that Pillow opened; `None` where it holds colours or fractions."""
+def whole_numbers(picture: Image.Image) -> NDArray[Any] | None:
+    """Return palette indices, grey values, or 0 and 1 `[H, W]`; `None` where a picture has channels or fractions."""
     if picture.mode == "1":
         return np.array(picture, dtype=np.uint8)
     return np.array(picture) if picture.mode in ("P", "L", "I") or picture.mode.startswith("I;16") else None
@@ -161,11 +161,11 @@ def read_pair(
     return image, label
 
 
-def check_size(name: str, label: tuple[int, ...], image: tuple[int, ...]) -> None:
-    """Refuse the mask `name` if its size `(H, W, ...)` is not that of its image as shown."""
-    if label[:2] != image[:2]:
+def check_size(name: str, mask: tuple[int, ...], image: tuple[int, ...]) -> None:
+    """Refuse the mask `name` whose shape `[H, W]` or `[H, W, 3]` is not that of its image as shown."""
+    if mask[:2] != image[:2]:
         raise InputError(
-            f"{name}: the mask is {label[1]} x {label[0]} pixels (width x height), "
+            f"{name}: the mask is {mask[1]} x {mask[0]} pixels (width x height), "
             f"its image as shown is {image[1]} x {image[0]}: they must be equal"
         )
 

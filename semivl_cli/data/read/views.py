@@ -64,8 +64,12 @@ def scale_size(
 
 
 def validation_size(size: Size, short_side: int) -> Size:
-    """Return the size that an image of `size` has when its short side is scaled to `short_side`."""
-    return _scaled(size, short_side / min(size))
+    """Return the size that an image of `size` has when its short side is scaled to `short_side`.
+
+    The long side is bounded by eight times as many: a ribbon of a picture must not become millions of pixels.
+    """
+    short, long = sorted(size)
+    return _scaled(size, short_side / short if long <= _LONGEST * short else _LONGEST * short_side / long)
 
 
 def draw_view(rng: np.random.Generator, size: Size, data: DataSettings, flip: float) -> View:
@@ -110,23 +114,13 @@ def view_ignore(view: View) -> NDArray[np.uint8]:
 
 
 def at_short_side(image: NDArray[np.uint8], short_side: int | None) -> NDArray[np.uint8]:
-    """Scale an image `[H, W, 3]` as evaluation and prediction see it: short side of that many pixels, or as it is.
-
-    The long side is bounded by eight times as many: a ribbon of a picture must not become millions of pixels.
-    """
+    """Scale an image `[H, W, 3]` as evaluation and prediction see it: short side of that many pixels, or as it is."""
     if short_side is None:
         return image
-    short, long = sorted(image.shape[:2])
-    if long > _LONGEST * short:
-        return resize_image(image, _scaled((image.shape[0], image.shape[1]), _LONGEST * short_side / long))
-    return resize_image(image, validation_size((image.shape[0], image.shape[1]), short_side))
-
-
-def resize_image(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
-    """Scale a whole image `[H, W, 3]` bilinearly to `size`, as validation does."""
-    if image.shape[:2] == size:
+    height, width = validation_size((image.shape[0], image.shape[1]), short_side)
+    if image.shape[:2] == (height, width):
         return image
-    return np.asarray(cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_LINEAR), np.uint8)
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _scaled(size: Size, factor: float) -> Size:

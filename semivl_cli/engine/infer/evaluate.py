@@ -7,7 +7,7 @@ from pathlib import Path
 
 from semivl_cli.data.choose.index import check_made_for, find_root, list_validation
 from semivl_cli.data.registry import open_dataset
-from semivl_cli.engine.device import autocast, pick_device
+from semivl_cli.engine.device import pick_device
 from semivl_cli.engine.distributed.group import ALONE, Team
 from semivl_cli.engine.infer.load import load
 from semivl_cli.engine.infer.validation import Scores, measure_iou
@@ -49,10 +49,8 @@ def evaluate(
         plugin,
         predictor.names,
         predictor.how,
-        workers=config.data.workers,
         step=predictor.step,
         reporter=reporter,
-        autocast=autocast(config, predictor.device),
         team=team,
     )
     return Evaluated(run=predictor.run, selected=predictor.selected, scores=scores)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from semivl_cli.concepts.load import load_definition, parse_definition
 from semivl_cli.concepts.schema import Definition
 from semivl_cli.config import RunConfig, parse_toml, resolve
-from semivl_cli.data.read.views import at_short_side
 from semivl_cli.engine.device import autocast, pick_device, to_device
 from semivl_cli.engine.infer.reword import reword
 from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at
@@ -52,17 +51,14 @@ class Predictor:
     @property
     def how(self) -> Inference:
         """How it segments images, as in its training's evaluations."""
-        return Inference(evaluation=self.config.evaluation, crop=self.config.data.crop, smallest=self.smallest)
+        return Inference(self.config, self.smallest)
 
     @torch.inference_mode()
     def predict(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Segment one image: uint8 RGB `[H, W, 3]` -> class ids uint8 `[H, W]`."""
-        size, how = (image.shape[0], image.shape[1]), self.how
-        seen = at_short_side(image, how.evaluation.short_side)
-        pixels = torch.tensor(seen).to(self.device).permute(2, 0, 1)[None]
         with autocast(self.config, self.device):
-            scores = class_scores(self.model, pixels, how).float()
-        ids: NDArray[np.uint8] = classes_at(scores, size)[0].cpu().numpy()
+            scores = class_scores(self.model, self.how.pixels(image, self.device), self.how).float()
+        ids: NDArray[np.uint8] = classes_at(scores, (image.shape[0], image.shape[1]))[0].cpu().numpy()
         return ids
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,10 @@ from semivl_cli.paint import is_ours, overlay, save_image, save_mask
 from semivl_cli.reporter import Reporter
 
 _AHEAD = 4
+
+A = TypeVar("A")
+B = TypeVar("B")
+Picture = NDArray[np.uint8]
 
 
 class Segmenter(Protocol):
@@ -44,7 +47,6 @@ class Prediction:
 
     image: Path
     mask: Path | None
-    overlay: Path | None
     shares: dict[str, float]
     """Share of the pixels of each class that occurs, 0..1."""
     error: str | None = None
@@ -74,40 +76,40 @@ def predict(segmenter: Segmenter, jobs: Sequence[Job], *, overlays: bool, report
     reporter.start("predict", len(jobs))
     began = time.monotonic()
     with ThreadPoolExecutor(_AHEAD) as pool:  # pictures are decoded ahead, masks are encoded behind
-        reading: deque[tuple[Job, Future[NDArray[np.uint8] | InputError]]] = deque()
-        writing: deque[Future[Prediction]] = deque()
-        waiting, done = iter(jobs), 0
-        while done < len(jobs):
-            for job in islice(waiting, _AHEAD - len(reading)):
-                reading.append((job, pool.submit(_read, job.image)))
-            if reading:
-                job, future = reading.popleft()
-                image = future.result()
-                ids = None if isinstance(image, InputError) else segmenter.predict(image)
-                writing.append(pool.submit(_write, segmenter, job, image, ids, overlays))
-            if len(writing) > _AHEAD or not reading:
-                yield writing.popleft().result()
-                done += 1
-                reporter.advance("predict", done, {"images_per_second": done / max(time.monotonic() - began, 1e-9)})
+        segmented = (
+            (job, image, None if isinstance(image, InputError) else segmenter.predict(image))
+            for job, image in _in_order(pool, _read, jobs)
+        )
+        written = _in_order(pool, lambda found: _write(segmenter, *found, overlays), segmented)
+        for done, prediction in enumerate(written, 1):
+            yield prediction
+            reporter.advance("predict", done, {"images_per_second": done / max(time.monotonic() - began, 1e-9)})
     reporter.finish("predict")
 
 
-def _read(path: Path) -> NDArray[np.uint8] | InputError:
+def _in_order(pool: Executor, work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
+    """Yield what becomes of each item, while the pool works on a few that follow."""
+    waiting: deque[Future[B]] = deque()
+    for item in items:
+        waiting.append(pool.submit(work, item))
+        if len(waiting) > _AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _read(job: Job) -> tuple[Job, Picture | InputError]:
     try:
-        return read_image(path)
+        return job, read_image(job.image)
     except InputError as error:
-        return error
+        return job, error
 
 
 def _write(
-    segmenter: Segmenter,
-    job: Job,
-    image: NDArray[np.uint8] | InputError,
-    ids: NDArray[np.uint8] | None,
-    overlays: bool,
+    segmenter: Segmenter, job: Job, image: Picture | InputError, ids: Picture | None, overlays: bool
 ) -> Prediction:
     if isinstance(image, InputError) or ids is None:
-        return Prediction(image=job.image, mask=None, overlay=None, shares={}, error=str(image))
+        return Prediction(image=job.image, mask=None, shares={}, error=str(image))
     try:
         job.mask.parent.mkdir(parents=True, exist_ok=True)
         save_mask(job.mask, ids, segmenter.colors)
@@ -117,7 +119,7 @@ def _write(
         raise RunError(f"cannot write {job.mask}: {error.strerror or error}; the masks before it are kept") from error
     counts = np.bincount(ids.ravel(), minlength=len(segmenter.names)) / ids.size
     shares = {name: float(share) for name, share in zip(segmenter.names, counts, strict=True) if share > 0}
-    return Prediction(image=job.image, mask=job.mask, overlay=job.overlay if overlays else None, shares=shares)
+    return Prediction(image=job.image, mask=job.mask, shares=shares)
 
 
 def plan_predictions(inputs: Sequence[Path], out: Path) -> list[Job]:

@@ -8,7 +8,6 @@ from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.build import open_clip_of
 from semivl_cli.engine.text_vectors import embed_classes
 from semivl_cli.errors import InputError
-from semivl_cli.model.decoders.language import LanguageGuidedDecoder
 from semivl_cli.model.semivl import SemiVL
 from semivl_cli.reporter import Reporter
 
@@ -28,9 +27,9 @@ def reword(
     Raises:
         InputError: the model knows no language, its CLIP is not here or another one, or cannot read the words.
     """
-    if not isinstance(model.decoder, LanguageGuidedDecoder):
+    if not model.decoder.reads_text:
         raise InputError(
-            "this model has a convolutional decoder, which knows no language: its classes are fixed; "
+            f"this model has a {config.decoder.kind} decoder, which knows no language: its classes are fixed; "
             "leave --definition out, or train a run with the language-guided decoder"
         )
     if len(definition.classes) < 2:

@@ -13,7 +13,7 @@ import torch
 
 from semivl_cli.data.contract import Dataset, Record
 from semivl_cli.data.load.samples import Sample, val_samples
-from semivl_cli.data.load.workers import Workers
+from semivl_cli.engine.device import autocast
 from semivl_cli.engine.distributed.group import ALONE, Team
 from semivl_cli.engine.infer.metrics import class_iou, confusion, mean_iou
 from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at
@@ -51,10 +51,8 @@ def measure_iou(
     names: Sequence[str],
     how: Inference,
     *,
-    workers: Workers,
     step: int,
     reporter: Reporter,
-    autocast: Any,  # noqa: ANN401 - a context manager that can be entered again
     team: Team = ALONE,
     between: Callable[[], None] | None = None,
 ) -> Scores:
@@ -73,15 +71,15 @@ def measure_iou(
         [records[number] for number in own],
         dataset,
         names,
-        short_side=how.evaluation.short_side,
-        workers=workers,
+        short_side=how.config.evaluation.short_side,
+        workers=how.config.data.workers,
         sharing=team.sharing,
     )
     done = 0
     with closing(samples):
         for together in _batches(samples, [number // how.at_once for number in own]):
             pixels = torch.from_numpy(np.stack([image for _, image, _ in together])).to(device).permute(0, 3, 1, 2)
-            with autocast:
+            with autocast(how.config, device):
                 scores = class_scores(model, pixels, how).float()
             for (_, _, label), score in zip(together, scores.split(1), strict=True):
                 prediction = classes_at(score, (label.shape[0], label.shape[1]))

@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
 from torch import Tensor
 
-from semivl_cli.config import EvaluationSettings
+from semivl_cli.config import RunConfig
+from semivl_cli.data.read.views import at_short_side
 
 Model = Callable[[Tensor], Tensor]
 """uint8 RGB `[B, 3, H, W]` -> logits `[B, N, H, W]`."""
@@ -19,26 +22,35 @@ Window = tuple[int, int, int, int]
 """Top, left, height and width."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Inference:
-    """How images are cut into windows and how the windows' answers become one."""
+    """How images are seen, cut into windows, and the windows' answers made one."""
 
-    evaluation: EvaluationSettings
-    crop: int
-    """Side of a window in pixels."""
+    config: RunConfig
     smallest: int = 1
     """Windows with a shorter side are padded to it: the decoder needs a few patches to reason over."""
     at_once: int = 8
     """Windows that are computed at once."""
 
     @property
+    def crop(self) -> int:
+        """Side of a window in pixels."""
+        return self.config.data.crop
+
+    @property
     def stride(self) -> int:
         """Step from window to window in pixels."""
-        return self.evaluation.stride or int(self.crop * 2 / 3)
+        return self.config.evaluation.stride or int(self.crop * 2 / 3)
 
     def averaging(self) -> Inference:
         """Return the same windows with their answers averaged as they are: for maps that are no logits."""
-        return replace(self, evaluation=self.evaluation.model_copy(update={"mode": "averaged_logits"}))
+        evaluation = self.config.evaluation.model_copy(update={"mode": "averaged_logits"})
+        return replace(self, config=self.config.model_copy(update={"evaluation": evaluation}))
+
+    def pixels(self, image: NDArray[np.uint8], device: torch.device) -> Tensor:
+        """Scale an image as evaluation and prediction see it: uint8 RGB `[H, W, 3]` -> `[1, 3, h, w]` on `device`."""
+        seen = at_short_side(image, self.config.evaluation.short_side)
+        return torch.tensor(seen).to(device).permute(2, 0, 1)[None]
 
 
 @torch.inference_mode()
@@ -47,11 +59,11 @@ def class_scores(model: Model, image: Tensor, how: Inference) -> Tensor:
 
     The scores are mean logits, sums of probabilities, or logits, by the mode; their argmax is the class.
     """
-    if how.evaluation.mode == "whole":
+    if how.config.evaluation.mode == "whole":
         height, width = image.shape[2:]
         [(_, scores)] = _answers(model, image, [(0, 0, height, width)], how)
         return scores
-    if how.evaluation.mode == "averaged_logits":
+    if how.config.evaluation.mode == "averaged_logits":
         return _averaged_logits(model, image, how)
     return _summed_probabilities(model, image, how)
 

@@ -17,15 +17,17 @@ from semivl_cli.concepts.load import parse_definition
 from semivl_cli.concepts.schema import Definition
 from semivl_cli.config import RunConfig, merge, to_toml
 from semivl_cli.data.registry import open_dataset
-from semivl_cli.engine.build import model_spec, open_clip_of, rates, read_definition, statistics_of
+from semivl_cli.engine.build import open_clip_of, rates, read_definition, statistics_of
 from semivl_cli.engine.rundir.checkpoint import save_checkpoint
 from semivl_cli.engine.rundir.layout import lock_run
 from semivl_cli.engine.settings import configure
 from semivl_cli.engine.text_vectors import embed_classes
 from semivl_cli.engine.train.optim import build_optimizer
-from semivl_cli.errors import InputError
+from semivl_cli.errors import InputError, first_line
 from semivl_cli.files import write_json, write_text
-from semivl_cli.model.clip import RANDOM, load_clip
+from semivl_cli.model.build import model_spec
+from semivl_cli.model.clip import load_clip
+from semivl_cli.model.clip_weights import RANDOM
 from semivl_cli.model.finetune import set_trainable
 from semivl_cli.model.published_names import our_state, published_name
 from semivl_cli.reporter import Reporter
@@ -69,7 +71,7 @@ def prepare_checkpoint(
         del state[name]
     _fit(file, own, state)
     model.load_state_dict({**state, "text": text})
-    set_trainable(model.encoder, config.finetune.encoder, config.finetune.attention_norm)
+    set_trainable(model.encoder, config.finetune)
     with lock_run(run):
         write_text(run / "definition.toml", definition_text)
         write_text(run / "run.toml", f"# Imported from {file.name}.\n\n{to_toml(config)}")
@@ -93,9 +95,7 @@ def _translated(file: Path) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise InputError(f"{file} does not exist: expected a published checkpoint such as best.pth") from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, UnpicklingError, SafetensorError) as error:
-        raise InputError(
-            f"cannot read {file} as a checkpoint of plain tensors: {str(error).splitlines()[0]}"
-        ) from error
+        raise InputError(f"cannot read {file} as a checkpoint of plain tensors: {first_line(error)}") from error
     published = loaded.get("model", loaded) if isinstance(loaded, dict) else {}
     if not isinstance(published, dict) or not published or not all(isinstance(v, Tensor) for v in published.values()):
         raise InputError(f"{file} holds no state dict: expected tensors by name, bare or under the key model")

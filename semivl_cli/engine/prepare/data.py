@@ -1,4 +1,4 @@
-"""Looks at data and keeps weights before a training needs them."""
+"""Looks at data before a training needs them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from semivl_cli.engine.build import read_definition
 from semivl_cli.engine.settings import configure
 from semivl_cli.errors import InputError, RunError
 from semivl_cli.files import write_bytes
-from semivl_cli.model.clip import keep_weights
 from semivl_cli.reporter import Reporter
 
 
@@ -78,8 +77,3 @@ def _proposed(dataset: FindsClasses, root: Path, sources: Sequence[Path], report
             ) from error
         reporter.note(f"wrote {name}: {len(found.classes)} classes, from what the files show; look at it")
     return text, str(path)
-
-
-def prepare_weights(model: str, source: str) -> Path:
-    """Fetch (a tag) or take (a file) CLIP weights; returns the kept file."""
-    return keep_weights(model, source)

@@ -7,57 +7,21 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from semivl_cli.engine.rundir.integrity import checkpoint_steps, seal
-from semivl_cli.engine.rundir.layout import read_json
+from semivl_cli.engine.rundir.integrity import MODEL, STATE, TRAINING, checkpoint_steps, seal
+from semivl_cli.engine.rundir.layout import CHECKPOINTS, SCORES, checkpoint_folder, read_json
 from semivl_cli.errors import InputError
 from semivl_cli.files import move_folder, remove_folder, write_json, writing
-from semivl_cli.model.decoders.convolutional import ConvolutionalDecoder
-from semivl_cli.model.decoders.language import DecoderSpec, LanguageGuidedDecoder
-from semivl_cli.model.encoders.dense_vit import DenseEncoder, EncoderSpec, SkipPath
-from semivl_cli.model.encoders.detail import DetailEncoder
+from semivl_cli.model.build import ModelSpec
 from semivl_cli.model.semivl import SemiVL
 
 FORMAT = "semivl-1"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelSpec:
-    """What a checkpoint needs to build its model without CLIP, a recipe or a definition."""
-
-    encoder: EncoderSpec
-    decoder: DecoderSpec
-    skips: tuple[int, ...]
-    skip_path: SkipPath
-    statistics: tuple[tuple[float, ...], tuple[float, ...]]
-    output_size: int | None
-    detail_base: int | None
-    decoder_kind: Literal["language", "convolutional"] = "language"
-    """A convolutional decoder tells the classes it was trained on, and no others."""
-
-    @property
-    def smallest(self) -> int:
-        """Smallest side of an image that the decoder can reason over, in pixels: one pixel makes the last patch."""
-        if self.decoder_kind == "convolutional":
-            return 1
-        return (self.decoder.pool - 1) * self.encoder.patch_size + 1
-
-    def build(self, text: Tensor) -> SemiVL:
-        """Build the model with fresh weights; `text` holds the class vectors `[N, D]`."""
-        encoder = DenseEncoder(self.encoder, self.skips, self.skip_path)
-        detail = None if self.detail_base is None else DetailEncoder(self.detail_base)
-        decoder = (
-            LanguageGuidedDecoder(self.decoder)
-            if self.decoder_kind == "language"
-            else ConvolutionalDecoder(self.decoder, len(text))
-        )
-        return SemiVL(encoder, decoder, text, self.statistics, self.output_size, detail)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +52,7 @@ def save_checkpoint(
     Raises:
         RunError: the disk is full or cannot be written.
     """
-    target = run / "checkpoints" / str(step)
+    target = checkpoint_folder(run, step)
     if target.exists():
         return
     temporary = target.with_name(f".{step}.part")
@@ -98,9 +62,9 @@ def save_checkpoint(
             temporary.mkdir(parents=True)
             header = {"format": FORMAT, "step": step, "spec": asdict(spec), "config": config, "definition": definition}
             tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-            save_file(tensors, temporary / "model.safetensors", metadata={"semivl": json.dumps(header)})
-            save_file(_optimizer_state(model, optimizer), temporary / "training.safetensors")
-            (temporary / "state.json").write_text(json.dumps(dict(state)), encoding="utf-8")
+            save_file(tensors, temporary / MODEL, metadata={"semivl": json.dumps(header)})
+            save_file(_optimizer_state(model, optimizer), temporary / TRAINING)
+            (temporary / STATE).write_text(json.dumps(dict(state)), encoding="utf-8")
             seal(temporary, step)
             move_folder(temporary, target)
         except (OSError, SafetensorError):
@@ -110,7 +74,7 @@ def save_checkpoint(
 
 def prune_checkpoints(run: Path, best: int | None) -> None:
     """Keep the two newest checkpoints and the best; what was left half-written or set aside goes too."""
-    folder = run / "checkpoints"
+    folder = run / CHECKPOINTS
     with writing(folder):
         for step in checkpoint_steps(run)[:-2]:
             if step != best:
@@ -122,7 +86,7 @@ def prune_checkpoints(run: Path, best: int | None) -> None:
 
 def set_aside(run: Path, step: int) -> None:
     """Give a damaged checkpoint another name, under which it stays until training has written the next one."""
-    folder = run / "checkpoints" / str(step)
+    folder = checkpoint_folder(run, step)
     aside = folder.with_name(f".{step}.damaged")
     with writing(folder):
         shutil.rmtree(aside, ignore_errors=True)
@@ -131,7 +95,7 @@ def set_aside(run: Path, step: int) -> None:
 
 def load_checkpoint(run: Path, step: int) -> Stored:
     """Build the model of `checkpoints/<step>`; raises `InputError` where the files are damaged."""
-    path = run / "checkpoints" / str(step) / "model.safetensors"
+    path = checkpoint_folder(run, step) / MODEL
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["semivl"])
@@ -142,7 +106,7 @@ def load_checkpoint(run: Path, step: int) -> Stored:
         ) from error
     if header.get("format") != FORMAT:
         raise InputError(f"checkpoint {path} has format {header.get('format')!r}: this version reads {FORMAT}")
-    spec = _model_spec(header["spec"])
+    spec = ModelSpec(**header["spec"])
     model = spec.build(tensors["text"])
     model.load_state_dict(tensors)
     return Stored(model=model, spec=spec, config=header["config"], definition=header["definition"], step=header["step"])
@@ -150,7 +114,7 @@ def load_checkpoint(run: Path, step: int) -> Stored:
 
 def add_scores(run: Path, step: int, scores: Mapping[str, Any]) -> None:
     """Write the scores of a checkpoint beside it; they come later, so that nothing waits for them to be kept."""
-    write_json(run / "checkpoints" / str(step) / "scores.json", scores)
+    write_json(checkpoint_folder(run, step) / SCORES, scores)
 
 
 def load_weights(run: Path, step: int, model: SemiVL) -> None:
@@ -160,11 +124,11 @@ def load_weights(run: Path, step: int, model: SemiVL) -> None:
 
 def load_training(run: Path, step: int, model: SemiVL, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Put weights and optimizer back as they were after `step` steps; returns the rest of the state."""
-    folder = run / "checkpoints" / str(step)
+    folder = checkpoint_folder(run, step)
     try:
-        model.load_state_dict(load_file(folder / "model.safetensors"))
-        moments = load_file(folder / "training.safetensors")
-        state: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        model.load_state_dict(load_file(folder / MODEL))
+        moments = load_file(folder / TRAINING)
+        state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:
         raise InputError(
             f"checkpoint {folder} is damaged ({error}): delete that folder to resume from the checkpoint before it"
@@ -177,7 +141,7 @@ def load_training(run: Path, step: int, model: SemiVL, optimizer: torch.optim.Op
             for key, value in values.items()
         }
     try:
-        return {**state, **read_json(folder / "scores.json")}
+        return {**state, **read_json(folder / SCORES)}
     except InputError:  # damaged: the evaluation is made again
         return state
 
@@ -193,21 +157,3 @@ def _optimizer_state(model: SemiVL, optimizer: torch.optim.Optimizer) -> dict[st
 def _trained(model: SemiVL, optimizer: torch.optim.Optimizer) -> list[tuple[str, torch.nn.Parameter]]:
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     return [(name, parameter) for name, parameter in model.named_parameters() if id(parameter) in held]
-
-
-def _model_spec(values: dict[str, Any]) -> ModelSpec:
-    encoder = EncoderSpec(**{**values["encoder"], "grid": tuple(values["encoder"]["grid"])})
-    numbers: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in values["decoder"].items()
-    }
-    decoder = DecoderSpec(**numbers)
-    mean, std = values["statistics"]
-    return ModelSpec(
-        **{
-            **values,
-            "encoder": encoder,
-            "decoder": decoder,
-            "skips": tuple(values["skips"]),
-            "statistics": (tuple(mean), tuple(std)),
-        }
-    )

@@ -6,17 +6,19 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from semivl_cli.engine.rundir.layout import CHECKPOINTS, checkpoint_folder
 from semivl_cli.errors import InputError
 from semivl_cli.files import hash_file
 
-FILES = ("model.safetensors", "training.safetensors", "state.json")
-"""What a complete checkpoint holds besides its seal, `done.json`."""
+MODEL, TRAINING, STATE = FILES = ("model.safetensors", "training.safetensors", "state.json")
+"""What a complete checkpoint holds besides its seal."""
+_SEAL = "done.json"
 
 
 def seal(folder: Path, step: int) -> None:
     """Write `done.json`, the last file of a checkpoint: its step and the SHA-256 of all others."""
     hashes = {name: hash_file(folder / name) for name in FILES}
-    (folder / "done.json").write_text(json.dumps({"step": step, "sha256": hashes}), encoding="utf-8")
+    (folder / _SEAL).write_text(json.dumps({"step": step, "sha256": hashes}), encoding="utf-8")
 
 
 def checkpoint_steps(run: Path) -> list[int]:
@@ -24,13 +26,13 @@ def checkpoint_steps(run: Path) -> list[int]:
 
     Its files may have been damaged since.
     """
-    return sorted(int(path.name) for path in (run / "checkpoints").glob("[0-9]*") if path.name.isdigit())
+    return sorted(int(path.name) for path in (run / CHECKPOINTS).glob("[0-9]*") if path.name.isdigit())
 
 
 def damage(folder: Path, files: Iterable[str] = FILES) -> str | None:
     """Say what is wrong with a checkpoint; `None`: each of `files` has the bytes that were written."""
     try:
-        sealed = json.loads((folder / "done.json").read_text(encoding="utf-8"))
+        sealed = json.loads((folder / _SEAL).read_text(encoding="utf-8"))
         hashes = sealed.get("sha256", {})  # none in a checkpoint of an earlier version
         for name in files:
             if not (folder / name).is_file():
@@ -40,7 +42,7 @@ def damage(folder: Path, files: Iterable[str] = FILES) -> str | None:
     except OSError as error:
         return f"{Path(str(error.filename)).name} cannot be read: {error.strerror}"
     except (ValueError, AttributeError):
-        return "done.json is damaged"
+        return f"{_SEAL} is damaged"
     return None
 
 
@@ -53,12 +55,12 @@ def first_sound(run: Path, steps: Iterable[int], files: Iterable[str] = FILES) -
     files = tuple(files)
     broken: dict[int, str] = {}
     for step in steps:
-        wrong = damage(run / "checkpoints" / str(step), files)
+        wrong = damage(checkpoint_folder(run, step), files)
         if wrong is None:
             return step, broken
         broken[step] = wrong
     what = ", ".join(f"{step} ({wrong})" for step, wrong in broken.items())
     raise InputError(
-        f"no checkpoint of {run} can be used: {what}; put back a copy of one, or delete {run / 'checkpoints'} to train "
+        f"no checkpoint of {run} can be used: {what}; put back a copy of one, or delete {run / CHECKPOINTS} to train "
         "again from step 0"
     )

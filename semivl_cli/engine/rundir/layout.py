@@ -14,8 +14,22 @@ from semivl_cli.files import append_line, locked, sync, write_text, writing
 
 RUNS = Path("runs")
 """Where new runs go, below the working directory."""
+
+SETTINGS = "run.toml"
+DEFINITION = "definition.toml"
+SPLIT = "split.json"
+METRICS = "metrics.jsonl"
+SCORES = "scores.json"
+STATUS = "run.json"
+CHECKPOINTS = "checkpoints"
+EXAMPLES = "examples"
+NOT_FINITE = "not-finite"
+LOCK = ".lock"
 SUMMARY = "seeds.json"
 """Makes a directory one of several runs: it holds their seeds from the start, and in the end what they reached."""
+RECIPE = "recipe.toml"
+"""The settings of several runs, beside `SUMMARY`."""
+
 Found = Literal["train", "eval", "end"]
 """Where something was noticed: up to a step, in the evaluation after it, or when all was done."""
 
@@ -42,12 +56,10 @@ def find_run(path: Path | None) -> Path:
         InputError: there is none.
     """
     if path is not None:
-        if not (path / "run.toml").is_file():
-            raise InputError(f"{path} is not a run directory: it has no run.toml; expected what semivl train wrote")
+        if not (path / SETTINGS).is_file():
+            raise InputError(f"{path} is not a run directory: it has no {SETTINGS}; expected what semivl train wrote")
         return path
-    runs = [
-        found for found in _runs() if (found / "checkpoints").is_dir() and any((found / "checkpoints").glob("[0-9]*"))
-    ]
+    runs = [found for found in _runs() if any((found / CHECKPOINTS).glob("[0-9]*"))]
     if not runs:
         raise InputError(f"there is no run with a checkpoint in {RUNS}/: train one with semivl train, or name it")
     return runs[-1]
@@ -70,28 +82,33 @@ def find_unfinished() -> Path:
 
 def _runs() -> list[Path]:
     """All runs below `runs/`, the last written last."""
-    found = [*RUNS.glob("*/run.toml"), *RUNS.glob("*/seed-*/run.toml")]
+    found = [*RUNS.glob(f"*/{SETTINGS}"), *RUNS.glob(f"*/seed-*/{SETTINGS}")]
     return sorted((path.parent for path in found), key=lambda run: (_touched(run), run.name))
 
 
 def _touched(run: Path) -> float:
-    names = ("run.toml", "run.json", "metrics.jsonl", SUMMARY)
-    files = [folder / name for folder in (run, *run.glob("seed-*")) for name in names]
-    return max(file.stat().st_mtime for file in files if file.is_file())
+    names = (SETTINGS, STATUS, METRICS, SUMMARY)
+    there = [folder / name for folder in (run, *run.glob("seed-*")) for name in names]
+    return max(file.stat().st_mtime for file in there if file.is_file())
 
 
 def lock_run(run: Path) -> AbstractContextManager[None]:
     """Hold the run; the lock dies with its process. Raises `InputError` where another process holds it."""
     return locked(
-        run / ".lock",
+        run / LOCK,
         busy=f"{run} is in use by another process: wait for it, or give another --out",
         refused=lambda error: f"cannot write the run directory {run} ({error.strerror}): give another --out",
     )
 
 
+def checkpoint_folder(run: Path, step: int) -> Path:
+    """Return the folder of the checkpoint after `step` steps."""
+    return run / CHECKPOINTS / str(step)
+
+
 def read_config(run: Path) -> RunConfig:
     """Read the settings of a run."""
-    path = run / "run.toml"
+    path = run / SETTINGS
     settings, _ = read_settings(path)
     return resolve(settings, source=str(path))
 
@@ -99,14 +116,14 @@ def read_config(run: Path) -> RunConfig:
 def is_finished(run: Path) -> bool:
     """Whether nothing is left to do; what a damaged file says is not believed."""
     try:
-        return bool(read_status(run).get("finished")) and bool(read_json(run / "scores.json"))
+        return bool(read_status(run).get("finished")) and bool(read_json(run / SCORES))
     except InputError:
         return False
 
 
 def read_status(run: Path) -> dict[str, Any]:
     """Read `run.json`; empty where there is none yet."""
-    return read_json(run / "run.json")
+    return read_json(run / STATUS)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -130,7 +147,7 @@ class Metrics:
 
     def __init__(self, run: Path, step: int, *, evaluated: bool = False) -> None:
         """Keep the lines up to `step`, and its evaluation only if that is part of the state."""
-        self.path = run / "metrics.jsonl"
+        self.path = run / METRICS
         lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines() if self.path.is_file() else []
         kept = [line for line in lines if _place(line) <= (step, int(evaluated))]
         write_text(self.path, "".join(f"{line}\n" for line in kept))

@@ -12,7 +12,6 @@ import torch
 from semivl_cli.class_ids import IGNORE
 from semivl_cli.config import RunConfig
 from semivl_cli.data.load.samples import val_samples
-from semivl_cli.data.read.views import at_short_side
 from semivl_cli.engine.build import Material, Trainee
 from semivl_cli.engine.device import autocast
 from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at, scores_at
@@ -30,22 +29,15 @@ def write_examples(run: Path, trainee: Trainee, material: Material, config: RunC
     shutil.rmtree(folder, ignore_errors=True)
     val, colors = material.index.val, material.definition.colors
     chosen = [val[round(k)] for k in np.linspace(0, len(val) - 1, min(NUMBER, len(val)))]
-    samples = val_samples(
-        chosen,
-        material.dataset,
-        material.definition.names,
-        short_side=None,
-        workers=0,
-    )
-    how = Inference(evaluation=config.evaluation, crop=config.data.crop, smallest=trainee.spec.smallest)
+    samples = val_samples(chosen, material.dataset, material.definition.names, short_side=None, workers=0)
+    how = Inference(config, trainee.spec.smallest)
     trainee.model.eval()
     with writing(run / "examples"):
         for k, (record, image, label) in enumerate(samples):
             place = folder / f"{k}-{re.sub(r'[^A-Za-z0-9._-]+', '_', record.id)}"
             place.mkdir(parents=True)
             size = (label.shape[0], label.shape[1])
-            seen = at_short_side(image, config.evaluation.short_side)
-            pixels = torch.tensor(seen).to(device).permute(2, 0, 1)[None]
+            pixels = how.pixels(image, device)
             with autocast(config, device):
                 scores = class_scores(trainee.model, pixels, how).float()
             prediction = classes_at(scores, size)

@@ -16,7 +16,7 @@ from torch import Tensor
 from semivl_cli.config import RunConfig
 from semivl_cli.data.choose.index import check_labels
 from semivl_cli.data.contract import Record
-from semivl_cli.data.load.batches import Batch, drawn_records, train_batches
+from semivl_cli.data.load.batches import Batch, labeled_records, train_batches
 from semivl_cli.engine.build import Kept, build_trainee, open_material, step_settings
 from semivl_cli.engine.device import autocast, pick_device
 from semivl_cli.engine.distributed.group import ALONE, Team
@@ -136,16 +136,11 @@ class _Loop(State):
             self.material.index,
             self.material.dataset,
             self.material.definition.names,
-            config.data,
-            config.augment,
-            batch=config.training.batch,
-            seed=config.seed,
-            start_step=start,
-            stop_step=self.steps,
+            config,
+            range(start, self.steps),
             pin=self.device.type == "cuda",
             rank_slice=self.positions,
             sharing=self.team.sharing,
-            need_unlabeled=config.uses_unlabeled,
             say=self.reporter.note,
         )
         self.say_length()
@@ -283,18 +278,16 @@ class _Loop(State):
 
     def score(self, step: int, records: Sequence[Record]) -> Scores:
         """Segment validation images, or those that are held out."""
-        config, material = self.config, self.material
+        material = self.material
         try:
             return measure_iou(
                 self.trainee.model,
                 records,
                 material.dataset,
                 material.definition.names,
-                Inference(evaluation=config.evaluation, crop=config.data.crop, smallest=self.trainee.spec.smallest),
-                workers=config.data.workers,
+                Inference(self.config, self.trainee.spec.smallest),
                 step=step,
                 reporter=self.reporter,
-                autocast=autocast(config, self.device),
                 team=self.team,
                 between=self.between_images if self.team.count == 1 else None,  # many cannot agree in the midst of it
             )
@@ -336,14 +329,7 @@ class _Loop(State):
 
     def labeled_of(self, step: int) -> list[str]:
         """Name the labelled images of a step."""
-        labeled, _ = drawn_records(
-            self.material.index,
-            batch=self.config.training.batch,
-            seed=self.config.seed,
-            step=step,
-            need_unlabeled=False,
-        )
-        return [record.id for record in labeled]
+        return [record.id for record in labeled_records(self.material.index, self.config, step)]
 
 
 def kept_result(run: Path) -> Result:

@@ -120,7 +120,7 @@ class Portions:
 
     def _recompute(self, wanted: bool) -> None:
         self.recomputes = wanted
-        self.trainee.model.recompute_activations(wanted)
+        self.trainee.model.checkpoint_activations(wanted)
 
     def _check_normalization(self) -> None:
         """Say where BatchNorm makes portions matter; among processes it needs equally many of them in each."""

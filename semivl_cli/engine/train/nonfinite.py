@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from semivl_cli.config import RunConfig
-from semivl_cli.data.load.batches import Batch, drawn_records, train_batches
+from semivl_cli.data.load.batches import Batch, Batches, labeled_records, unlabeled_records
 from semivl_cli.engine.build import Material, Trainee
 from semivl_cli.engine.train.inputs import step_inputs
 from semivl_cli.files import writing
@@ -71,27 +71,13 @@ def keep_evidence(
     """
     folder, part = run / "not-finite", run / ".not-finite.part"
     index = material.index
-    [batch] = train_batches(
-        index,
-        material.dataset,
-        material.definition.names,
-        config.data.model_copy(update={"workers": 0}),
-        config.augment,
-        batch=config.training.batch,
-        seed=config.seed,
-        start_step=broken.step,
-        stop_step=broken.step + 1,
-        need_unlabeled=config.uses_unlabeled,
-    )
-    labeled, unlabeled = drawn_records(
-        index, batch=config.training.batch, seed=config.seed, step=broken.step, need_unlabeled=config.uses_unlabeled
-    )
+    batch = Batches(index, material.dataset, material.definition.names, config)[broken.step]
     state = trainee.model.state_dict()
     told = {
         "step": broken.step,
         "found": broken.what,
-        "labeled": [record.id for record in labeled],
-        "unlabeled": [record.id for record in unlabeled],
+        "labeled": [record.id for record in labeled_records(index, config, broken.step)],
+        "unlabeled": [record.id for record in unlabeled_records(index, config, broken.step)],
         **facts,
         "steps": [{name: str(value) for name, value in step.items()} for step in values],  # JSON knows no NaN
         "weights that are not finite": [name for name, tensor in state.items() if not bool(tensor.isfinite().all())],

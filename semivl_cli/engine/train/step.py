@@ -19,9 +19,9 @@ from semivl_cli.engine.train.losses import (
     image_weights,
     supervised_term,
 )
-from semivl_cli.model.encoders.dense_vit import Features
+from semivl_cli.model.features import Features, perturb
 from semivl_cli.model.guidance import DenseClip
-from semivl_cli.model.semivl import SemiVL, perturb
+from semivl_cli.model.semivl import SemiVL
 
 PerView = tuple[Tensor, Tensor, Tensor]
 """One tensor for the feature-perturbed weak view and for the two strong views, in this order."""

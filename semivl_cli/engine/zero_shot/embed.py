@@ -22,7 +22,7 @@ from semivl_cli.engine.build import open_clip_of, weights_of
 from semivl_cli.engine.text_vectors import ClassText, class_vectors, concept_vectors
 from semivl_cli.errors import RunError
 from semivl_cli.files import cache_folder, write_bytes
-from semivl_cli.model.clip import weights_id
+from semivl_cli.model.clip_weights import weights_id
 from semivl_cli.reporter import Reporter
 
 _KINDS: tuple[Variant, ...] = ("concepts", "name", "guideline")

@@ -13,13 +13,12 @@ from semivl_cli.concepts.load import parse_definition
 from semivl_cli.concepts.prompts import texts
 from semivl_cli.concepts.schema import Definition
 from semivl_cli.config import RunConfig
-from semivl_cli.data.read.views import at_short_side
 from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.build import build_guide, open_clip_of, read_definition
 from semivl_cli.engine.device import autocast, pick_device
 from semivl_cli.engine.infer.windows import Inference, Model, class_scores, scores_at
 from semivl_cli.model.guidance import DenseClip
-from semivl_cli.model.semivl import resize
+from semivl_cli.model.pixels import resize
 from semivl_cli.reporter import Reporter
 
 
@@ -88,15 +87,10 @@ class ZeroShotSegmenter:
     @torch.inference_mode()
     def _maps(self, image: NDArray[np.uint8], model: Model) -> Tensor:
         """Run `model` on windows as prediction does and average its maps: `[1, C, h, w]`, at the size of its input."""
-        scaled = at_short_side(image, self.config.evaluation.short_side)
-        pixels = torch.tensor(scaled).to(self.device).permute(2, 0, 1)[None]
+        how = Inference(self.config)
+        how = how if self.config.evaluation.mode == "whole" else how.averaging()
         with autocast(self.config, self.device):
-            return class_scores(model, pixels, self._windows).float()
-
-    @property
-    def _windows(self) -> Inference:
-        how = Inference(evaluation=self.config.evaluation, crop=self.config.data.crop)
-        return how if how.evaluation.mode == "whole" else how.averaging()
+            return class_scores(model, how.pixels(image, self.device), how).float()
 
     def _probabilities_and_similarities(self, image: Tensor) -> Tensor:
         """uint8 RGB `[B, 3, H, W]` -> p_DC and similarities `[B, N + K, H, W]` from one pass of the encoder."""

@@ -10,7 +10,7 @@ from semivl_cli.config import RunConfig, resolve
 from semivl_cli.data.registry import available, find_package_file, open_dataset
 from semivl_cli.engine.settings import configure
 from semivl_cli.errors import InputError
-from semivl_cli.model.clip import FROM_WEIGHTS, describes_itself
+from semivl_cli.model.clip_weights import FROM_WEIGHTS, describes_itself
 
 DEFAULT_TAG = "openai"
 

@@ -24,7 +24,7 @@ from semivl_cli.engine.build import Material
 from semivl_cli.engine.infer.metrics import confusion
 from semivl_cli.engine.zero_shot.segmenter import ZeroShotSegmenter
 from semivl_cli.model.guidance import DenseClip
-from semivl_cli.model.semivl import resize
+from semivl_cli.model.pixels import resize
 from semivl_cli.reporter import Reporter
 
 _SIDE = 128

@@ -2,69 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from semivl_cli.errors import InputError
+from semivl_cli.model.activation_checkpointing import checkpointed
 from semivl_cli.model.blocks import Block
-from semivl_cli.model.encoders.dense_vit import Features
-from semivl_cli.model.recompute import call
+from semivl_cli.model.decoders.decoder import Decoder, DecoderSpec
+from semivl_cli.model.decoders.parts import Aspp, UpBlock, check_widths, project_skip
+from semivl_cli.model.features import Features
 from semivl_cli.model.similarity import similarity
-
-
-@dataclass(frozen=True, kw_only=True)
-class DecoderSpec:
-    """The shape of the decoder; the paper's numbers are those of Sec. 4.1."""
-
-    embed_dim: int
-    """Embedding width `D`."""
-    skip_channels: tuple[int, int]
-    """Channels of the early features as the encoder gives them, earlier first."""
-    width: int = 128
-    """Channels `F` of the similarity volumes."""
-    text_width: int = 128
-    up_widths: tuple[int, int] = (64, 32)
-    skip_widths: tuple[int, int] = (32, 16)
-    """Channels to which the skips are projected: of the first up block (later feature), of the second (earlier)."""
-    dilations: tuple[int, ...] = (6, 12, 18)
-    layers: int = 2
-    heads: int = 4
-    pool: int = 4
-    """Side of the average pooling before semantic reasoning, in patches."""
-
-
-def _conv_norm(inputs: int, outputs: int, kernel: int, dilation: int = 1) -> nn.Sequential:
-    padding = dilation * (kernel // 2)
-    conv = nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation, bias=False)
-    return nn.Sequential(conv, _norm(outputs), nn.ReLU(inplace=True))
-
-
-def _norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(max(channels // 16, 1), channels)
-
-
-class Aspp(nn.Module):
-    """Context at several dilations and over the whole map; `[M, C, h, w] -> [M, F, h, w]`."""
-
-    def __init__(self, inputs: int, width: int, dilations: tuple[int, ...]) -> None:
-        super().__init__()
-        self.branches = nn.ModuleList(
-            [_conv_norm(inputs, width, 1), *(_conv_norm(inputs, width, 3, dilation) for dilation in dilations)]
-        )
-        self.pooled = _conv_norm(inputs, width, 1)
-        self.project = nn.Conv2d((2 + len(dilations)) * width, width, 1, bias=False)
-        self.project_norm = _norm(width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Gather the context."""
-        branches = torch.cat([branch(x) for branch in self.branches], dim=1)
-        pooled = self.pooled(x.mean(dim=(2, 3), keepdim=True))  # [M, F, 1, 1]
-        # The projection of a constant map is a constant: project the pooled vector once instead of at every pixel.
-        local, whole = self.project.weight.split([branches.shape[1], pooled.shape[1]], dim=1)
-        context = F.conv2d(branches, local) + F.conv2d(pooled, whole)
-        return F.relu(self.project_norm(context))
 
 
 class SpatialReasoning(Aspp):
@@ -99,38 +47,16 @@ class SemanticReasoning(nn.Module):
         return x + related.view(b, n, f, h, w)
 
 
-class UpBlock(nn.Module):
-    """Double the resolution of each class map and fuse an early feature into it by two convolutions."""
-
-    def __init__(self, inputs: int, skip: int, outputs: int) -> None:
-        super().__init__()
-        self.up = nn.ConvTranspose2d(inputs, inputs - skip, 2, stride=2)
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-        self.norm1 = _norm(outputs)
-        self.conv2 = _conv_norm(outputs, outputs, 3)
-
-    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        """Maps `[B*N, C, h, w]` and skip `[B, S, h', w']` -> `[B*N, outputs, 2h, 2w]`."""
-        x = self.up(x)
-        skip = F.interpolate(skip, size=x.shape[2:], mode="bilinear", align_corners=True)
-        # The convolution of [map, skip] is the sum of two; the skip's part is the same for every class of an image.
-        of_map, of_skip = self.conv1.weight.split([x.shape[1], skip.shape[1]], dim=1)
-        shared = F.conv2d(skip, of_skip, padding=1)  # [B, outputs, 2h, 2w]
-        own = F.conv2d(x, of_map, padding=1).unflatten(0, (len(skip), -1))  # [B, N, outputs, 2h, 2w]
-        fused = (own + shared[:, None]).flatten(0, 1)
-        out: Tensor = self.conv2(F.relu(self.norm1(fused)))
-        return out
-
-
-class LanguageGuidedDecoder(nn.Module):
+class LanguageGuidedDecoder(Decoder):
     """Similarity maps -> spatial reasoning -> semantic reasoning -> upsampling -> one logit a class and pixel.
 
     All weights are shared between the classes, so a decoder works with any class list.
     """
 
-    def __init__(self, spec: DecoderSpec) -> None:
-        super().__init__()
-        self.spec, self.recompute = spec, False
+    reads_text = True
+
+    def __init__(self, spec: DecoderSpec, classes: int) -> None:
+        super().__init__(spec, classes)
         self.embed = nn.Conv2d(1, spec.width, 7, padding=3)
         self.spatial = SpatialReasoning(spec.width, spec.dilations)
         self.text = nn.Sequential(nn.Linear(spec.embed_dim, spec.text_width), nn.ReLU())
@@ -138,26 +64,46 @@ class LanguageGuidedDecoder(nn.Module):
             SemanticReasoning(spec.width, spec.text_width, spec.heads, spec.pool) for _ in range(spec.layers)
         )
         earlier, later = spec.skip_channels
-        self.skip_later = nn.Sequential(nn.Conv2d(later, spec.skip_widths[0], 3, padding=1), nn.ReLU())
-        self.skip_earlier = nn.Sequential(nn.Conv2d(earlier, spec.skip_widths[1], 3, padding=1), nn.ReLU())
+        self.skip_later = project_skip(later, spec.skip_widths[0])
+        self.skip_earlier = project_skip(earlier, spec.skip_widths[1])
         self.up1 = UpBlock(spec.width, spec.skip_widths[0], spec.up_widths[0])
         self.up2 = UpBlock(spec.up_widths[0], spec.skip_widths[1], spec.up_widths[1])
         self.head = nn.Conv2d(spec.up_widths[1], 1, 3, padding=1)
 
+    @classmethod
+    def check(cls, spec: DecoderSpec, patch_size: int, crop: int) -> None:
+        """Refuse crops that are pooled to nothing, and widths that do not go together."""
+        patches = -(-crop // patch_size)
+        if patches < spec.pool:
+            raise InputError(
+                f"data.crop = {crop} gives {patches} x {patches} patches: the decoder pools {spec.pool} x {spec.pool} "
+                f"of them, so the crop must be at least {spec.pool * patch_size}"
+            )
+        if (spec.width + spec.text_width) % spec.heads:
+            raise InputError(
+                f"decoder.width + decoder.text_width = {spec.width + spec.text_width} must be a multiple of "
+                f"decoder.heads = {spec.heads}"
+            )
+        check_widths(spec)
+
+    @classmethod
+    def smallest(cls, spec: DecoderSpec, patch_size: int) -> int:
+        """Return the side of one pooled cell, of whose last patch one pixel is enough."""
+        return (spec.pool - 1) * patch_size + 1
+
     def forward(self, features: Features, text: Tensor) -> Tensor:
-        """Decode features (`skips` two, `dense [B, D, h, w]`) and class texts `[N, D]` into logits `[B, N, 4h, 4w]`."""
+        """Decode features and class texts, of any number, into logits `[B, N, 4h, 4w]`."""
         earlier, later = features.skips
         S = similarity(features.dense, text)  # [B, N, h, w]  # noqa: N806 - the paper's S
         b, n = S.shape[:2]
         volumes = self.embed(S.flatten(0, 1)[:, None])  # [B*N, F, h, w]
-        volumes = call(self.spatial, volumes, recompute=self.recompute)  # S''
+        volumes = checkpointed(self.spatial, volumes, when=self.checkpointing)  # S''
         volumes = volumes.unflatten(0, (b, n))
         anchors = self.text(F.normalize(text.to(features.dense.dtype), dim=1))  # [N, T]
         for layer in self.semantic:
-            volumes = call(layer, volumes, anchors, recompute=self.recompute)
+            volumes = checkpointed(layer, volumes, anchors, when=self.checkpointing)
         skip = self.skip_later(later)
-        maps = call(self.up1, volumes.flatten(0, 1), skip, recompute=self.recompute)  # [B*N, up1, 2h, 2w]
+        maps = checkpointed(self.up1, volumes.flatten(0, 1), skip, when=self.checkpointing)  # [B*N, up1, 2h, 2w]
         skip = self.skip_earlier(earlier)
-        maps = call(self.up2, maps, skip, recompute=self.recompute)  # [B*N, up2, 4h, 4w]
-        out: Tensor = self.head(maps).view(b, n, *maps.shape[2:])
-        return out
+        maps = checkpointed(self.up2, maps, skip, when=self.checkpointing)  # [B*N, up2, 4h, 4w]
+        return self.head(maps).view(b, n, *maps.shape[2:])

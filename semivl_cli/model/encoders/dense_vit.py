@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, cast
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from semivl_cli.model.activation_checkpointing import checkpointed
 from semivl_cli.model.blocks import Activation, Block
-from semivl_cli.model.recompute import call
+from semivl_cli.model.features import Features
 
 SkipPath = Literal["value", "block"]
 
@@ -36,15 +37,6 @@ class EncoderSpec:
     norm_after_pool: bool
 
 
-class Features(NamedTuple):
-    """What the encoder hands to the decoder."""
-
-    skips: tuple[Tensor, ...]
-    """Early features, earlier block first: each `[B, E, h, w]` (a detail encoder's: `[B, C, H/4, W/4]`)."""
-    dense: Tensor
-    """Dense embedding, unit length over channels: `[B, D, h, w]`."""
-
-
 class DenseEncoder(nn.Module):
     """CLIP's image tower, kept as a map.
 
@@ -60,7 +52,7 @@ class DenseEncoder(nn.Module):
     def __init__(self, spec: EncoderSpec, skips: tuple[int, ...] = (), skip_path: SkipPath = "value") -> None:
         super().__init__()
         self.spec, self.skips, self.skip_path = spec, skips, skip_path
-        self.recompute = False
+        self.checkpointing = False
         e = spec.width
         self.patch_embedding = nn.Conv2d(3, e, spec.patch_size, stride=spec.patch_size, bias=False)
         self.class_token = nn.Parameter(torch.randn(e) * e**-0.5)
@@ -84,7 +76,7 @@ class DenseEncoder(nn.Module):
             block = cast(Block, module)  # a ModuleList has forgotten its type
             before = tokens
             if i < last or (i in self.skips and self.skip_path == "block"):  # else nobody needs the last attention
-                tokens = call(block, before, recompute=self.recompute)
+                tokens = checkpointed(block, before, when=self.checkpointing)
             if i in self.skips:
                 skip = self._value_path(block, before) if self.skip_path == "value" else tokens[:, 1:]  # [B, hw, E]
                 skips.append(_as_map(skip, grid))
@@ -107,7 +99,7 @@ class DenseEncoder(nn.Module):
 
     def _value_path(self, block: Block, tokens: Tensor) -> Tensor:
         """Read the patches of a block by their value path: `[B, 1 + h*w, E] -> [B, h*w, E]`."""
-        return call(block.value_path, tokens[:, 1:], recompute=self.recompute)
+        return checkpointed(block.value_path, tokens[:, 1:], when=self.checkpointing)
 
     def _embed(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Patches and positions: `[B, 3, H, W] -> [B, 1 + h*w, E]` and the grid `(h, w)`."""
@@ -132,5 +124,4 @@ def resize_positions(positions: Tensor, stored: tuple[int, int], wanted: tuple[i
 
 def _as_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
     """`[B, hw, C] -> [B, C, h, w]`."""
-    maps: Tensor = tokens.transpose(1, 2).unflatten(2, grid)
-    return maps
+    return tokens.transpose(1, 2).unflatten(2, grid)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+BASE = 64
+"""Width of the first stage of a ResNet-101."""
+
 
 class _Bottleneck(nn.Module):
     def __init__(self, inputs: int, base: int) -> None:
@@ -28,24 +31,17 @@ class _Bottleneck(nn.Module):
 class DetailEncoder(nn.Module):
     """Fine features for small segments: normalised images `[B, 3, H, W]` -> `[B, 4 * base, H/4, W/4]`."""
 
-    def __init__(self, base: int = 64) -> None:
+    def __init__(self, base: int = BASE) -> None:
         super().__init__()
         half = base // 2
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, half, 3, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(half),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(half, half, 3, padding=1, bias=False),
-            nn.BatchNorm2d(half),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(half, base, 3, padding=1, bias=False),
-            nn.BatchNorm2d(base),
-            nn.ReLU(inplace=True),
-        )
+        self.stem = nn.Sequential(*_conv_norm(3, half, stride=2), *_conv_norm(half, half), *_conv_norm(half, base))
         self.layer1 = nn.Sequential(_Bottleneck(base, base), _Bottleneck(4 * base, base), _Bottleneck(4 * base, base))
-        self.channels = 4 * base
 
     def forward(self, image: Tensor) -> Tensor:
         """Read the first stage."""
-        out: Tensor = self.layer1(F.max_pool2d(self.stem(image), 3, stride=2, padding=1))
-        return out
+        return self.layer1(F.max_pool2d(self.stem(image), 3, stride=2, padding=1))
+
+
+def _conv_norm(inputs: int, outputs: int, stride: int = 1) -> tuple[nn.Module, ...]:
+    conv = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+    return conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)

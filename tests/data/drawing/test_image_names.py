@@ -24,8 +24,7 @@ from semivl_cli.data.drawing.image_names import ImageNames
     ],
 )
 def test_a_name_means_the_image_whose_path_it_ends_or_that_ends_it(name, found):
-    names = ImageNames()
-    names.add(["day1/7", "day1/8", "day2/8", "frame.001", "9"])
+    names = ImageNames(["day1/7", "day1/8", "day2/8", "frame.001", "9"])
     assert names.find(name) == found
 
 
@@ -34,7 +33,6 @@ def test_a_name_means_the_image_whose_path_it_ends_or_that_ends_it(name, found):
     st.text("abc/", max_size=9),
 )
 def test_every_image_is_found_by_its_own_id(ids, stranger):
-    names = ImageNames()
-    names.add(ids)
+    names = ImageNames(ids)
     assert all(names.find(f"{name}.jpg") == (name,) for name in ids)
     assert set(names.find(stranger)) <= set(ids)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from semivl_plugins.folder import Folder
 
-from semivl_cli.config import AugmentSettings, DataSettings
+from semivl_cli.config import resolve
 from semivl_cli.data.choose.index import build_index
 from semivl_cli.data.load.batches import Batch, train_batches
 
@@ -16,24 +16,19 @@ def index(world):
     return build_index(Folder(), world.root, labels=4, seed=0, class_names=world.names, missing="refuse")
 
 
+PUBLISHED = {"augment": {"flip": 0.5, "blur": 0.5, "partner": "same_image"}}
+SMALL = {"data": {"crop": 24}, "training": {"batch": 4}}
+
+
 @pytest.fixture
 def batches():
-    """Make the batches of some steps, as published: flips, blur, and a partner of the same image."""
+    """Make the batches of some steps, as published unless `settings` say otherwise."""
 
-    def made(index, start=0, stop=3, *, batch=4, seed=0, workers=0, crop=24, scale_range=(0.5, 2.0), **more):
-        names = ("ground", "tree", "car")
-        data = DataSettings(crop=crop, scale_range=list(scale_range), workers=workers)
-        chances = {name: more.pop(name, default) for name, default in PUBLISHED.items()}
-        augment = AugmentSettings(**chances)
-        batches = train_batches(
-            index, Folder(), names, data, augment, batch=batch, seed=seed, start_step=start, stop_step=stop, **more
-        )
-        return list(batches)
+    def made(index, start=0, stop=3, *, workers=0, seed=0, settings=None, **more):
+        config = resolve(PUBLISHED, SMALL, {"seed": seed, "data": {"workers": workers}}, settings or {})
+        return list(train_batches(index, Folder(), ("ground", "tree", "car"), config, range(start, stop), **more))
 
     return made
-
-
-PUBLISHED = {"flip": 0.5, "blur": 0.5, "partner": "same_image"}
 
 
 @pytest.fixture

@@ -58,8 +58,9 @@ def test_each_image_comes_once_before_any_comes_again(index, batches):
     for record in index.unlabeled:
         shade[int(read_image(record.image).min())] = record.id
     assert len(shade) == len(index.unlabeled)
+    whole = {"data": {"crop": 64, "scale_range": [1.0, 1.0]}, "augment": {"flip": 0.0}}
     seen = []
-    for batch in batches(index, 0, 13, crop=64, scale_range=[1.0, 1.0], flip=0.0):
+    for batch in batches(index, 0, 13, settings=whole):
         for image, ignore in zip(batch.u_image, batch.u_ignore, strict=True):
             seen.append(shade[int(image[:, ignore == 0].min())])
     for epoch in range(4):
@@ -69,12 +70,12 @@ def test_each_image_comes_once_before_any_comes_again(index, batches):
 
 def test_few_images_fill_a_large_batch(index, batches):
     few = replace(index, labeled=index.labeled[:1], unlabeled=index.unlabeled[:2])
-    (batch,) = batches(few, 0, 1, batch=8)
+    (batch,) = batches(few, 0, 1, settings={"training": {"batch": 8}})
     assert batch.x_image.shape[0] == batch.u_image.shape[0] == 8
 
 
 def test_the_partner_is_another_crop_of_the_same_image(index, batches):
-    for batch in batches(index, scale_range=[1.0, 1.0], crop=8):
+    for batch in batches(index, settings={"data": {"crop": 8, "scale_range": [1.0, 1.0]}}):
         levels = batch.u_image.amin(dim=(1, 2, 3)).int() - batch.partner_image.amin(dim=(1, 2, 3)).int()
         assert levels.abs().max() <= 50  # the gradient within an image
         assert not torch.equal(batch.u_image, batch.partner_image)
@@ -83,7 +84,7 @@ def test_the_partner_is_another_crop_of_the_same_image(index, batches):
 
 def test_a_pair_needs_no_second_crop(index, batches):
     (same_image,) = batches(index, 0, 1)
-    (pair,) = batches(index, 0, 1, partner="pair")
+    (pair,) = batches(index, 0, 1, settings={"augment": {"partner": "pair"}})
     assert pair.partner_image is None
     assert pair.partner_ignore is None
     assert pair.partner_colors is None
@@ -92,7 +93,8 @@ def test_a_pair_needs_no_second_crop(index, batches):
 
 def test_without_need_nothing_unlabelled_is_read(index, batches):
     broken = replace(index, unlabeled=())
-    (batch,) = batches(broken, 0, 1, need_unlabeled=False)
+    supervised = {"consistency": {"weight": 0.0}, "guidance": {"lambda_DC": [0.0, 0.0]}}
+    (batch,) = batches(broken, 0, 1, settings=supervised)
     assert batch.u_image is batch.u_ignore is batch.partner_image is batch.colors is batch.boxes is None
     assert torch.equal(batch.x_image, batches(index, 0, 1)[0].x_image)
     assert batch.to(torch.device("cpu")).x_label.shape == (4, 24, 24)

@@ -83,14 +83,13 @@ from pathlib import Path
 from semivl_plugins.folder import Folder
 from semivl_cli.data.read.images import read_image
 from semivl_cli.data.choose.index import build_index
-from semivl_cli.config import AugmentSettings, DataSettings
+from semivl_cli.config import resolve
 from semivl_cli.data.load.batches import train_batches
 
 if __name__ == "__main__":
     names = ("ground", "tree", "car")
     index = build_index(Folder(), Path(sys.argv[1]), labels=4, seed=0, class_names=names, missing="refuse")
-    batches = train_batches(index, Folder(), names, DataSettings(crop=24, workers=2), AugmentSettings(),
-                            batch=4, seed=0, start_step=0, stop_step=10**6)
+    batches = train_batches(index, Folder(), names, resolve({"data": {"crop": 24, "workers": 2}}), range(10**6))
     stopped = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: stopped.append(number))
@@ -126,14 +125,13 @@ import sys
 from pathlib import Path
 from semivl_plugins.folder import Folder
 from semivl_cli.data.choose.index import build_index
-from semivl_cli.config import AugmentSettings, DataSettings
+from semivl_cli.config import resolve
 from semivl_cli.data.load.batches import train_batches
 
 if __name__ == "__main__":
     names = ("ground", "tree", "car")
     index = build_index(Folder(), Path(sys.argv[1]), labels=4, seed=0, class_names=names, missing="refuse")
-    batches = train_batches(index, Folder(), names, DataSettings(crop=24, workers=1), AugmentSettings(),
-                            batch=4, seed=0, start_step=0, stop_step=10**6)
+    batches = train_batches(index, Folder(), names, resolve({"data": {"crop": 24, "workers": 1}}), range(10**6))
     next(batches)
     raise RuntimeError("a mistake while batches are being made")
 """

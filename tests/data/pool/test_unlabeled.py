@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from semivl_plugins.folder import Folder
 
-from semivl_cli.config import AugmentSettings, DataSettings
+from semivl_cli.config import resolve
 from semivl_cli.data.choose.index import build_index, check_labels
 from semivl_cli.data.contract import TarEntry
 from semivl_cli.data.load.batches import train_batches
@@ -66,11 +66,14 @@ def build(world, *more, say=lambda _: None):
 
 
 def batches(index, start=0, stop=3, *, workers=0, batch=8, crop=24, damaged="auto", **more):
-    made = train_batches(
-        index, Folder(), ("ground", "tree", "car"), DataSettings(crop=crop, workers=workers, damaged=damaged),
-        AugmentSettings(flip=0.5, blur=0.5, partner="same_image"), batch=batch, seed=0, start_step=start,
-        stop_step=stop, **more,
-    )  # fmt: skip
+    config = resolve(
+        {
+            "data": {"crop": crop, "workers": workers, "damaged": damaged},
+            "augment": {"flip": 0.5, "blur": 0.5, "partner": "same_image"},
+            "training": {"batch": batch},
+        }
+    )
+    made = train_batches(index, Folder(), ("ground", "tree", "car"), config, range(start, stop), **more)
     return list(made)
 
 
@@ -88,6 +91,9 @@ def names(index):
     [
         ["photos"],
         ["photos/*.jpg"],
+        ["**/0*.jpg"],
+        ["photos/**"],
+        ["ph*/**/*.jpg"],
         ["photos/00*.jpg", "photos/0[12]*.jpg"],
         ["list.txt"],
         ["photos/{000..029}.jpg"],
@@ -105,6 +111,19 @@ def test_folders_patterns_and_lists_name_the_same_images(world, photos, given):
     assert names(index)[:30] == [f"{n:03d}.jpg" for n in range(30)]
     assert len(index.unlabeled) == 13 + 30
     assert "30 unlabelled images come from data.unlabeled (0 tar shards)" in index.notes
+
+
+@pytest.mark.parametrize("given", ["photos", "photos/**/*.jpg"])
+def test_links_to_folders_above_and_hidden_files_add_nothing(world, photos, given):
+    (photos / "photos" / "._000.jpg").write_bytes(b"what a Mac leaves")
+    (photos / "photos" / ".trash").mkdir()
+    (photos / "photos" / ".trash" / "900.jpg").write_bytes(jpeg(1))
+    (photos / "photos" / "here").symlink_to(photos / "photos")
+    (photos / "photos" / "deep").mkdir()
+    (photos / "photos" / "deep" / "up").symlink_to(photos)
+    index = build(world, photos / given)
+    assert names(index)[:30] == [f"{n:03d}.jpg" for n in range(30)]
+    assert len(index.unlabeled) == 13 + 30
 
 
 def test_a_name_that_is_no_utf8_is_found(world, photos):

@@ -8,8 +8,8 @@ from PIL import Image
 from semivl_cli.config import DataSettings
 from semivl_cli.data.read.views import (
     View,
+    at_short_side,
     draw_view,
-    resize_image,
     scale_size,
     validation_size,
     view_ignore,
@@ -105,5 +105,9 @@ def test_draws_use_their_whole_range():
 
 def test_validation_keeps_an_image_that_has_the_size():
     image = rng().integers(0, 256, (6, 9, 3), dtype=np.uint8)
-    assert resize_image(image, (6, 9)) is image
-    assert resize_image(image, (12, 18)).shape == (12, 18, 3)
+    assert at_short_side(image, 6) is image
+    assert at_short_side(image, 12).shape == (12, 18, 3)
+
+
+def test_the_long_side_of_a_ribbon_is_bounded():
+    assert at_short_side(np.zeros((2, 100, 3), np.uint8), 4).shape == (1, 32, 3)

@@ -4,7 +4,6 @@ import os
 import socket
 import sys
 import traceback
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
 from test_step import SETTINGS, batch, build, replace
 
-from semivl_cli.config import EvaluationSettings
+from semivl_cli.config import resolve
 from semivl_cli.data.contract import Record
 from semivl_cli.engine.distributed import gradients as exchanging
 from semivl_cli.engine.distributed.batchnorm import synchronize
@@ -95,17 +94,15 @@ class Pictures:
 def scores(team, images):
     model, _ = build()
     records = list(Pictures().records())[:images]
-    how = Inference(evaluation=EvaluationSettings(stride=8), crop=16, at_once=2)
+    how = Inference(resolve({"data": {"crop": 16, "workers": 0}, "evaluation": {"stride": 8}}), at_once=2)
     found = measure_iou(
         model.float(),
         records,
         Pictures(),
         ["a", "b", "c"],
         how,
-        workers=0,
         step=1,
         reporter=Silence(),
-        autocast=nullcontext(),
         team=team,
     )
     return found.as_dict()

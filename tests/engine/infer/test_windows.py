@@ -5,14 +5,14 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from semivl_cli.config import EvaluationSettings
+from semivl_cli.config import resolve
 from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at, scores_at
 
 CONSTANT = torch.tensor([0.5, -1.0, 2.0])
 
 
-def how(*, mode, stride, **more):
-    return Inference(evaluation=EvaluationSettings(mode=mode, stride=stride), **more)
+def how(*, mode, stride, crop, **more):
+    return Inference(resolve({"data": {"crop": crop}, "evaluation": {"mode": mode, "stride": stride}}), **more)
 
 
 def constant(image):

@@ -7,10 +7,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from semivl_cli.engine.rundir.checkpoint import ModelSpec, load_checkpoint, save_checkpoint
-from semivl_cli.model.decoders.language import DecoderSpec
+from semivl_cli.engine.rundir.checkpoint import load_checkpoint, save_checkpoint
+from semivl_cli.model.build import ModelSpec
+from semivl_cli.model.decoders.decoder import DecoderSpec
 from semivl_cli.model.encoders.dense_vit import EncoderSpec
-from semivl_cli.model.semivl import IMAGENET_STATISTICS
+from semivl_cli.model.pixels import IMAGENET_STATISTICS
 
 ENCODER = EncoderSpec(
     width=8,

@@ -116,7 +116,7 @@ def test_activations_computed_twice_change_no_bit(detail, cast):
     if cast:
         model, guide = model.float(), guide.float()
     other = copy.deepcopy(model)
-    other.recompute_activations()
+    other.checkpoint_activations()
     x, u = batch(4, True, (16, 8, 6) if detail else (8, 8, 6))
     state = torch.random.get_rng_state()
     seen = [
@@ -135,7 +135,7 @@ def test_activations_computed_twice_are_not_kept():
     kept = []
     for recompute in (False, True):
         model, _ = build()
-        model.recompute_activations(recompute)
+        model.checkpoint_activations(recompute)
         x, _ = batch(2, True)
         sizes_kept = []
 

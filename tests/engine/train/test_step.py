@@ -14,11 +14,13 @@ from semivl_cli.engine.train.step import (
     step_losses,
     train_step,
 )
-from semivl_cli.model.decoders.language import DecoderSpec, LanguageGuidedDecoder
+from semivl_cli.model.decoders.decoder import DecoderSpec
+from semivl_cli.model.decoders.language import LanguageGuidedDecoder
 from semivl_cli.model.encoders.dense_vit import DenseEncoder, EncoderSpec
 from semivl_cli.model.encoders.detail import DetailEncoder
 from semivl_cli.model.guidance import DenseClip
-from semivl_cli.model.semivl import IMAGENET_STATISTICS, SemiVL
+from semivl_cli.model.pixels import IMAGENET_STATISTICS
+from semivl_cli.model.semivl import SemiVL
 
 CLASSES, SIZE = 3, 16
 SETTINGS = StepSettings(
@@ -63,7 +65,7 @@ def build(detail: bool = False) -> tuple[SemiVL, DenseClip]:
     )
     model = SemiVL(
         DenseEncoder(SPEC, (1,) if detail else (0, 1)),
-        LanguageGuidedDecoder(decoder),
+        LanguageGuidedDecoder(decoder, CLASSES),
         torch.randn(CLASSES, 6),
         IMAGENET_STATISTICS,
         detail=DetailEncoder(4) if detail else None,

@@ -12,7 +12,7 @@ from semivl_cli.concepts.prompts import texts
 from semivl_cli.data.registry import open_dataset, package_file
 from semivl_cli.engine.zero_shot.segmenter import open_segmenter
 from semivl_cli.engine.zero_shot.settings import zero_shot_config
-from semivl_cli.model.semivl import resize
+from semivl_cli.model.pixels import resize
 from semivl_cli.reporter import Silence
 
 

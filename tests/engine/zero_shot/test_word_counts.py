@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from semivl_cli.engine.zero_shot.word_counts import _spans, _windows, count, no_counts
 from semivl_cli.model.encoders.dense_vit import DenseEncoder, EncoderSpec
 from semivl_cli.model.guidance import DenseClip
-from semivl_cli.model.semivl import IMAGENET_STATISTICS
+from semivl_cli.model.pixels import IMAGENET_STATISTICS
 
 SPEC = EncoderSpec(
     width=8,

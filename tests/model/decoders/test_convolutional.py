@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from semivl_cli.model.decoders.convolutional import ConvolutionalDecoder
-from semivl_cli.model.decoders.language import DecoderSpec
-from semivl_cli.model.encoders.dense_vit import Features
-from semivl_cli.model.semivl import perturb
+from semivl_cli.model.decoders.decoder import DecoderSpec
+from semivl_cli.model.features import Features, perturb
 
 CLASSES = 5
 TEXT = torch.zeros(CLASSES, 6, dtype=torch.float64)
@@ -15,9 +14,8 @@ TEXT = torch.zeros(CLASSES, 6, dtype=torch.float64)
 @pytest.fixture
 def decoder() -> ConvolutionalDecoder:
     torch.manual_seed(0)
-    spec = DecoderSpec(
-        embed_dim=6, skip_channels=(5, 7), width=32, up_widths=(32, 16), skip_widths=(8, 4), dilations=(1, 2)
-    )
+    used = {"embed_dim": 6, "skip_channels": (5, 7), "width": 32, "up_widths": (32, 16), "skip_widths": (8, 4)}
+    spec = DecoderSpec(**used, dilations=(1, 2), text_width=0, layers=0, heads=0, pool=0)
     return ConvolutionalDecoder(spec, CLASSES).double()
 
 

@@ -1,5 +1,7 @@
 """The dense encoder: CLIP's own embedding, the value path, positions and padding."""
 
+from dataclasses import replace
+
 import open_clip
 import pytest
 import torch
@@ -9,11 +11,9 @@ from hypothesis import strategies as st
 
 from semivl_cli.model.clip import build_encoder, load_clip
 from semivl_cli.model.encoders.dense_vit import DenseEncoder, resize_positions
-from semivl_cli.model.finetune import set_trainable
 
 TEXT = {"context_length": 8, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1}
 VISION = {"image_size": 16, "patch_size": 4, "width": 16, "head_width": 8, "layers": 3}
-OWN = {"activation": "checkpoint", "norm_eps": "checkpoint", "image_size": "checkpoint"}
 
 
 def config(**vision):
@@ -30,6 +30,13 @@ def random_clip(tmp_path, **vision):
     path = tmp_path / "clip.bin"
     torch.save(theirs.state_dict(), path)
     return theirs, load_clip(config(**vision), str(path))
+
+
+def encoder_of(clip, skips=(), skip_path="value"):
+    """The dense encoder with the CLIP's own shape and weights."""
+    encoder = DenseEncoder(clip.spec, skips, skip_path)
+    encoder.load_state_dict(clip.state)
+    return encoder
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +62,7 @@ def test_image_embeddings_are_open_clips_own(tmp_path, vision):
     theirs, ours = random_clip(tmp_path, **vision)
     size = vision.get("image_size", 16)
     image = torch.randn(2, 3, *(size if isinstance(size, list) else (size, size)))
-    encoder = build_encoder(ours, **OWN)
+    encoder = encoder_of(ours)
     with torch.no_grad():
         expected = theirs.encode_image(image, normalize=True)
         assert torch.allclose(encoder.embed_image(image), expected, atol=1e-5)
@@ -74,8 +81,8 @@ def test_dense_vectors_are_the_last_value_path_and_skips_those_of_their_blocks(t
             v = x + block.attn.out_proj(v)
             values.append((v + block.mlp(block.ln_2(v)))[:, 1:])
         dense = F.normalize(visual.ln_post(values[-1]) @ visual.proj, dim=-1)
-        by_value = build_encoder(ours, **OWN, skips=(0, 2))(image)
-        by_block = build_encoder(ours, **OWN, skips=(0, 1), skip_path="block")(image)
+        by_value = encoder_of(ours, skips=(0, 2))(image)
+        by_block = encoder_of(ours, skips=(0, 1), skip_path="block")(image)
 
     def as_map(tokens):
         return tokens.transpose(1, 2).reshape(2, -1, 4, 4)
@@ -88,7 +95,7 @@ def test_dense_vectors_are_the_last_value_path_and_skips_those_of_their_blocks(t
 
 
 def test_sides_that_are_no_multiple_of_the_patch_are_padded_with_zeros_at_the_end(clip):
-    encoder = build_encoder(clip, **OWN, skips=(0,))
+    encoder = encoder_of(clip, skips=(0,))
     image = torch.randn(1, 3, 13, 18)
     padded = torch.zeros(1, 3, 16, 20)
     padded[:, :, :13, :18] = image
@@ -99,7 +106,7 @@ def test_sides_that_are_no_multiple_of_the_patch_are_padded_with_zeros_at_the_en
 
 
 def test_dense_vectors_have_unit_length(clip):
-    dense = build_encoder(clip, **OWN)(torch.randn(2, 3, 24, 16)).dense
+    dense = encoder_of(clip)(torch.randn(2, 3, 24, 16)).dense
     assert torch.allclose(dense.norm(dim=1), torch.ones(2, 6, 4), atol=1e-6)
 
 
@@ -131,33 +138,7 @@ def test_positions_of_the_stored_grid_are_untouched_and_the_axes_are_not_swapped
 
 
 def test_a_stored_image_size_resizes_the_positions_once(clip):
-    encoder = build_encoder(clip, **{**OWN, "image_size": 32})
-    assert encoder.spec.grid == (8, 8) and encoder.position_embedding.shape == (65, 16)
+    encoder = build_encoder(clip, replace(clip.spec, grid=(8, 8)))
+    assert encoder.position_embedding.shape == (65, 16)
     expected = resize_positions(clip.state["position_embedding"], (4, 4), (8, 8))
     assert torch.equal(encoder.position_embedding, expected)
-
-
-def test_activation_and_eps_may_differ_from_the_checkpoints(clip):
-    spec = build_encoder(clip, activation="gelu", norm_eps=1e-6, image_size="checkpoint").spec
-    assert (spec.activation, spec.norm_eps) == ("gelu", 1e-6)
-
-
-@pytest.mark.parametrize(
-    ("mode", "attention_norm", "moving"),
-    [
-        ("spatial", False, {"attention", "position_embedding"}),
-        ("spatial", True, {"attention", "position_embedding", "norm1"}),
-        ("frozen", True, set()),
-        (
-            "full",
-            False,
-            {"attention", "position_embedding", "class_token", "norm1", "norm2", "mlp"}
-            | {"patch_embedding", "pre_norm", "post_norm", "projection"},
-        ),
-    ],
-)
-def test_fine_tuning_moves(clip, mode, attention_norm, moving):
-    encoder: DenseEncoder = build_encoder(clip, **OWN)
-    set_trainable(encoder, mode, attention_norm)
-    names = [name.split(".") for name, p in encoder.named_parameters() if p.requires_grad]
-    assert {name[2] if name[0] == "blocks" else name[0] for name in names} == moving

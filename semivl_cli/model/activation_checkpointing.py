@@ -9,13 +9,12 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 
-def call(part: Callable[..., Tensor], *inputs: Tensor, recompute: bool) -> Tensor:
-    """Return `part(*inputs)`; with `recompute` only the inputs are kept for the gradient, which stays the same.
+def checkpointed(part: Callable[..., Tensor], *inputs: Tensor, when: bool) -> Tensor:
+    """Return `part(*inputs)`; `when` so wanted, only the inputs are kept for the gradient, which stays the same.
 
     The parts draw no random numbers and keep no statistics, so that running them twice changes nothing; the detail
     encoder, whose BatchNorm counts every run, is no such part.
     """
-    if not recompute or not torch.is_grad_enabled():
+    if not when or not torch.is_grad_enabled():
         return part(*inputs)
-    out: Tensor = checkpoint(part, *inputs, use_reentrant=False, preserve_rng_state=False)
-    return out
+    return checkpoint(part, *inputs, use_reentrant=False, preserve_rng_state=False)

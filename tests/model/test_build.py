@@ -1,0 +1,62 @@
+"""The spec of a model: what a checkpoint keeps of it, and which settings it follows."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+import torch
+
+from semivl_cli.config import ModelSettings
+from semivl_cli.errors import InputError
+from semivl_cli.model.build import DECODERS, ModelSpec, encoder_spec
+from semivl_cli.model.decoders.decoder import DecoderSpec
+from semivl_cli.model.encoders.dense_vit import EncoderSpec
+from semivl_cli.model.pixels import IMAGENET_STATISTICS
+
+ENCODER = EncoderSpec(
+    width=8,
+    layers=2,
+    heads=2,
+    mlp_width=16,
+    patch_size=4,
+    grid=(4, 4),
+    embed_dim=6,
+    activation="gelu",
+    norm_eps=1e-5,
+    pre_norm=True,
+    pool="tok",
+    norm_after_pool=True,
+)
+
+
+def spec(**changes) -> ModelSpec:
+    widths = {"width": 8, "text_width": 8, "up_widths": (8, 8), "skip_widths": (4, 4), "layers": 1, "heads": 2}
+    widths["dilations"] = (1, 2)
+    fields = {"encoder": ENCODER, "decoder": DecoderSpec(embed_dim=6, skip_channels=(8, 8), pool=2, **widths)}
+    fields |= {"skips": (0, 1), "skip_path": "block", "statistics": IMAGENET_STATISTICS, "output_size": None}
+    return ModelSpec(**{**fields, "detail_base": None, **changes})
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+@pytest.mark.parametrize("detail", [None, 4])
+def test_a_spec_comes_back_from_json(kind, detail):
+    original = spec(decoder_kind=kind, detail_base=detail, output_size=12)
+    assert ModelSpec(**json.loads(json.dumps(asdict(original)))) == original
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+def test_every_decoder_takes_its_smallest_image_and_any_text(kind):
+    model = spec(decoder_kind=kind).build(torch.randn(4, 6))
+    smallest = spec(decoder_kind=kind).smallest
+    assert model(torch.zeros(1, 3, smallest, smallest, dtype=torch.uint8)).shape == (1, 4, smallest, smallest)
+
+
+def test_an_unknown_decoder_is_answered_with_the_known_ones():
+    with pytest.raises(InputError, match=r"decoder\.kind = 'linear': expected 'language' or 'convolutional'"):
+        spec(decoder_kind="linear").build(torch.randn(4, 6))
+
+
+def test_a_clip_is_read_as_it_is_unless_the_settings_say_otherwise():
+    assert encoder_spec(ENCODER, ModelSettings(), "checkpoint") == ENCODER
+    changed = encoder_spec(ENCODER, ModelSettings(activation="gelu", norm_eps=1e-6), 32)
+    assert (changed.activation, changed.norm_eps, changed.grid) == ("gelu", 1e-6, (8, 8))
