@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from semivl_plugins.folder import Folder
 
-from semivl_cli.config import resolve
+from semivl_cli.config import DataSettings, resolve
 from semivl_cli.data.choose.index import build_index, check_labels
 from semivl_cli.data.contract import TarEntry
 from semivl_cli.data.load.batches import train_batches
@@ -58,9 +58,8 @@ def photos(tmp_path):
 
 def build(world, *more, say=lambda _: None):
     given = [str(path) for path in more]
-    return build_index(
-        Folder(), world.root, labels=4, seed=0, class_names=world.names, missing="refuse", more=given, say=say
-    )
+    data = DataSettings(labels=4, unlabeled=given)
+    return build_index(Folder(), world.root, data, seed=0, class_names=world.names, say=say)
 
 
 def batches(index, start=0, stop=3, *, workers=0, batch=8, crop=24, damaged="auto", **more):
@@ -143,7 +142,7 @@ def test_shards_give_the_same_batches_whatever_the_number_of_workers(world, phot
     assert all(torch.equal(one.u_image, two.u_image[2:5]) for one, two in zip(part, expected[4:], strict=True))
 
 
-def test_a_member_of_a_shard_reads_as_the_file_it_was(world, photos):
+def test_an_entry_of_a_shard_reads_as_the_file_it_was(world, photos):
     loose, packed = build(world, photos / "photos"), build(world, photos / "shards")
     for one, two in zip(loose.unlabeled[13:], packed.unlabeled[13:], strict=True):
         assert isinstance(two.image, TarEntry)
@@ -151,7 +150,7 @@ def test_a_member_of_a_shard_reads_as_the_file_it_was(world, photos):
         assert image_size(one.image) == image_size(two.image) == read_thumbnail(two.image)[0]
 
 
-def test_members_in_the_place_of_paths_change_no_batch(world, photos):
+def test_entries_in_the_place_of_paths_change_no_batch(world, photos):
     loose, packed = build(world, photos / "photos"), build(world, photos / "shards")
     paths = tuple(loose.unlabeled)
     members = tuple(
