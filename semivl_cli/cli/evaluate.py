@@ -17,9 +17,7 @@ def evaluate(
     runs: Annotated[
         list[Path] | None, typer.Argument(metavar="[RUN]...", help="Run directories. (default: the newest)")
     ] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="Dataset plugin. (default: the run's own)", show_default=False)
-    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Dataset plugin. (default: the run's own)")] = None,
     root: Root = None,
     device: Device = None,
     gpus: Gpus = None,
@@ -35,15 +33,16 @@ def evaluate(
 
     where = device or "auto"
     chosen: list[Path | None] = [*runs] if runs else [None]
-    with processes(gpus, lambda: where) as (team, reporter):
+    with processes(gpus, lambda: where) as (group, reporter):
         scored = [
-            evaluate_run(run, dataset=dataset, root=root, device=where, reporter=reporter, team=team) for run in chosen
+            evaluate_run(run, dataset=dataset, root=root, device=where, reporter=reporter, process_group=group)
+            for run in chosen
         ]
-    if team.leads and report:
+    if group.is_main and report:
         from semivl_cli.report.page import write_report  # noqa: PLC0415 - likewise
 
         for path in [write_report(found.run) for found in scored]:
             if not as_json:
                 print_line(f"report: {path}")
-    if team.leads:
+    if group.is_main:
         show_runs(scored, as_json)

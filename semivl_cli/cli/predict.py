@@ -15,9 +15,7 @@ from semivl_cli.errors import CheckFailed, InputError
 def predict(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files, or folders of them.")],
     out: Annotated[Path, typer.Option(help="Folder for the masks.")],
-    run: Annotated[
-        Path | None, typer.Option(help="Run directory. (default: the newest run)", show_default=False)
-    ] = None,
+    run: Annotated[Path | None, typer.Option(help="Run directory. (default: the newest run)")] = None,
     overlays: Annotated[bool, typer.Option("--overlay", help="Also paint the classes over each picture.")] = False,
     definition: DefinitionOption = None,
     zero_shot: Annotated[

@@ -14,36 +14,29 @@ from semivl_cli.cli.scores import show_seeds, show_training
 
 
 def train(
-    dataset: Annotated[str | None, typer.Option(help="Dataset plugin. (default: shapes)", show_default=False)] = None,
+    dataset: Annotated[str | None, typer.Option(help="Dataset plugin. (default: shapes)")] = None,
     labels: Annotated[
         str | None,
         typer.Option(help="Labelled images: a count, a fraction, a file, all. (default: the recipe's)", metavar="N"),
     ] = None,
-    method: Annotated[
-        str | None, typer.Option(help="semivl, supervised or unimatch. (default: semivl)", show_default=False)
-    ] = None,
+    method: Annotated[str | None, typer.Option(help="semivl, supervised or unimatch. (default: semivl)")] = None,
     root: Root = None,
     unlabeled: Annotated[
         list[str] | None,
         typer.Option(
             help="More unlabelled images: a folder, tar shards (shards-{000..999}.tar), a list. Repeatable.",
             metavar="PATH",
-            show_default=False,
         ),
     ] = None,
     definition: DefinitionOption = None,
     recipe: Annotated[str | None, typer.Option(help="Settings: tiny, or a TOML file.", metavar="NAME|FILE")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Run directory. (default: runs/<dataset>-<labels>-<n>)", show_default=False)
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of every draw. (default: 0)", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory. (default: runs/<dataset>-<labels>-<n>)")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of every draw. (default: 0)")] = None,
     seeds: Annotated[
-        int | None,
-        typer.Option(min=1, help="Repeat with so many seeds, into <out>/seed-0, seed-1, ...", show_default=False),
+        int | None, typer.Option(min=1, help="Repeat with so many seeds, into <out>/seed-0, seed-1, ...")
     ] = None,
     select: Annotated[
-        str | None,
-        typer.Option(help="Step that is the result: last, best on val, held-out. (default: best)", show_default=False),
+        str | None, typer.Option(help="Step that is the result: last, best on val, held-out. (default: best)")
     ] = None,
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Ask torch for the same bits each time; slower on a GPU.")
@@ -91,14 +84,17 @@ def train(
 
         print_line(to_toml(configure(flags, assignments)))
         return
-    from semivl_cli.engine.train.seeds import seeds_to_resume, train_seeds  # noqa: PLC0415 - torch is imported when it is needed
-    from semivl_cli.engine.train.start import device_of, start_or_resume  # noqa: PLC0415
+    from semivl_cli.engine.train import start  # noqa: PLC0415 - torch is imported when it is needed
+    from semivl_cli.engine.train.seeds import seeds_to_resume, train_seeds  # noqa: PLC0415
     from semivl_cli.report.page import write_report  # noqa: PLC0415
 
-    with processes(gpus, lambda: device or device_of(flags, assignments, out, resume=resume)) as (team, reporter):
-        several = team.tell(seeds_to_resume(out, seeds, resume=resume, team=team))
+    with processes(gpus, lambda: device or start.device_of(flags, assignments, out, resume=resume)) as (
+        group,
+        reporter,
+    ):
+        several = group.broadcast(seeds_to_resume(out, seeds, resume=resume, process_group=group))
         if seeds is None and several is None:
-            result = start_or_resume(flags, assignments, out, resume=resume, reporter=reporter, team=team)
+            result = start.train(flags, assignments, out, resume=resume, reporter=reporter, process_group=group)
         else:
             repeated = train_seeds(
                 flags,
@@ -108,9 +104,9 @@ def train(
                 resume=several is not None,
                 finished=lambda result: write_report(result.run),
                 reporter=reporter,
-                team=team,
+                process_group=group,
             )
-    if team.leads and (seeds is not None or several is not None):
+    if group.is_main and (seeds is not None or several is not None):
         show_seeds(repeated, as_json)
-    elif team.leads:
+    elif group.is_main:
         show_training(result, as_json)
