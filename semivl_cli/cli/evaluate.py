@@ -33,15 +33,16 @@ def evaluate(
 
     where = device or "auto"
     chosen: list[Path | None] = [*runs] if runs else [None]
-    with processes(gpus, lambda: where) as (team, reporter):
+    with processes(gpus, lambda: where) as (group, reporter):
         scored = [
-            evaluate_run(run, dataset=dataset, root=root, device=where, reporter=reporter, team=team) for run in chosen
+            evaluate_run(run, dataset=dataset, root=root, device=where, reporter=reporter, process_group=group)
+            for run in chosen
         ]
-    if team.leads and report:
+    if group.is_main and report:
         from semivl_cli.report.page import write_report  # noqa: PLC0415 - likewise
 
         for path in [write_report(found.run) for found in scored]:
             if not as_json:
                 print_line(f"report: {path}")
-    if team.leads:
+    if group.is_main:
         show_runs(scored, as_json)

@@ -11,8 +11,8 @@ from semivl_cli.errors import RunError
 if TYPE_CHECKING:
     from semivl_cli.engine.infer.evaluate import Evaluated
     from semivl_cli.engine.infer.validation import Scores
-    from semivl_cli.engine.train.loop import Result
     from semivl_cli.engine.train.seeds import Repeated
+    from semivl_cli.engine.train.selection import Result
 
 
 def show_scores(title: str, scores: Scores) -> None:

@@ -84,14 +84,17 @@ def train(
 
         print_line(to_toml(configure(flags, assignments)))
         return
-    from semivl_cli.engine.train.seeds import seeds_to_resume, train_seeds  # noqa: PLC0415 - torch is imported when it is needed
-    from semivl_cli.engine.train.start import device_of, start_or_resume  # noqa: PLC0415
+    from semivl_cli.engine.train import start  # noqa: PLC0415 - torch is imported when it is needed
+    from semivl_cli.engine.train.seeds import seeds_to_resume, train_seeds  # noqa: PLC0415
     from semivl_cli.report.page import write_report  # noqa: PLC0415
 
-    with processes(gpus, lambda: device or device_of(flags, assignments, out, resume=resume)) as (team, reporter):
-        several = team.tell(seeds_to_resume(out, seeds, resume=resume, team=team))
+    with processes(gpus, lambda: device or start.device_of(flags, assignments, out, resume=resume)) as (
+        group,
+        reporter,
+    ):
+        several = group.broadcast(seeds_to_resume(out, seeds, resume=resume, process_group=group))
         if seeds is None and several is None:
-            result = start_or_resume(flags, assignments, out, resume=resume, reporter=reporter, team=team)
+            result = start.train(flags, assignments, out, resume=resume, reporter=reporter, process_group=group)
         else:
             repeated = train_seeds(
                 flags,
@@ -101,9 +104,9 @@ def train(
                 resume=several is not None,
                 finished=lambda result: write_report(result.run),
                 reporter=reporter,
-                team=team,
+                process_group=group,
             )
-    if team.leads and (seeds is not None or several is not None):
+    if group.is_main and (seeds is not None or several is not None):
         show_seeds(repeated, as_json)
-    elif team.leads:
+    elif group.is_main:
         show_training(result, as_json)

@@ -1,4 +1,4 @@
-"""RunConfig -> dataset, words, model, guidance, optimizer: the one place that introduces the rooms to each other."""
+"""RunConfig -> dataset, words, model, guidance: the one place that introduces the rooms to each other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from semivl_cli.concepts.load import definition_text, parse_definition
@@ -16,19 +15,14 @@ from semivl_cli.data.choose.held_out import hold_out
 from semivl_cli.data.choose.index import Index, build_index, find_root
 from semivl_cli.data.contract import Dataset
 from semivl_cli.data.registry import open_dataset, own_definition, package_file
-from semivl_cli.engine.device import to_device
 from semivl_cli.engine.rundir.layout import DEFINITION, SPLIT, read_json
 from semivl_cli.engine.text_vectors import embed_classes, embed_concepts
-from semivl_cli.engine.train.optim import Rates, build_optimizer
-from semivl_cli.engine.train.step import StepSettings
 from semivl_cli.errors import InputError
-from semivl_cli.model.build import ModelSpec, encoder_spec, model_spec
-from semivl_cli.model.clip import Clip, build_encoder, encoder_weights, load_clip
+from semivl_cli.model.build import encoder_spec
+from semivl_cli.model.clip import Clip, build_encoder, load_clip
 from semivl_cli.model.clip_weights import RANDOM
-from semivl_cli.model.finetune import set_trainable
 from semivl_cli.model.guidance import DenseClip
 from semivl_cli.model.pixels import IMAGENET_STATISTICS, Statistics
-from semivl_cli.model.semivl import SemiVL
 from semivl_cli.reporter import Reporter
 
 
@@ -44,19 +38,7 @@ class Material:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trainee:
-    """The model of a run with everything that teaches it."""
-
-    model: SemiVL
-    spec: ModelSpec
-    guide: DenseClip | None
-    optimizer: torch.optim.Optimizer
-    clip_name: str
-    clip_sha256: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kept:
+class Inherited:
     """What a training takes from a run that was there before: its own when it is resumed, another's to repeat it."""
 
     run: Path
@@ -66,42 +48,36 @@ class Kept:
     """Whether the labelled images of its `split.json` are taken; otherwise the settings say which."""
 
 
-def open_material(config: RunConfig, kept: Kept | None = None, say: Callable[[str], None] = lambda _: None) -> Material:
+def open_material(
+    config: RunConfig, inherited: Inherited | None = None, say: Callable[[str], None] = lambda _: None
+) -> Material:
     """Open the dataset and the definition, and list the records.
 
     Args:
         config: of the run.
-        kept: whose words and labelled images are taken; `None`: those that the settings name.
+        inherited: whose words and labelled images are taken; `None`: those that the settings name.
         say: takes a line when something takes long.
 
     Raises:
         InputError: data or definition do not fit, or a file of the run is damaged.
     """
     dataset = open_dataset(config.dataset)
-    if kept is None or not kept.words:
+    if inherited is None or not inherited.words:
         text, source = read_definition(config, dataset)
     else:
-        text, source = definition_text(kept.run / DEFINITION), str(kept.run / DEFINITION)
+        text, source = definition_text(inherited.run / DEFINITION), str(inherited.run / DEFINITION)
     definition = parse_definition(text, source, config.fidelity)
     if len(definition.classes) < 2:
         raise InputError(f"{source} has {len(definition.classes)} class: segmentation tells at least two apart")
     root = find_root(dataset.name, config.data.root)
-    index = build_index(
-        dataset,
-        root,
-        labels=config.data.labels.amount,
-        seed=config.seed,
-        class_names=definition.names,
-        missing=config.data.missing,
-        # What was left out because files were missing stands in no list: the settings choose, and leave out, again.
-        listed=_labeled_ids(kept.run / SPLIT)
-        if kept is not None and kept.labels and config.data.missing == "refuse"
-        else None,
-        more=config.data.unlabeled,
-        say=say,
-    )
+    listed = None
+    # What was left out because files were missing stands in no list: the settings choose, and leave out, again.
+    if inherited is not None and inherited.labels and config.data.missing == "refuse":
+        listed = _labeled_ids(inherited.run / SPLIT)
+    names = definition.names
+    index = build_index(dataset, root, config.data, seed=config.seed, class_names=names, listed=listed, say=say)
     if config.training.select == "held-out":
-        labeled, held = hold_out(dataset, index.labeled, seed=config.seed, class_names=definition.names)
+        labeled, held = hold_out(dataset, index.labeled, seed=config.seed, class_names=names)
         note = (
             f"{len(held)} of {len(index.labeled)} labelled images are held out: they choose the step, and train nothing"
         )
@@ -150,40 +126,6 @@ def weights_of(config: RunConfig, dataset: Dataset) -> str:
     return weights
 
 
-def build_trainee(config: RunConfig, material: Material, device: torch.device, reporter: Reporter) -> Trainee:
-    """Build model, guidance and optimizer on `device`; every random weight follows from the seed."""
-    clip = open_clip_of(config, material.dataset, reporter)
-    spec = model_spec(config, clip.spec, statistics_of(config, clip))
-    text = embed_classes(clip.text, material.definition, config.decoder.text)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        model = spec.build(text)
-    if config.model.initial == "clip":
-        model.encoder.load_state_dict(encoder_weights(clip, spec.encoder))
-    set_trainable(model.encoder, config.finetune)
-    to_device(model, device)
-    guide = build_guide(config, clip, material.definition).to(device) if config.uses_guidance else None
-    return Trainee(
-        model=model,
-        spec=spec,
-        guide=guide,
-        optimizer=build_optimizer(model, rates(config)),
-        clip_name=clip.name,
-        clip_sha256=clip.sha256,
-    )
-
-
-def rates(config: RunConfig) -> Rates:
-    """Learning rates and decay, as the optimizer takes them."""
-    return Rates(
-        lr=config.optimizer.lr,
-        encoder_multiplier=config.optimizer.encoder_multiplier,
-        decoder_multiplier=config.optimizer.decoder_multiplier,
-        detail_multiplier=config.optimizer.detail_multiplier,
-        weight_decay=config.optimizer.weight_decay,
-    )
-
-
 def statistics_of(config: RunConfig, clip: Clip) -> Statistics:
     """Mean and deviation of the images of both ViTs."""
     return IMAGENET_STATISTICS if config.model.statistics == "imagenet" else clip.statistics
@@ -206,18 +148,4 @@ def build_guide(config: RunConfig, clip: Clip, definition: Definition) -> DenseC
         clip.logit_scale if guidance.temperature == "checkpoint" else guidance.temperature,
         statistics_of(config, clip),
         guidance.aggregate,
-    )
-
-
-def step_settings(config: RunConfig) -> StepSettings:
-    """Numbers of the method, as the step takes them."""
-    return StepSettings(
-        consistency_weight=config.consistency.weight,
-        mode=config.consistency.mode,
-        tau=config.consistency.tau,
-        consistency_reduction=config.consistency.reduction,
-        zeta=config.guidance.zeta,
-        guidance_reduction=config.guidance.reduction,
-        inside_half=config.guidance.inside_half,
-        group=config.loss.group,
     )

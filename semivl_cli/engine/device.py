@@ -8,23 +8,23 @@ from typing import Any
 import torch
 
 from semivl_cli.config import RunConfig
-from semivl_cli.engine.distributed.group import ALONE, Team, cuda_device
+from semivl_cli.engine.distributed.group import ALONE, ProcessGroup, cuda_device
 from semivl_cli.errors import InputError
 from semivl_cli.model.semivl import SemiVL
 
 
-def pick_device(name: str, team: Team = ALONE) -> torch.device:
+def pick_device(name: str, process_group: ProcessGroup = ALONE) -> torch.device:
     """Turn `auto`, `cpu`, `cuda` or `cuda:1` into a device that is there; among many processes, into this one's."""
-    if team.count > 1 and (name == "cuda" or (name == "auto" and torch.cuda.is_available())):
-        return cuda_device(team)
+    if process_group.world_size > 1 and (name == "cuda" or (name == "auto" and torch.cuda.is_available())):
+        return cuda_device(process_group)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise InputError(f"unknown device {name!r}: expected auto, cpu, cuda or cuda:N") from error
-    if team.count > 1 and device.type == "cuda":
-        raise InputError(f"device {name!r} is one GPU for {team.count} processes: say --device cuda")
+    if process_group.world_size > 1 and device.type == "cuda":
+        raise InputError(f"device {name!r} is one GPU for {process_group.world_size} processes: say --device cuda")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(
             f"device {name!r} is not here: torch sees {torch.cuda.device_count()} CUDA devices; try --device cpu"

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from semivl_cli.data.load.samples import val_samples
-from semivl_cli.engine.build import Kept, build_guide, open_clip_of, open_material
+from semivl_cli.engine.build import Inherited, build_guide, open_clip_of, open_material
 from semivl_cli.engine.device import pick_device
 from semivl_cli.engine.infer.metrics import class_iou, confusion
 from semivl_cli.engine.rundir.checkpoint import load_checkpoint
@@ -41,7 +41,7 @@ def main():
     device, after = pick_device(arguments.device), []
     for run in arguments.runs:
         config = read_config(run)
-        material = open_material(config, Kept(run=run))
+        material = open_material(config, Inherited(run=run))
         guide = build_guide(config, open_clip_of(config, material.dataset, Silence()), material.definition).to(device)
         before = miou(guide, material, config, arguments.images, device)
         trained = load_checkpoint(run, checkpoint_steps(run)[-1]).model.encoder

@@ -10,11 +10,12 @@ import json
 from contextlib import nullcontext
 
 import torch
-from bench_step import SETTINGS, batch, build, rates_of_bench
+from bench_step import batch, build, gradients, settings
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from semivl_cli.engine.train.optim import build_optimizer
-from semivl_cli.engine.train.step import prepare_targets, step_losses, train_step
+from semivl_cli.engine.train.step import step_losses
+from semivl_cli.engine.train.targets import prepare_targets
 
 VARIANTS = [
     {"what": "default"},
@@ -34,7 +35,7 @@ def fake(model, mode):
             held.update({name: mode.from_tensor(value) for name, value in held.items() if value is not None})
 
 
-def kept_bytes(model, x, u, targets, cast):
+def kept_bytes(model, x, u, targets, config, cast):
     """Bytes that autograd keeps for one backward pass."""
     own = {parameter.untyped_storage()._cdata for parameter in (*model.parameters(), *model.buffers())}
     kept = {}
@@ -46,7 +47,7 @@ def kept_bytes(model, x, u, targets, cast):
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), cast:
-        step_losses(model, x, u, targets, SETTINGS, 0.1)
+        step_losses(model, x, u, targets, config, 0.1)
     return sum(size for size, _ in kept.values())
 
 
@@ -67,7 +68,9 @@ def main():
             fake(model, mode)
             fake(guide, mode)
             x, u = batch(arguments, spec, device)
-            found = {"kept_gib": kept_bytes(model, x, u, prepare_targets(guide, x, u, SETTINGS, 1), cast) / 2**30}
+            config = settings(arguments)
+            targets = prepare_targets(guide, x, u, config, 1)
+            found = {"kept_gib": kept_bytes(model, x, u, targets, config, cast) / 2**30}
         if arguments.cuda:
             found["cuda_peak_gib"] = cuda_peak(arguments, variant)
         default = default or found
@@ -77,15 +80,15 @@ def main():
 
 def cuda_peak(arguments, variant):
     device = torch.device("cuda")
-    cast = torch.autocast("cuda", dtype=torch.bfloat16) if "bf16" in variant else nullcontext()
+    config = settings(arguments, "bf16" if "bf16" in variant else "fp32")
     model, spec, guide = build(arguments, device)
     model.train().checkpoint_activations("recompute" in variant)
-    optimizer = build_optimizer(model, rates_of_bench())
+    optimizer = build_optimizer(model, config.optimizer)
     x, u = batch(arguments, spec, device)
     torch.cuda.reset_peak_memory_stats()
     for _ in range(2):
         optimizer.zero_grad(set_to_none=True)
-        train_step(model, guide, x, u, SETTINGS, 0.1, arguments.batch, cast)
+        gradients(model, guide, x, u, config, arguments.batch)
         optimizer.step()
     return torch.cuda.max_memory_allocated() / 2**30
 

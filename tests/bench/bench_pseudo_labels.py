@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from semivl_cli.data.load.samples import val_samples
-from semivl_cli.engine.build import Kept, open_material
+from semivl_cli.engine.build import Inherited, open_material
 from semivl_cli.engine.device import pick_device, to_device
 from semivl_cli.engine.infer.windows import Inference, class_scores, scores_at
 from semivl_cli.engine.rundir.checkpoint import load_checkpoint
@@ -26,7 +26,7 @@ def count(run, images, device):
     config = read_config(run)
     stored = load_checkpoint(run, checkpoint_steps(run)[-1])
     model = to_device(stored.model, device).eval()
-    material = open_material(config, Kept(run=run))
+    material = open_material(config, Inherited(run=run))
     dataset, names = material.dataset, material.definition.names
     labeled = {record.id for record in material.index.labeled}
     train = dataset.records(material.root, "train")

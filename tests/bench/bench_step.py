@@ -16,30 +16,26 @@ from semivl_cli.config import resolve
 from semivl_cli.engine.device import to_device
 from semivl_cli.engine.infer.windows import Inference, class_scores
 from semivl_cli.engine.settings import configure
-from semivl_cli.engine.train.inputs import channel_dropout
-from semivl_cli.engine.train.optim import Rates, build_optimizer
-from semivl_cli.engine.train.step import Labeled, StepSettings, Unlabeled, train_step
+from semivl_cli.engine.train.accumulate import accumulate_gradients
+from semivl_cli.engine.train.inputs import Labeled, Views, channel_dropout, cutmix
+from semivl_cli.engine.train.optim import build_optimizer
+from semivl_cli.engine.train.targets import prepare_targets
 from semivl_cli.model.build import encoder_spec, model_spec
 from semivl_cli.model.clip import build_encoder, encoder_weights, load_clip
 from semivl_cli.model.finetune import set_trainable
 from semivl_cli.model.guidance import DenseClip
 from semivl_cli.model.pixels import IMAGENET_STATISTICS
 
-SETTINGS = StepSettings(
-    consistency_weight=1.0,
-    mode="pixelwise",
-    tau=0.95,
-    consistency_reduction="mean_valid",
-    zeta=0.9,
-    guidance_reduction="mean_all",
-    inside_half=False,
-    group=2,
-)
+
+def settings(arguments, precision="fp32"):
+    """The published settings of VOC."""
+    sizes = [f"data.crop={arguments.crop}", f"training.batch={arguments.batch}"]
+    return configure({"dataset": "voc"}, [*sizes, f"training.precision={precision}"])
 
 
 def build(arguments, device):
     clip = load_clip(arguments.clip, "random")
-    config = configure({"dataset": "voc"}, [f"data.crop={arguments.crop}"])
+    config = settings(arguments)
     spec = model_spec(config, clip.spec, IMAGENET_STATISTICS)
     model = spec.build(torch.randn(arguments.classes, spec.encoder.embed_dim))
     model.encoder.load_state_dict(encoder_weights(clip, spec.encoder))
@@ -61,23 +57,15 @@ def batch(arguments, spec, device):
         return torch.rand(arguments.batch, arguments.crop, arguments.crop, device=device) < 0.2
 
     label = torch.randint(0, arguments.classes, mask().shape, dtype=torch.uint8, device=device)
-    views = {name: images(arguments, device) for name in ("weak", "strong1", "strong2")}
-    others = {f"other_{name}": images(arguments, device) for name in views}
+    own, other = (Views(*(images(arguments, device) for _ in range(3)), ~mask()) for _ in range(2))
     channels = (*spec.decoder.skip_channels, spec.encoder.embed_dim)
-    u = Unlabeled(
-        **views,
-        **others,
-        valid=~mask(),
-        box1=mask(),
-        box2=mask(),
-        other_valid=~mask(),
-        dropout=channel_dropout(0, 0, arguments.batch, channels, 0.5, device),
-    )
-    return Labeled(image=images(arguments, device), label=label), u
+    dropout = channel_dropout(0, 0, arguments.batch, channels, 0.5, device)
+    return Labeled(image=images(arguments, device), label=label), cutmix(own, other, mask(), mask(), dropout)
 
 
-def rates_of_bench():
-    return Rates(lr=1e-4, encoder_multiplier=0.01, decoder_multiplier=10.0, detail_multiplier=1.0, weight_decay=0.01)
+def gradients(model, guide, x, u, config, micro_batch):
+    targets = prepare_targets(guide, x, u, config, micro_batch)
+    accumulate_gradients(model, x, u, targets, config, 0.1, micro_batch)
 
 
 def timed(work, device, repeats):
@@ -104,15 +92,15 @@ def main():
     device = torch.device(arguments.device)
     model, spec, guide = build(arguments, device)
     model.train()
-    optimizer = build_optimizer(model, rates_of_bench())
+    optimizer = build_optimizer(model, settings(arguments).optimizer)
     x, u = batch(arguments, spec, device)
     for micro in arguments.micro_batches or [arguments.batch]:
         for precision in ("fp32", "bf16"):
-            cast = nullcontext() if precision == "fp32" else torch.autocast(device.type, dtype=torch.bfloat16)
+            config = settings(arguments, precision)
 
-            def step(micro=micro, cast=cast):
+            def step(micro=micro, config=config):
                 optimizer.zero_grad(set_to_none=True)
-                train_step(model, guide, x, u, SETTINGS, 0.1, micro, cast)
+                gradients(model, guide, x, u, config, micro)
                 optimizer.step()
 
             if device.type == "cuda":
@@ -122,8 +110,7 @@ def main():
             row = {"what": "step", "precision": precision, "micro_batch": micro, "seconds": seconds, "peak_gib": peak}
             print(json.dumps({**row, "images_per_second": 2 * arguments.batch / seconds}))
     model.eval()
-    settings = {"data": {"crop": arguments.crop}, "evaluation": {"stride": arguments.crop * 5 // 6}}
-    how = Inference(resolve(settings))
+    how = Inference(resolve({"data": {"crop": arguments.crop}, "evaluation": {"stride": arguments.crop * 5 // 6}}))
     picture = torch.randint(0, 256, (1, 3, arguments.crop, arguments.crop * 4 // 3), dtype=torch.uint8, device=device)
     for precision in ("fp32", "bf16"):
         cast = nullcontext() if precision == "fp32" else torch.autocast(device.type, dtype=torch.bfloat16)

@@ -17,7 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from semivl_cli.cli import app
-from semivl_cli.engine.train.step import train_step
+from semivl_cli.engine.train.accumulate import accumulate_gradients
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither gloo as torch ships it nor SIGINT"),
@@ -146,11 +146,11 @@ def test_where_no_smaller_part_is_left_activations_are_computed_twice(tmp_path, 
     def short_of_memory(*arguments):
         if not arguments[0].encoder.checkpointing:
             raise torch.OutOfMemoryError("out of memory")
-        return train_step(*arguments)
+        return accumulate_gradients(*arguments)
 
     steps = ["--set", "training.steps=2", "--set", "training.micro_batch=2"]
     assert CliRunner().invoke(app, ["train", *TINY, *steps, "--out", "kept"]).exit_code == 0
-    monkeypatch.setattr("semivl_cli.engine.train.loop.train_step", short_of_memory)
+    monkeypatch.setattr("semivl_cli.engine.train.loop.accumulate_gradients", short_of_memory)
     twice = CliRunner().invoke(app, ["train", *TINY, *steps, "--out", "twice"])
     assert twice.exit_code == 0, twice.output
     assert "activations are computed twice from here on" in twice.stderr

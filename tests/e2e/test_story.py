@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from semivl_cli import load
 from semivl_cli.cli import app
-from semivl_cli.engine.train.step import train_step
+from semivl_cli.engine.train.accumulate import accumulate_gradients
 
 STEPS = ["--set", "training.steps=4", "--set", "training.log_steps=1", "--set", "training.batch=2"]
 
@@ -327,9 +327,9 @@ def test_short_memory_makes_the_parts_smaller_and_changes_nothing_else(semivl, s
     def short_of_memory(*arguments):
         if arguments[6] > 2:
             raise torch.OutOfMemoryError("out of memory")
-        return train_step(*arguments)
+        return accumulate_gradients(*arguments)
 
-    monkeypatch.setattr("semivl_cli.engine.train.loop.train_step", short_of_memory)
+    monkeypatch.setattr("semivl_cli.engine.train.loop.accumulate_gradients", short_of_memory)
     shrunk = semivl("train", *FOLDER, *STEPS, *batch, "--out", "shrunk")
     assert shrunk.exit_code == 0, shrunk.output
     assert "2 images at once from here on; the batch stays the same" in shrunk.stderr

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import semivl_cli.recipes
 from semivl_cli.config import Layer, RunConfig, read_toml, resolve
-from semivl_cli.engine.train.optim import Rates, build_optimizer
+from semivl_cli.engine.train.optim import build_optimizer
 from semivl_cli.model.build import ModelSpec
 from semivl_cli.model.decoders.decoder import DecoderSpec
 from semivl_cli.model.encoders.dense_vit import DenseEncoder, EncoderSpec
@@ -134,15 +134,12 @@ class Case:
 
     def optimizer(self, model: SemiVL, settings: dict[str, Any]) -> torch.optim.Optimizer:
         """Fresh AdamW with the rates of a recorded step."""
-        constants = published().optimizer
-        rates = Rates(
-            lr=settings["lr"],
-            encoder_multiplier=settings["backbone_lr_mult"],
-            decoder_multiplier=constants.decoder_multiplier,
-            detail_multiplier=settings["conv_enc_lr_mult"],
-            weight_decay=constants.weight_decay,
-        )
-        return build_optimizer(model, rates)
+        rates = {
+            "lr": settings["lr"],
+            "encoder_multiplier": settings["backbone_lr_mult"],
+            "detail_multiplier": settings["conv_enc_lr_mult"],
+        }
+        return build_optimizer(model, published({"optimizer": rates}).optimizer)
 
     def _encoder_spec(self, prefix: str) -> EncoderSpec:
         """The shape of a ViT from its weights; they cannot tell the number of heads."""

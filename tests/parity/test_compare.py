@@ -51,6 +51,15 @@ def test_updates_are_compared_where_the_gradient_is_certain():
     assert differs("moved", torch.tensor([0.0, 1.1e-5, 0.0]), recorded, grad, 5e-4)
 
 
+def test_a_weight_that_a_step_brings_near_zero_is_measured_at_its_size_before():
+    before, recorded = torch.tensor([1.0, 1e-8]), torch.tensor([1e-8, 1.0])
+    ours = recorded + torch.tensor([2e-7, 2e-7])
+    assert differs("exact", ours, recorded)
+    assert not differs("exact", ours, recorded, before)
+    assert differs("exact", recorded + torch.tensor([3e-7, 0.0]), recorded, before)
+    assert differs("exact", recorded + torch.tensor([0.0, 3e-7]), recorded, before)
+
+
 def test_scalars_and_names():
     assert not differs("scalar", 1.0009, 1.0, 1e-3)
     assert differs("scalar", 1.0011, 1.0, 1e-3)

@@ -11,15 +11,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from semivl_cli.class_ids import IGNORE
+from semivl_cli.config import RunConfig
 from semivl_cli.data.read.views import scale_size, validation_size
 from semivl_cli.engine.infer.metrics import confusion, intersection_union, mean_iou
 from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at, scores_at
+from semivl_cli.engine.train import accumulate
 from semivl_cli.engine.train import step as product_step
-from semivl_cli.engine.train.losses import lambda_DC
-from semivl_cli.engine.train.optim import rate_factor
-from semivl_cli.engine.train.step import Labeled, Losses, StepSettings, Targets, Unlabeled
+from semivl_cli.engine.train.inputs import Labeled, Unlabeled, Views, cutmix
+from semivl_cli.engine.train.schedule import lambda_DC, rate_factor
+from semivl_cli.engine.train.targets import guidance_labels, prepare_targets
 from semivl_cli.model.features import perturb
-from semivl_cli.model.guidance import DenseClip
 from semivl_cli.model.published_names import our_name, our_state
 from semivl_cli.model.semivl import SemiVL
 
@@ -58,6 +60,7 @@ _WINDOWS = r"img_u8 | eval\.(averaged_logits|summed_probabilities)\.(mask|label|
 GRAMMAR = {"forward": _IMAGES, "sizes": _IMAGES, "train": _STEP, "train_b2": _STEP, "eval": _WINDOWS}
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 BASE_SCALE = (2048, 512)
+TERMS = ("fp", "s1", "s2")
 VIEWS = ("", "_mixed1", "_mixed2")
 """What a recorded name adds for the feature-perturbed weak view and the two strong ones, in the product's order."""
 
@@ -144,9 +147,10 @@ def test_training_step(step, compare, monkeypatch):
     seen = Recorder(monkeypatch, model)
     lambda_ = weight_of_guidance(settings, manifest)
     x, u = step_batch(case, part)
-    product_step.train_step(
-        model, case.guide() if lambda_ else None, x, u, step_settings(settings), lambda_ or 0.0, len(x.image)
-    )
+    guide, config = case.guide() if lambda_ else None, step_settings(settings)
+    targets = prepare_targets(guide, x, u, config, len(x.image))
+    seen.outputs |= dict(zip((f"mclip{view}" for view in VIEWS), targets.p_DC, strict=False))
+    accumulate.accumulate_gradients(model, x, u, targets, config, lambda_ or 0.0, len(x.image))
     if "losses" in manifest:
         check_losses(compare, "losses", seen.losses, lambda_, manifest["losses"])
 
@@ -228,6 +232,7 @@ def test_optimizer_apart(step, compare):
     tensors, model = case.tensors(part), case.model()
     parameters = dict(model.named_parameters())
     optimizer = case.optimizer(model, case.manifest[part]["settings"])
+    before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     grads = {name: grad for name, grad in named(tensors, "grad/").items() if name in parameters}
     for name, grad in grads.items():
         parameters[name].grad = torch.zeros_like(parameters[name])
@@ -235,7 +240,8 @@ def test_optimizer_apart(step, compare):
     optimizer.step()
     for name, recorded in named(tensors, "after/").items():
         if name in grads:
-            compare.exact(f"after/{name}", parameters[name][: len(grads[name])], recorded[: len(grads[name])])
+            rows = slice(len(grads[name]))
+            compare.exact(f"after/{name}", parameters[name][rows], recorded[rows], before[name][rows])
 
 
 def test_sliding_windows(windows, compare):
@@ -345,40 +351,11 @@ def stages(case: Case, image: Tensor, fp_masks: list[Tensor] | None) -> dict[str
             )
             said = guide(image)
             found |= {"guide.certainty": said.confidence, "guide.class": said.label}
-            found["guide.label"] = guidance_labels(case, guide, image)
+            everywhere = torch.ones(len(image), *image.shape[2:], dtype=torch.bool)
+            views = Views(image, image, image, everywhere)
+            u = cutmix(views, views, ~everywhere, ~everywhere, ())
+            found["guide.label"] = guidance_labels(guide, u, case.manifest["guidance"]["threshold"], len(image))[0]
     return found
-
-
-def guidance_labels(case: Case, guide: DenseClip, image: Tensor) -> Tensor:
-    """Labels as the step makes them, with the threshold of the case."""
-    everywhere = torch.ones(len(image), *image.shape[2:], dtype=torch.bool)
-    u = Unlabeled(
-        weak=image,
-        strong1=image,
-        strong2=image,
-        valid=everywhere,
-        box1=~everywhere,
-        box2=~everywhere,
-        other_weak=image,
-        other_strong1=image,
-        other_strong2=image,
-        other_valid=everywhere,
-        dropout=(),
-    )
-    settings = StepSettings(
-        consistency_weight=1.0,
-        mode="pixelwise",
-        tau=0.95,
-        consistency_reduction="mean_valid",
-        zeta=case.manifest["guidance"]["threshold"],
-        guidance_reduction="mean_all",
-        inside_half=False,
-        group=0,
-    )
-    x = Labeled(image=image, label=everywhere.to(torch.uint8))
-    targets = product_step.prepare_targets(guide, x, u, settings, len(image))
-    assert targets.guidance_label is not None
-    return targets.guidance_label[0]
 
 
 def in_our_order(case: Case, fp_masks: list[Tensor]) -> tuple[Tensor, ...]:
@@ -391,33 +368,19 @@ def step_batch(case: Case, part: str) -> tuple[Labeled, Unlabeled]:
     b = len(t["img_x_u8"])
     masks = [t[f"fp_mask{i}"][b:] for i in range(3)]  # labelled images come first, and are not perturbed
     x = Labeled(image=t["img_x_u8"], label=t["mask_x"])
-    u = Unlabeled(
-        weak=t["img_w_u8"],
-        strong1=t["img_s1_u8"],
-        strong2=t["img_s2_u8"],
-        valid=t["ignore_mask"] != product_step.IGNORE,
-        box1=t["mix1"] == 1,
-        box2=t["mix2"] == 1,
-        other_weak=t["img_w_other_u8"],
-        other_strong1=t["img_s1_other_u8"],
-        other_strong2=t["img_s2_other_u8"],
-        other_valid=t["ignore_mask_other"] != product_step.IGNORE,
-        dropout=in_our_order(case, masks),
+    own, other = (
+        Views(*(t[f"img_{view}{whose}_u8"] for view in ("w", "s1", "s2")), t[f"ignore_mask{whose}"] != IGNORE)
+        for whose in ("", "_other")
     )
-    return x, u
+    return x, cutmix(own, other, t["mix1"] == 1, t["mix2"] == 1, in_our_order(case, masks))
 
 
-def step_settings(settings: dict[str, Any]) -> StepSettings:
-    constants = published()
-    return StepSettings(
-        consistency_weight=constants.consistency.weight,
-        mode=settings["conf_mode"],
-        tau=settings["conf_thresh"],
-        consistency_reduction=constants.consistency.reduction,
-        zeta=settings["mcc_conf_thresh"],
-        guidance_reduction=settings["mcc_loss_reduce"],
-        inside_half=constants.guidance.inside_half,
-        group=0,
+def step_settings(settings: dict[str, Any]) -> RunConfig:
+    return published(
+        {
+            "consistency": {"mode": settings["conf_mode"], "tau": settings["conf_thresh"]},
+            "guidance": {"zeta": settings["mcc_conf_thresh"], "reduction": settings["mcc_loss_reduce"]},
+        }
     )
 
 
@@ -432,21 +395,25 @@ def weight_of_guidance(settings: dict[str, Any], manifest: dict[str, Any]) -> fl
 
 def recompute(
     case: Case, part: str, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
-) -> tuple[Losses, float | None]:
+) -> tuple[dict[str, Tensor], float | None]:
     """The losses of a step from the stored weights, without gradient."""
     model, lambda_ = case.model().to(dtype).train(), weight_of_guidance(settings, case.manifest[part])
     guide = case.guide() if lambda_ is not None else None
     if guide is not None:
         guide = guide.to(dtype)
     x, u = step_batch(case, part)
-    with torch.no_grad():
-        targets = product_step.prepare_targets(guide, x, u, step_settings(settings), len(x.image))
-        return product_step.step_losses(model, x, u, targets, step_settings(settings), lambda_ or 0.0), lambda_
+    config = step_settings(settings)
+    with monkeypatch.context() as patch, torch.no_grad():
+        seen = Recorder(patch, model)
+        targets = prepare_targets(guide, x, u, config, len(x.image))
+        accumulate.step_losses(model, x, u, targets, config, lambda_ or 0.0)
+        return seen.losses, lambda_
 
 
-def check_losses(compare: Any, where: str, losses: Losses, lambda_: float | None, recorded: dict[str, float]) -> None:
-    ours = {"loss": losses.total, "loss_x": losses.L_s}
-    ours |= {f"loss_{name.replace('dc_', 'mc_')}": term for name, term in losses.terms.items()}
+def check_losses(
+    compare: Any, where: str, losses: dict[str, Tensor], lambda_: float | None, recorded: dict[str, float]
+) -> None:
+    ours = dict(losses)
     if lambda_ is not None:
         ours["lambda"] = torch.tensor(lambda_, dtype=torch.float64)
     compare.names(where, ours, recorded)
@@ -461,15 +428,14 @@ def named(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 class Recorder:
-    """Sees what passes between the parts of the step: targets, logits, pseudo-labels, losses."""
-
-    losses: Losses
+    """Sees what passes between the parts of the step: logits, pseudo-labels, losses and their terms of each view."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, model: SemiVL) -> None:
         self.outputs: dict[str, Tensor] = {}
-        self._views = iter(VIEWS)
-        decode, encode_targets = model.decode, product_step.prepare_targets
-        step_losses, consistency = product_step.step_losses, product_step.consistency_term
+        self.losses: dict[str, Tensor] = {}
+        decode, step_losses = model.decode, product_step.step_losses
+        consistency, of_labels = product_step.consistency_term, product_step.label_term
+        views, labeled = iter(zip(TERMS, VIEWS, strict=True)), iter(("x", *(f"mc_{term}" for term in TERMS)))
 
         def seen_decode(*args: Any) -> Tensor:
             logits = decode(*args)
@@ -477,25 +443,26 @@ class Recorder:
                 self._predictions(logits.detach())
             return logits
 
-        def seen_targets(*args: Any) -> Targets:
-            targets = encode_targets(*args)
-            for i, label in enumerate(targets.guidance_label or ()):
-                self.outputs["mclip" + VIEWS[i]] = label
-            return targets
-
-        def seen_losses(*args: Any) -> Losses:
-            self.losses = step_losses(*args)
-            return self.losses
+        def seen_losses(*args: Any) -> dict[str, Tensor]:
+            losses = step_losses(*args)
+            self.losses["loss"] = losses["loss"]
+            return losses
 
         def seen_consistency(log_p: Tensor, pseudo_label: Tensor, confidence: Tensor, *args: Any) -> Tensor:
-            view = next(self._views)
+            term, view = next(views)
             self.outputs["mask_w" + view], self.outputs["conf_w" + view] = pseudo_label, confidence
-            return consistency(log_p, pseudo_label, confidence, *args)
+            self.losses[f"loss_{term}"] = consistency(log_p, pseudo_label, confidence, *args)
+            return self.losses[f"loss_{term}"]
+
+        def seen_labels(*args: Any) -> Tensor:
+            term = next(labeled)
+            self.losses[f"loss_{term}"] = of_labels(*args)
+            return self.losses[f"loss_{term}"]
 
         monkeypatch.setattr(model, "decode", seen_decode)
-        monkeypatch.setattr(product_step, "prepare_targets", seen_targets)
-        monkeypatch.setattr(product_step, "step_losses", seen_losses)
+        monkeypatch.setattr(accumulate, "step_losses", seen_losses)
         monkeypatch.setattr(product_step, "consistency_term", seen_consistency)
+        monkeypatch.setattr(product_step, "label_term", seen_labels)
 
     def _predictions(self, logits: Tensor) -> None:
         """The first training-mode decoding holds labelled, weak and perturbed images; the second both strong views."""

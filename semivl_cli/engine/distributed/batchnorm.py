@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from semivl_cli.engine.distributed.group import ALONE, Team
+from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
 
 
 class SynchronizedBatchNorm2d(nn.BatchNorm2d):
@@ -18,16 +18,16 @@ class SynchronizedBatchNorm2d(nn.BatchNorm2d):
     All processes must call it equally often; the numbers of their images may differ.
     """
 
-    team: Team = ALONE
+    process_group: ProcessGroup = ALONE
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, C, H, W] -> [B, C, H, W]`."""
-        if not self.training or self.team.count == 1:
+        if not self.training or self.process_group.world_size == 1:
             return super().forward(x)
         assert self.momentum is not None and self.running_mean is not None and self.running_var is not None
         variance, mean = torch.var_mean(x.float() if x.dtype != torch.float64 else x, dim=(0, 2, 3), correction=0)
         pixels = mean.new_full((1,), x.numel() // x.shape[1])  # no copy that a GPU would be waited for
-        everyone = _Gather.apply(torch.cat([pixels, mean, variance]), self.team)  # [processes, 1 + 2 C]
+        everyone = _Gather.apply(torch.cat([pixels, mean, variance]), self.process_group)  # [processes, 1 + 2 C]
         pixels, means, variances = everyone.split([1, len(mean), len(mean)], dim=1)
         share = pixels.detach() / pixels.detach().sum()
         mean = (share * means).sum(dim=0)
@@ -49,37 +49,34 @@ class SynchronizedBatchNorm2d(nn.BatchNorm2d):
 def alone(model: nn.Module) -> Iterator[None]:
     """Let every BatchNorm see the images of this process only, for a while."""
     normal = [module for module in model.modules() if isinstance(module, SynchronizedBatchNorm2d)]
-    teams = [module.team for module in normal]
+    groups = [module.process_group for module in normal]
     for module in normal:
-        module.team = ALONE
+        module.process_group = ALONE
     try:
         yield
     finally:
-        for module, team in zip(normal, teams, strict=True):
-            module.team = team
+        for module, process_group in zip(normal, groups, strict=True):
+            module.process_group = process_group
 
 
 class _Gather(torch.autograd.Function):
     """A vector of each process `[n]` -> those of all `[processes, n]`; gradients come back from all."""
 
     @staticmethod
-    def forward(ctx: Any, own: Tensor, team: Team) -> Tensor:  # noqa: ANN401 - autograd's context
-        ctx.team = team
-        everyone = own.new_zeros((team.count, len(own)))
-        everyone[team.rank] = own
-        return team.total(everyone)
+    def forward(ctx: Any, own: Tensor, process_group: ProcessGroup) -> Tensor:  # noqa: ANN401 - autograd's context
+        ctx.process_group = process_group
+        everyone = own.new_zeros((process_group.world_size, len(own)))
+        everyone[process_group.rank] = own
+        return process_group.all_reduce(everyone)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
-        return ctx.team.total(gradient.contiguous())[ctx.team.rank], None
+        return ctx.process_group.all_reduce(gradient.contiguous())[ctx.process_group.rank], None
 
 
-def synchronize(model: nn.Module, team: Team) -> bool:
-    """Let every BatchNorm see the images of all processes; returns whether there was one."""
-    found = False
+def convert_sync_batchnorm(model: nn.Module, process_group: ProcessGroup) -> None:
+    """Let every BatchNorm see the images of all processes."""
     for module in model.modules():
-        if type(module) is nn.BatchNorm2d and team.count > 1:
+        if type(module) is nn.BatchNorm2d and process_group.world_size > 1:
             module.__class__ = SynchronizedBatchNorm2d  # the same parameters and buffers, which are known elsewhere
-            cast(SynchronizedBatchNorm2d, module).team = team
-            found = True
-    return found
+            cast(SynchronizedBatchNorm2d, module).process_group = process_group

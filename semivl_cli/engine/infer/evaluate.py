@@ -8,7 +8,7 @@ from pathlib import Path
 from semivl_cli.data.choose.index import check_made_for, find_root, list_validation
 from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.device import pick_device
-from semivl_cli.engine.distributed.group import ALONE, Team
+from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
 from semivl_cli.engine.infer.load import load
 from semivl_cli.engine.infer.validation import Scores, measure_iou
 from semivl_cli.reporter import Reporter
@@ -24,7 +24,13 @@ class Evaluated:
 
 
 def evaluate(
-    run: Path | None, *, dataset: str | None, root: Path | None, device: str, reporter: Reporter, team: Team = ALONE
+    run: Path | None,
+    *,
+    dataset: str | None,
+    root: Path | None,
+    device: str,
+    reporter: Reporter,
+    process_group: ProcessGroup = ALONE,
 ) -> Evaluated:
     """Evaluate the checkpoint that a run selects (else its last).
 
@@ -34,9 +40,9 @@ def evaluate(
         root: folder of the dataset; `None`: the run's own, or the dataset's usual place.
         device: `auto`, `cpu`, `cuda`, `cuda:N`.
         reporter: hears how far it is.
-        team: the processes that share the images.
+        process_group: the processes that share the images.
     """
-    predictor = load(run, str(pick_device(device, team)), reporter=reporter)
+    predictor = load(run, str(pick_device(device, process_group)), reporter=reporter)
     config = predictor.config
     reporter.note(f"using {predictor.run}, step {predictor.step} ({predictor.selected})")
     plugin = open_dataset(dataset or config.dataset)
@@ -51,6 +57,6 @@ def evaluate(
         predictor.how,
         step=predictor.step,
         reporter=reporter,
-        team=team,
+        process_group=process_group,
     )
     return Evaluated(run=predictor.run, selected=predictor.selected, scores=scores)

@@ -14,7 +14,7 @@ import torch
 from semivl_cli.data.contract import Dataset, Record
 from semivl_cli.data.load.samples import Sample, val_samples
 from semivl_cli.engine.device import autocast
-from semivl_cli.engine.distributed.group import ALONE, Team
+from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
 from semivl_cli.engine.infer.metrics import class_iou, confusion, mean_iou
 from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at
 from semivl_cli.model.semivl import SemiVL
@@ -53,7 +53,7 @@ def measure_iou(
     *,
     step: int,
     reporter: Reporter,
-    team: Team = ALONE,
+    process_group: ProcessGroup = ALONE,
     between: Callable[[], None] | None = None,
 ) -> Scores:
     """Segment every image at its own size and count pixels over the whole set.
@@ -65,7 +65,7 @@ def measure_iou(
     model.eval()
     matrix = torch.zeros(len(names), len(names), dtype=torch.int64, device=device)
     blocks = [range(start, min(start + how.at_once, len(records))) for start in range(0, len(records), how.at_once)]
-    own = [number for block in blocks[team.rank :: team.count] for number in block]
+    own = [number for block in blocks[process_group.rank :: process_group.world_size] for number in block]
     reporter.start("evaluate", len(own))
     samples = val_samples(
         [records[number] for number in own],
@@ -73,7 +73,7 @@ def measure_iou(
         names,
         short_side=how.config.evaluation.short_side,
         workers=how.config.data.workers,
-        sharing=team.sharing,
+        sharing=process_group.sharing,
     )
     done = 0
     with closing(samples):
@@ -88,7 +88,7 @@ def measure_iou(
             reporter.advance("evaluate", done, {})
             if between is not None:
                 between()
-    team.total(matrix)
+    process_group.all_reduce(matrix)
     reporter.finish("evaluate")
     model.train()
     matrix = matrix.cpu()

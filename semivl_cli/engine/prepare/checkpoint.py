@@ -17,7 +17,7 @@ from semivl_cli.concepts.load import parse_definition
 from semivl_cli.concepts.schema import Definition
 from semivl_cli.config import RunConfig, merge, to_toml
 from semivl_cli.data.registry import open_dataset
-from semivl_cli.engine.build import open_clip_of, rates, read_definition, statistics_of
+from semivl_cli.engine.build import open_clip_of, read_definition, statistics_of
 from semivl_cli.engine.rundir.checkpoint import save_checkpoint
 from semivl_cli.engine.rundir.layout import DEFINITION, SETTINGS, STATUS, lock_run
 from semivl_cli.engine.settings import configure
@@ -75,7 +75,7 @@ def prepare_checkpoint(
     with lock_run(run):
         write_text(run / DEFINITION, definition_text)
         write_text(run / SETTINGS, f"# Imported from {file.name}.\n\n{to_toml(config)}")
-        optimizer = build_optimizer(model, rates(config))
+        optimizer = build_optimizer(model, config.optimizer)
         state_of_run = {"best": {}, "last": {}, "seconds": 0.0}
         save_checkpoint(run, 0, model, spec, optimizer, to_toml(config), definition_text, state_of_run)
         write_json(run / STATUS, {"last": 0, "best": None, "finished": False})

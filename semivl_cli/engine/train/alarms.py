@@ -21,7 +21,7 @@ WARM_UP = 200
 
 
 @dataclass
-class Watch:
+class Alarms:
     """What was seen so far; it is fed with what the loop has at hand, and waits for no device."""
 
     config: RunConfig
@@ -34,7 +34,7 @@ class Watch:
     accepted: float = 0.0
     """Share of confident pseudo-labels at the last line of `metrics.jsonl`, 0..1."""
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps, so that a resumed run repeats nothing."""
         return {"said": self.said, "ignored": self.ignored, "since": self.since, "accepted": self.accepted}
 
@@ -81,10 +81,11 @@ class Watch:
         lines = []
         uses_tau = self.config.uses_unlabeled and consistency.weight > 0 and consistency.mode != "pixelavg"
         if uses_tau and self._long(done, values, "pseudo_labels", max(300, self.steps // 4)):
+            but = " but what guidance says" if self.config.uses_guidance else ""
             lines += self._once(
                 "pseudo_labels",
                 f"step {done}: no pseudo-label has reached consistency.tau = {consistency.tau} since step "
-                f"{self.since['pseudo_labels']}: the unlabelled images teach nothing{_but(self.config)}; the model has "
+                f"{self.since['pseudo_labels']}: the unlabelled images teach nothing{but}; the model has "
                 "learned too little (more labels, a longer training, another optimizer.lr), or tau is too high",
             )
         if self.config.uses_guidance and self._long(done, values, "guidance_pixels", max(50, self.steps // 50)):
@@ -134,7 +135,3 @@ class Watch:
             return []
         self.said.append(what)
         return [line]
-
-
-def _but(config: RunConfig) -> str:
-    return " but what guidance says" if config.uses_guidance else ""

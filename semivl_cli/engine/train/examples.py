@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 import shutil
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from semivl_cli.class_ids import IGNORE
-from semivl_cli.config import RunConfig
 from semivl_cli.data.load.samples import val_samples
-from semivl_cli.engine.build import Material, Trainee
 from semivl_cli.engine.device import autocast
 from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at, scores_at
+from semivl_cli.engine.rundir.layout import EXAMPLES
+from semivl_cli.engine.train.trainee import Training
 from semivl_cli.files import writing
 from semivl_cli.paint import save_image, save_mask
 
@@ -23,8 +22,10 @@ NUMBER = 6
 
 
 @torch.inference_mode()
-def write_examples(run: Path, trainee: Trainee, material: Material, config: RunConfig, device: torch.device) -> None:
+def write_examples(training: Training) -> None:
     """Write `examples/<k>-<id>/{image,label,guidance,prediction}.png`; without guidance there is no `guidance.png`."""
+    run, trainee, material = training.run, training.trainee, training.material
+    config, device = training.config, training.device
     folder = run / ".examples.part"
     shutil.rmtree(folder, ignore_errors=True)
     val, colors = material.index.val, material.definition.colors
@@ -32,23 +33,23 @@ def write_examples(run: Path, trainee: Trainee, material: Material, config: RunC
     samples = val_samples(chosen, material.dataset, material.definition.names, short_side=None, workers=0)
     how = Inference(config, trainee.spec.smallest)
     trainee.model.eval()
-    with writing(run / "examples"):
+    with writing(run / EXAMPLES):
         for k, (record, image, label) in enumerate(samples):
-            place = folder / f"{k}-{re.sub(r'[^A-Za-z0-9._-]+', '_', record.id)}"
-            place.mkdir(parents=True)
+            example = folder / f"{k}-{re.sub(r'[^A-Za-z0-9._-]+', '_', record.id)}"
+            example.mkdir(parents=True)
             size = (label.shape[0], label.shape[1])
             pixels = how.pixels(image, device)
             with autocast(config, device):
                 scores = class_scores(trainee.model, pixels, how).float()
             prediction = classes_at(scores, size)
-            save_image(place / "image.png", image)
-            save_mask(place / "label.png", label, colors)
-            save_mask(place / "prediction.png", prediction[0].cpu().numpy(), colors)
+            save_image(example / "image.png", image)
+            save_mask(example / "label.png", label, colors)
+            save_mask(example / "prediction.png", prediction[0].cpu().numpy(), colors)
             if trainee.guide is not None:
                 probabilities = class_scores(trainee.guide.probabilities, pixels, how.averaging())
                 confidence, guessed = scores_at(probabilities, size).max(dim=1)
                 sure = torch.where(confidence >= config.guidance.zeta, guessed, IGNORE).to(torch.uint8)
-                save_mask(place / "guidance.png", sure[0].cpu().numpy(), colors)
-        shutil.rmtree(run / "examples", ignore_errors=True)
-        folder.replace(run / "examples")
+                save_mask(example / "guidance.png", sure[0].cpu().numpy(), colors)
+        shutil.rmtree(run / EXAMPLES, ignore_errors=True)
+        folder.replace(run / EXAMPLES)
     trainee.model.train()

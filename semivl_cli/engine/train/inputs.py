@@ -1,56 +1,127 @@
-"""A batch from the loader -> what the step sees: strong views coloured on the device, CutMix masks, dropout."""
+"""A batch from the loader -> what the step sees: strong views coloured on the device and mixed by CutMix, dropout."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from semivl_cli.class_ids import IGNORE
+from semivl_cli.config import RunConfig
 from semivl_cli.data.load.batches import Batch
-from semivl_cli.data.read.augment import strong_view
-from semivl_cli.data.read.cutmix import box_mask
-from semivl_cli.engine.train.step import Labeled, Unlabeled
+from semivl_cli.data.read.augment import ColorDraw, strong_view
+from semivl_cli.data.read.cutmix import box_mask, paste
+
+PerView = tuple[Tensor, ...]
+"""One tensor each for the weak view, whose features are perturbed, and for both strong views; empty: there is none."""
 
 _DROPOUT = 100
 """Part of the seed of dropped channels; the loader's draws have smaller numbers."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Labeled:
+    """D^l of one step."""
+
+    image: Tensor
+    """uint8 RGB `[B, 3, H, W]`."""
+    label: Tensor
+    """Class ids uint8 `[B, H, W]`."""
+
+
+class Views(NamedTuple):
+    """One crop each of `B` unlabelled images, before CutMix."""
+
+    weak: Tensor
+    """x^u: uint8 RGB `[B, 3, H, W]`."""
+    strong1: Tensor
+    """A(x^u); `strong2` likewise."""
+    strong2: Tensor
+    valid: Tensor
+    """Bool `[B, H, W]`, false on padding."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unlabeled:
+    """D^u of one step: `B` images, into whose strong views CutMix has pasted their partners."""
+
+    weak: Tensor
+    """x^u: uint8 RGB `[B, 3, H, W]`."""
+    mixed1: Tensor
+    """The first strong view after CutMix; `mixed2` likewise."""
+    mixed2: Tensor
+    valid: PerView
+    """Bool `[B, H, W]`, false on padding."""
+    box1: Tensor
+    """Bool `[B, H, W]`: where the partner is pasted into the first strong view; `box2` likewise."""
+    box2: Tensor
+    partner: Tensor | None
+    """The partners' weak views; `None`: images 2k and 2k + 1 are each other's partner."""
+    dropout: tuple[Tensor, ...]
+    """P: channel multipliers `[B, C]` of the skips in order, then of the dense vectors."""
+
+    def mix(self, own: Tensor, partner: Tensor | None) -> PerView:
+        """Mix maps `[B, H, W]` as CutMix mixed the images; `partner`: of the partners, if they are other crops."""
+        other = _neighbors(own) if partner is None else partner
+        return own, paste(own, other, self.box1), paste(own, other, self.box2)
+
+
+def cutmix(own: Views, partner: Views | None, box1: Tensor, box2: Tensor, dropout: tuple[Tensor, ...]) -> Unlabeled:
+    """Paste the partners' views into the boxes `[B, H, W]`; without partners the neighbours in the pairs 2k, 2k + 1."""
+    other = partner or Views(*map(_neighbors, own))
+    return Unlabeled(
+        weak=own.weak,
+        mixed1=paste(own.strong1, other.strong1, box1),
+        mixed2=paste(own.strong2, other.strong2, box2),
+        valid=(own.valid, paste(own.valid, other.valid, box1), paste(own.valid, other.valid, box2)),
+        box1=box1,
+        box2=box2,
+        partner=partner.weak if partner else None,
+        dropout=dropout,
+    )
+
+
+def _neighbors(own: Tensor) -> Tensor:
+    """`[B, ...]` with each pair 2k, 2k + 1 exchanged."""
+    swapped: Tensor = own.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
+    return swapped
+
+
 def step_inputs(
-    batch: Batch, device: torch.device, *, seed: int, channels: Sequence[int], dropout: float, first: int = 0
+    batch: Batch, device: torch.device, config: RunConfig, channels: Sequence[int], first: int
 ) -> tuple[Labeled, Unlabeled | None]:
     """Move a batch to the device and perturb it there.
 
     Args:
         batch: geometry done, colours and boxes drawn.
         device: of the model.
-        seed: of the run.
+        config: with the seed, and the share of channels that P drops.
         channels: widths of the feature maps that P perturbs: skips in their order, then the dense vectors.
-        dropout: share of channels that P drops.
         first: position of the first image in the global batch.
     """
     batch = batch.to(device)
     x = Labeled(image=batch.x_image, label=batch.x_label)
-    if batch.u_image is None or batch.u_ignore is None or batch.colors is None or batch.boxes is None:
+    own = views_of(batch.u_image, batch.u_ignore, batch.colors)
+    partner = views_of(batch.partner_image, batch.partner_ignore, batch.partner_colors)
+    if own is None or batch.boxes is None:
         return x, None
-    height, width = batch.u_image.shape[2:]
-    partner, colors = batch.partner_image, batch.partner_colors
-    u = Unlabeled(
-        weak=batch.u_image,
-        strong1=strong_view(batch.u_image, batch.colors[0]),
-        strong2=strong_view(batch.u_image, batch.colors[1]),
-        valid=batch.u_ignore != IGNORE,
-        box1=box_mask(batch.boxes[0], height, width),
-        box2=box_mask(batch.boxes[1], height, width),
-        other_weak=partner,
-        other_strong1=None if partner is None or colors is None else strong_view(partner, colors[0]),
-        other_strong2=None if partner is None or colors is None else strong_view(partner, colors[1]),
-        other_valid=None if batch.partner_ignore is None else batch.partner_ignore != IGNORE,
-        dropout=channel_dropout(seed, batch.step, len(batch.u_image), channels, dropout, device, first),
-    )
-    return x, u
+    box1, box2 = (box_mask(boxes, *own.valid.shape[1:]) for boxes in batch.boxes)
+    rate = config.consistency.feature_dropout
+    multipliers = channel_dropout(config.seed, batch.step, len(own.weak), channels, rate, device, first)
+    return x, cutmix(own, partner, box1, box2, multipliers)
+
+
+def views_of(
+    image: Tensor | None, ignore: Tensor | None, colors: tuple[tuple[ColorDraw, ...], ...] | None
+) -> Views | None:
+    """Colour the strong views of crops, if the batch has such."""
+    if image is None or ignore is None or colors is None:
+        return None
+    return Views(image, strong_view(image, colors[0]), strong_view(image, colors[1]), ignore != IGNORE)
 
 
 def channel_dropout(

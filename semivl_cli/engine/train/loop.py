@@ -1,155 +1,105 @@
-"""The main loop: step, report, evaluate, save."""
+"""The main loop: step, log, save, stop, evaluate."""
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing, nullcontext
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, NoReturn
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from typing import NoReturn
 
 import torch
 from torch import Tensor
 
-from semivl_cli.config import RunConfig
-from semivl_cli.data.choose.index import check_labels
+from semivl_cli.data.choose.index import LabelCounts
 from semivl_cli.data.contract import Record
 from semivl_cli.data.load.batches import Batch, labeled_records, train_batches
-from semivl_cli.engine.build import Kept, build_trainee, open_material, step_settings
-from semivl_cli.engine.device import autocast, pick_device
-from semivl_cli.engine.distributed.group import ALONE, Team
-from semivl_cli.engine.environment import deterministic
-from semivl_cli.engine.infer.load import described
+from semivl_cli.engine.distributed.batchnorm import convert_sync_batchnorm
 from semivl_cli.engine.infer.validation import Scores, measure_iou
 from semivl_cli.engine.infer.windows import Inference
-from semivl_cli.engine.rundir.checkpoint import add_scores, load_weights, prune_checkpoints
-from semivl_cli.engine.rundir.integrity import checkpoint_steps, damage
-from semivl_cli.engine.rundir.layout import lock_run, new_run, read_json
+from semivl_cli.engine.rundir.checkpoint import load_weights
+from semivl_cli.engine.rundir.integrity import damage
+from semivl_cli.engine.rundir.layout import checkpoint_folder
 from semivl_cli.engine.signals import StopWish
+from semivl_cli.engine.train.accumulate import accumulate_gradients
 from semivl_cli.engine.train.examples import write_examples
 from semivl_cli.engine.train.inputs import step_inputs
-from semivl_cli.engine.train.optim import rate_factor, set_rates
-from semivl_cli.engine.train.progress import State
-from semivl_cli.engine.train.step import train_step
-from semivl_cli.errors import InputError, Interrupted, RunError
-from semivl_cli.reporter import Reporter
+from semivl_cli.engine.train.microbatch import MicroBatch
+from semivl_cli.engine.train.optim import set_rates
+from semivl_cli.engine.train.progress import Progress
+from semivl_cli.engine.train.selection import Result, result_of
+from semivl_cli.engine.train.targets import prepare_targets
+from semivl_cli.engine.train.trainee import Training
+from semivl_cli.errors import Interrupted, RunError
 
 _LONG_EPOCH = 100_000
 """Steps of an epoch above which nobody wants to wait for its end."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """What a training leaves behind."""
-
-    run: Path
-    selected: str
-    """Why the result's step was taken: `best on val`, `last`."""
-    result: Scores
-    last: Scores
-    best: Scores
-    stop: int | None = None
-    """The signal that asked to stop when nothing was left to do; several trainings end there."""
-
-
-def train(
-    config: RunConfig,
-    run: Path | None,
-    reporter: Reporter,
-    *,
-    resume: bool = False,
-    repeats: Kept | None = None,
-    team: Team = ALONE,
-) -> Result:
-    """Train, from the start or from the run's newest checkpoint, until the last step.
-
-    Args:
-        config: all settings; for a run that is resumed, its own.
-        run: directory to write to; `None` names a new one.
-        reporter: hears what happens.
-        resume: whether `run` goes on where its newest undamaged checkpoint stands, with its own words and labels.
-        repeats: a run whose words or labels a new one takes; `None`: the settings name them.
-        team: the processes that train together; the leader alone writes.
-
-    Raises:
-        Interrupted: Ctrl-C, SIGTERM or a closed terminal, after the state was saved.
-        RunError: the loss is not finite, memory or disk are full; the last checkpoint stands.
-        InputError: data, definition or weights do not fit.
-    """
-    with deterministic(config.training.deterministic):
-        return _train(config, run, reporter, resume, repeats, team)
-
-
-def _train(
-    config: RunConfig, run: Path | None, reporter: Reporter, resume: bool, repeats: Kept | None, team: Team
-) -> Result:
-    device = pick_device(config.device, team)
-    kept = Kept(run=run) if run is not None and resume else repeats
-    with team.one_first():
-        material = open_material(config, kept, reporter.note)
-    for note in material.index.notes:
-        reporter.note(note)
-    counts = None
-    if team.leads:
-        counts = check_labels(material.index, material.dataset, material.definition.names)
-    new = team.leads and (run is None or not run.exists())
-    if run is None and team.leads:
-        run = new_run(config.dataset, len(material.index.labeled))
-    run = team.tell(run)
-    assert run is not None, "the leader has named it"
-    with lock_run(run) if team.leads else nullcontext():
-        try:
-            with team.one_first():
-                trainee = build_trainee(config, material, device, reporter)
-            loop = _Loop(config, run, material, trainee, device, reporter, team)
-            noticed = loop.compare(kept.run / "run.toml") if kept is not None else []
-            with StopWish() as loop.stop:
-                start = loop.restore() if resume else loop.begin()
-                if counts is not None and start == 0:
-                    noticed += loop.watch.begins(counts, material.definition.names)
-                loop.say(start, noticed)
-                result = loop.run_from(start)
-                return replace(result, stop=team.tell(loop.stop.signal_number))
-        except BaseException as error:
-            started = (run / "run.toml").exists() and (checkpoint_steps(run) or not isinstance(error, InputError))
-            if new and not started:  # a start that failed leaves no run behind
-                shutil.rmtree(run, ignore_errors=True)
-            raise
-
-
-class _Loop(State):
+class Loop:
     """The story of a training's steps."""
 
-    stop: StopWish
+    def __init__(self, training: Training) -> None:
+        self.training, self.stop = training, StopWish()
+        self.config, self.trainee, self.material = training.config, training.trainee, training.material
+        self.reporter, self.process_group = training.reporter, training.process_group
+        self.schedule, self.steps = training.schedule, training.schedule.steps
+        convert_sync_batchnorm(self.trainee.model, self.process_group)
+        self.micro_batch = MicroBatch(training)
+        self.progress = Progress(training, self.micro_batch)
+        self.done = 0
+        self.clock = time.monotonic()
+        """When the steps since the last line of `metrics.jsonl` began, saving and evaluating not counted."""
 
-    def run_from(self, start: int) -> Result:
-        """Train from step `start` to the end."""
-        config, model = self.config, self.trainee.model
-        self.agree()
+    def run(self, *, resume: bool, noticed: Sequence[str], counts: LabelCounts | None) -> Result:
+        """Train to the last step.
+
+        Args:
+            resume: whether the run goes on from its newest undamaged checkpoint.
+            noticed: what has been noticed before, a line each.
+            counts: labelled pixels of each class, if they were counted.
+        """
+        with self.stop:
+            start = self.progress.restore() if resume else self.progress.begin()
+            if counts is not None and start == 0:
+                noticed = [*noticed, *self.progress.alarms.begins(counts, self.material.definition.names)]
+            self.progress.say(start, noticed)
+            if differ := self.process_group.broadcast_weights(self.trainee.model):
+                self.reporter.note(
+                    f"{len(differ)} tensors ({differ[0]}, ...) were not the same in all processes, as where machines "
+                    "compute differently: all take those of the first"
+                )
+            self.run_from(start)
+            return self.finish()
+
+    def run_from(self, start: int) -> None:
+        """Take all steps that are left."""
         self.done = start
-        if start and self.schedule.evaluates_after(start) and self.selection.last.get("step") != start:
+        if start and self.schedule.evaluates_after(start) and self.progress.selection.last.get("step") != start:
             self.evaluate(start)  # it was cut off
-        model.train()
+        self.trainee.model.train()
         batches = train_batches(
             self.material.index,
             self.material.dataset,
             self.material.definition.names,
-            config,
+            self.config,
             range(start, self.steps),
-            pin=self.device.type == "cuda",
-            rank_slice=self.positions,
-            sharing=self.team.sharing,
+            pin=self.training.device.type == "cuda",
+            rank_slice=self.training.positions,
+            sharing=self.process_group.sharing,
             say=self.reporter.note,
         )
-        self.say_length()
+        if self.schedule.epoch > _LONG_EPOCH and self.config.training.evaluate_steps is None:
+            self.reporter.note(
+                f"a pass over the unlabelled images takes {self.schedule.epoch} steps, this training has {self.steps}: "
+                "training.steps and training.evaluate_steps set its length and its evaluations in steps"
+            )
         self.reporter.start("train", self.steps, start)
         self.clock = time.monotonic()
         with closing(batches):
             for batch in batches:
                 # One step of Sec. 3.
-                self.unlogged.append(self.step(batch))
+                self.progress.unlogged.append(self.step(batch))
                 self.say_passed_over(batch.passed_over)
                 self.done = done = batch.step + 1
 
@@ -157,128 +107,87 @@ class _Loop(State):
                 if self.schedule.logs_after(done):
                     self.log(done)
 
-                # Keep the state, look at the validation images, stop where somebody asks for it.
-                wish = self.team.agree_to_stop(self.stop.signal_number)
-                if self.schedule.saves_after(done) or wish is not None:
-                    self.save(done)
-                if wish is not None:
-                    self.stop_at(done, wish)
+                # Keep the state, stop where somebody asks for it, look at the validation images.
+                signal_number = self.process_group.agree_to_stop(self.stop.signal_number)
+                if self.schedule.saves_after(done) or signal_number is not None:
+                    with self.clock_stopped():
+                        self.progress.save(done)
+                if signal_number is not None:
+                    self.stop_at(done, signal_number)
                 if self.schedule.evaluates_after(done):
-                    self.evaluate(done)
+                    with self.clock_stopped():
+                        self.evaluate(done)
         self.reporter.finish("train")
-        if self.passed_over:
-            self.reporter.note(f"{self.passed_over} times an unlabelled image was passed over")
-        return self.finish()
-
-    def agree(self) -> None:
-        """Let all processes begin from the same weights."""
-        if unlike := self.team.unlike(self.trainee.model):
-            self.reporter.note(
-                f"{len(unlike)} tensors ({unlike[0]}, ...) were not the same in all processes, as where machines "
-                "compute differently: all take those of the first"
-            )
+        if self.progress.passed_over:
+            self.reporter.note(f"{self.progress.passed_over} times an unlabelled image was passed over")
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Take one optimizer step; where memory is short, in smaller parts."""
-        config, trainee = self.config, self.trainee
-        spec = trainee.spec
-        x, u = step_inputs(
-            batch,
-            self.device,
-            seed=config.seed,
-            channels=(*spec.decoder.skip_channels, spec.encoder.embed_dim),
-            dropout=config.consistency.feature_dropout,
-            first=self.positions.start,
-        )
-        weight = self.weight_of_guidance(batch.step)
-        if not self.portions.fitted:
-            self.portions.fit(x, u, weight)
-        set_rates(trainee.optimizer, rate_factor(batch.step, self.steps, config.optimizer.power))
-        self.exchange.begin()
+        config, trainee, schedule = self.config, self.trainee, self.schedule
+        x, u = step_inputs(batch, self.training.device, config, trainee.channels, self.training.positions.start)
+        lambda_DC = schedule.lambda_DC(batch.step)
+        if not self.micro_batch.fitted:
+            self.micro_batch.fit(x, u, lambda_DC)
+        set_rates(trainee.optimizer, schedule.rate_factor(batch.step))
+        targets = None
         while True:
             trainee.optimizer.zero_grad(set_to_none=True)
             try:
-                losses = train_step(
-                    trainee.model,
-                    trainee.guide,
-                    x,
-                    u,
-                    step_settings(config),
-                    weight,
-                    self.portions.images,
-                    autocast(config, self.device),
-                    self.exchange,
+                targets = targets or prepare_targets(
+                    trainee.guide, x, u, config, self.micro_batch.images, self.process_group
                 )
+                losses = accumulate_gradients(trainee.model, x, u, targets, config, lambda_DC, self.micro_batch.images)
                 break
             except torch.OutOfMemoryError as error:
-                self.portions.shrink(error)
+                self.micro_batch.shrink(error)
+        self.process_group.all_reduce_gradients(trainee.parameters)
         try:
             trainee.optimizer.step()  # the first one makes the moments
         except torch.OutOfMemoryError as error:
-            raise self.portions.refusal() from error
+            raise self.micro_batch.refusal() from error
         return losses
-
-    def say_length(self) -> None:
-        """Say what a pass over very many images means, before it begins."""
-        training = self.config.training
-        if self.schedule.epoch > _LONG_EPOCH and training.evaluate_steps is None:
-            self.reporter.note(
-                f"a pass over the unlabelled images takes {self.schedule.epoch} steps, this training has {self.steps}: "
-                "training.steps and training.evaluate_steps set its length and its evaluations in steps"
-            )
-
-    def say_passed_over(self, reasons: tuple[str, ...]) -> None:
-        """Count unlabelled images that could not be used; say the first, then each time there are ten times as many."""
-        for reason in reasons:
-            self.passed_over += 1
-            if str(self.passed_over).strip("0") == "1":
-                others = "" if self.passed_over == 1 else f", {self.passed_over} since the start"
-                self.reporter.note(f"passed over: {reason}{others}")
 
     def log(self, done: int) -> None:
         """Average the last steps' values, write and report them; stop where the loss is not finite."""
-        steps = self.refuse_poison(done)
+        progress, training = self.progress, self.config.training
+        steps = progress.finite_values(done)
         for step, summed in enumerate(steps, done - len(steps)):
             if summed.get("labeled_pixels") == 0:
-                self.say(done, self.watch.ignores(step, self.labeled_of(step)))
-        seen, self.unlogged = self.unlogged, []
+                ids = [record.id for record in labeled_records(self.material.index, self.config, step)]
+                progress.say(done, progress.alarms.ignores(step, ids))
+        seen, progress.unlogged = progress.unlogged, []
         elapsed, self.clock = time.monotonic() - self.clock, time.monotonic()
         means = torch.stack([torch.stack([step[name] for step in seen]).mean().double() for name in seen[0]])
-        values = dict(zip(seen[0], self.team.total(means).tolist(), strict=True))
-        kinds = 2 if self.config.uses_unlabeled else 1
-        values["lambda_DC"] = self.weight_of_guidance(done - 1)
-        values["lr"] = self.config.optimizer.lr * rate_factor(done - 1, self.steps, self.config.optimizer.power)
-        values["images_per_second"] = kinds * self.config.training.batch * len(seen) / max(elapsed, 1e-9)
-        values["seconds"] = time.monotonic() - self.began
-        if self.passed_over:
-            values["passed_over"] = self.passed_over
-        if self.team.leads:
-            self.metrics.write(done, "train", values)
+        values = dict(zip(seen[0], self.process_group.all_reduce(means).tolist(), strict=True))
+        images = training.batch * len(seen) * (2 if self.config.uses_unlabeled else 1)
+        values["lambda_DC"] = self.schedule.lambda_DC(done - 1)
+        values["lr"] = self.config.optimizer.lr * self.schedule.rate_factor(done - 1)
+        values["images_per_second"] = images / max(elapsed, 1e-9)
+        values["seconds"] = time.monotonic() - progress.began
+        if progress.passed_over:
+            values["passed_over"] = progress.passed_over
+        if progress.metrics is not None:
+            progress.metrics.write(done, "train", values)
         self.reporter.advance("train", done, values)
-        self.say(done, self.watch.logs(done, values))
+        progress.say(done, progress.alarms.logs(done, values))
 
     def evaluate(self, done: int) -> None:
         """Score the model of checkpoint `done`, and write the scores beside it."""
-        began = time.monotonic()
-        index = self.material.index
+        index, progress = self.material.index, self.progress
         scores = self.score(done, index.held_out or index.val)
-        self.selection.add(scores)
-        if not self.team.leads:
+        progress.selection.add(scores)
+        if progress.metrics is None:
             return
-        self.metrics.write(done, "eval", {"miou": scores.miou, "iou": scores.iou})
+        progress.metrics.write(done, "eval", {"miou": scores.miou, "iou": scores.iou})
         if done < self.steps:
-            where = " on the held-out labels" if self.material.index.held_out else ""
+            where = " on the held-out labels" if index.held_out else ""
             self.reporter.note(f"step {done}: mIoU {100 * scores.miou:.2f} %{where}")
-        self.say(done, self.watch.evaluates(scores), "eval")
-        self.metrics.keep()
-        add_scores(self.run, done, {**self.selection.as_dict(), "watch": self.watch.state()})
-        self.write_status(done)
-        prune_checkpoints(self.run, self.selection.step)
-        self.clock += time.monotonic() - began
+        progress.say(done, progress.alarms.evaluates(scores), "eval")
+        progress.save_scores(done)
 
     def score(self, step: int, records: Sequence[Record]) -> Scores:
         """Segment validation images, or those that are held out."""
-        material = self.material
+        material, process_group = self.material, self.process_group
         try:
             return measure_iou(
                 self.trainee.model,
@@ -288,8 +197,8 @@ class _Loop(State):
                 Inference(self.config, self.trainee.spec.smallest),
                 step=step,
                 reporter=self.reporter,
-                team=self.team,
-                between=self.between_images if self.team.count == 1 else None,  # many cannot agree in the midst of it
+                process_group=process_group,
+                between=self.between_images if process_group.world_size == 1 else None,  # many cannot agree midway
             )
         except torch.OutOfMemoryError as error:
             raise RunError(
@@ -297,48 +206,51 @@ class _Loop(State):
                 "on with --resume, or begin anew with a smaller evaluation.short_side or data.crop"
             ) from error
 
+    def finish(self) -> Result:
+        """Take the chosen model, look with it at the validation images if nothing did so far, and show some of them."""
+        run, selection = self.training.run, self.progress.selection
+        chosen = selection.step
+        if chosen is not None and chosen != self.steps:
+            wrong = damage(checkpoint_folder(run, chosen), ["model.safetensors"])
+            if self.process_group.broadcast(wrong) is None:
+                load_weights(run, chosen, self.trainee.model)
+            else:
+                self.reporter.note(f"checkpoint {chosen}, the best, is damaged ({wrong}): the last is taken instead")
+                chosen = self.steps
+        if selection.rule == "held-out" and chosen is not None:
+            selection.look_at_val(self.score(chosen, self.material.index.val))
+        self.progress.say(self.steps, self.progress.alarms.ends(), "end")
+        if self.process_group.is_main:
+            write_examples(self.training)
+        self.progress.write_status(self.steps, finished=True)
+        result = result_of(run, selection.as_dict())
+        return replace(result, stop=self.process_group.broadcast(self.stop.signal_number))
+
+    def stop_at(self, done: int, signal_number: int) -> NoReturn:
+        """End in the middle; checkpoint `done` is there by then."""
+        self.process_group.barrier()
+        raise Interrupted(
+            f"stopped at step {done} of {self.steps}; go on with: semivl train --resume --out {self.training.run}",
+            signal_number,
+        )
+
     def between_images(self) -> None:
         """Stop where somebody asks for it; an evaluation that is cut off is made again when the run goes on."""
         if self.stop.signal_number is not None:
             self.stop_at(self.done, self.stop.signal_number)
 
-    def stop_at(self, done: int, signal_number: int) -> NoReturn:
-        """End in the middle; checkpoint `done` is there by then."""
-        self.team.wait()
-        raise Interrupted(
-            f"stopped at step {done} of {self.steps}; go on with: semivl train --resume --out {self.run}", signal_number
-        )
+    @contextmanager
+    def clock_stopped(self) -> Iterator[None]:
+        """Leave the time inside out of `images_per_second`."""
+        began = time.monotonic()
+        yield
+        self.clock += time.monotonic() - began
 
-    def finish(self) -> Result:
-        """Take the chosen model, look with it at the validation images if nothing did so far, and show some of them."""
-        chosen = self.selection.step
-        if chosen is not None and chosen != self.steps:
-            wrong = damage(self.run / "checkpoints" / str(chosen), ["model.safetensors"])
-            if self.team.tell(wrong) is None:
-                load_weights(self.run, chosen, self.trainee.model)
-            else:
-                self.reporter.note(f"checkpoint {chosen}, the best, is damaged ({wrong}): the last is taken instead")
-                chosen = self.steps
-        if self.selection.rule == "held-out" and chosen is not None:
-            self.selection.look_at_val(self.score(chosen, self.material.index.val))
-        self.say(self.steps, self.watch.ends(), "end")
-        if self.team.leads:
-            write_examples(self.run, self.trainee, self.material, self.config, self.device)
-        self.write_status(self.steps, finished=True)
-        return _result(self.run, self.selection.as_dict())
-
-    def labeled_of(self, step: int) -> list[str]:
-        """Name the labelled images of a step."""
-        return [record.id for record in labeled_records(self.material.index, self.config, step)]
-
-
-def kept_result(run: Path) -> Result:
-    """Read the result of a run that is finished."""
-    return _result(run, read_json(run / "scores.json"))
-
-
-def _result(run: Path, kept: Mapping[str, Any]) -> Result:
-    last, best = Scores.of(kept["last"]), Scores.of(kept["best"])
-    result = Scores.of(kept["result"]) if kept.get("result") else best  # of an earlier version
-    selected = described(kept.get("select", "best"), result.step, best.step)
-    return Result(run=run, selected=selected, result=result, last=last, best=best)
+    def say_passed_over(self, reasons: Sequence[str]) -> None:
+        """Count unlabelled images that could not be used; say the first, then each time there are ten times as many."""
+        for reason in reasons:
+            self.progress.passed_over += 1
+            number = self.progress.passed_over
+            if str(number).strip("0") == "1":
+                others = "" if number == 1 else f", {number} since the start"
+                self.reporter.note(f"passed over: {reason}{others}")

@@ -7,15 +7,12 @@ alone; they are known before any forward pass, so that micro-batches and process
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from semivl_cli.class_ids import IGNORE
-
-ConfidenceMode = Literal["pixelwise", "pixelratio", "pixelavg"]
+from semivl_cli.config import ConsistencySettings
 
 
 def image_weights(counts: Tensor, group: int) -> Tensor:
@@ -34,8 +31,8 @@ def image_weights(counts: Tensor, group: int) -> Tensor:
     return weights.expand_as(groups).reshape(-1)
 
 
-def supervised_term(log_p: Tensor, label: Tensor, weight: Tensor) -> Tensor:
-    """L_s: weighted pixel-wise cross entropy.
+def label_term(log_p: Tensor, label: Tensor, weight: Tensor) -> Tensor:
+    """L_s, and the guidance (Eq. 4): weighted pixel-wise cross entropy with given labels, or with the frozen CLIP's.
 
     Args:
         log_p: log probabilities `[B, N, H, W]`.
@@ -51,8 +48,7 @@ def consistency_term(
     confidence: Tensor,
     valid: Tensor,
     weight: Tensor,
-    mode: ConfidenceMode,
-    tau: float,
+    settings: ConsistencySettings,
     group: int,
 ) -> Tensor:
     """C(p^p, p^u): cross entropy with the confident pseudo-labels (Eq. 1).
@@ -63,34 +59,23 @@ def consistency_term(
         confidence: its probability, 0..1, `[B, H, W]`.
         valid: bool `[B, H, W]`, false on padding.
         weight: `[B]` of `image_weights`.
-        mode: `pixelwise`: pixels with confidence >= tau count (Eq. 1). `pixelratio`: all pixels of an image count by
-            its share of confident ones. `pixelavg`: all pixels count by the mean confidence of each image, summed over
-            the group.
-        tau: confidence threshold, 0..1.
+        settings: with the mode. `pixelwise`: pixels with confidence >= tau count (Eq. 1). `pixelratio`: all pixels of
+            an image count by its share of confident ones. `pixelavg`: all pixels count by the mean confidence of each
+            image, summed over the group.
         group: images whose confidences `pixelavg` adds up; 0 for all here.
     """
     entropy = _cross_entropy(log_p, pseudo_label)  # [B, H, W]
     pixels = valid.sum(dim=(1, 2)).clamp(min=1)
-    if mode == "pixelwise":
-        sums = (entropy * ((confidence >= tau) & valid)).sum(dim=(1, 2))
-    elif mode == "pixelratio":
-        sums = entropy.sum(dim=(1, 2)) * ((confidence >= tau) & valid).sum(dim=(1, 2)) / pixels
+    sure = (confidence >= settings.tau) & valid
+    if settings.mode == "pixelwise":
+        sums = (entropy * sure).sum(dim=(1, 2))
+    elif settings.mode == "pixelratio":
+        sums = entropy.sum(dim=(1, 2)) * sure.sum(dim=(1, 2)) / pixels
     else:
         average = (confidence * valid).sum(dim=(1, 2)) / pixels
         groups = average.view(-1, group or len(average))
         sums = entropy.sum(dim=(1, 2)) * groups.sum(dim=1, keepdim=True).expand_as(groups).reshape(-1)
     return _weighted(sums, weight)
-
-
-def guidance_term(log_p: Tensor, label: Tensor, weight: Tensor) -> Tensor:
-    """Cross entropy with the labels of the frozen CLIP (Eq. 4); `label [B, H, W]` is `IGNORE` where it is not sure."""
-    return _weighted(_cross_entropy(log_p, label).sum(dim=(1, 2)), weight)
-
-
-def lambda_DC(start: float, end: float, step: int, steps: int) -> float:  # noqa: N802 - the paper's symbol
-    """Weight of the guidance at `step` of `steps`, linear from `start` to `end` (Sec. 3.5)."""
-    progress = step / steps
-    return start * (1 - progress) + end * progress
 
 
 def _cross_entropy(log_p: Tensor, label: Tensor) -> Tensor:

@@ -3,51 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
-from semivl_cli.config import RunConfig
-from semivl_cli.engine.build import Trainee, step_settings
-from semivl_cli.engine.device import autocast
+from semivl_cli.config import LossSettings, RunConfig
 from semivl_cli.engine.distributed.batchnorm import alone
-from semivl_cli.engine.distributed.group import Team
 from semivl_cli.engine.memory import Meter, meter_of
-from semivl_cli.engine.train.step import Labeled, Unlabeled, part_of, train_step
+from semivl_cli.engine.train.accumulate import accumulate_gradients, part_of
+from semivl_cli.engine.train.inputs import Labeled, Unlabeled
+from semivl_cli.engine.train.targets import prepare_targets
+from semivl_cli.engine.train.trainee import Training
 from semivl_cli.errors import InputError, RunError
-from semivl_cli.reporter import Reporter
 
 
-class Portions:
-    """How much of this process's share of a batch is computed at once.
+class MicroBatch:
+    """How many of this process's images are computed at once, and whether activations are computed twice for it."""
 
-    Args:
-        config: all settings.
-        trainee: the model that is trained; portions decide whether it keeps its activations.
-        share: images of this process.
-        team: the processes that train together.
-        reporter: hears what changes.
-    """
-
-    def __init__(self, config: RunConfig, trainee: Trainee, share: int, team: Team, reporter: Reporter) -> None:
-        self.config, self.trainee, self.share = config, trainee, share
-        self.team, self.reporter = team, reporter
-        wanted = config.training.micro_batch
-        self.images = min(wanted, share) if isinstance(wanted, int) else share
+    def __init__(self, training: Training) -> None:
+        self.config, self.trainee, self.reporter = training.config, training.trainee, training.reporter
+        self.process_group = training.process_group
+        self.own = len(range(self.config.training.batch)[training.positions])
+        """Images of each kind that this process computes in a step."""
+        wanted = self.config.training.micro_batch
+        self.images = min(wanted, self.own) if isinstance(wanted, int) else self.own
         """Images of each kind at once."""
         self.fitted = wanted != "fit"
-        self._recompute(config.training.checkpoint_activations is True)
+        self._recompute(self.config.training.checkpoint_activations is True)
         if self.fitted:
             self._check_normalization()
 
     @property
     def kept(self) -> int:
-        """What a checkpoint keeps: images at once where they are a part of the share, else the batch."""
-        return self.images if self.images < self.share else self.config.training.batch
+        """What a checkpoint keeps: images at once where they are not all of this process's, else the batch."""
+        return self.images if self.images < self.own else self.config.training.batch
 
     def restore(self, kept: int) -> None:
-        """Go on with the portion of a checkpoint, so that sums round as before; a number in the settings rules."""
-        smaller = self.team.least(self.share - kept) > 0
+        """Go on with the micro-batch of a checkpoint, so that sums round as before; a number in the settings rules."""
+        smaller = self.process_group.all_reduce_min(self.own - kept) > 0
         if smaller and not isinstance(self.config.training.micro_batch, int):
             self.images, self.fitted = kept, True
 
@@ -56,7 +49,7 @@ class Portions:
         unit = self.config.micro_batch_unit
         half = self.images // 2 // unit * unit
         # Processes that normalise together wait for each other inside the step: none can go back by itself.
-        free = self.trainee.model.detail is None or self.team.count == 1
+        free = self.trainee.model.detail is None or self.process_group.world_size == 1
         if free and not isinstance(self.config.training.micro_batch, int) and half >= unit:
             self.images = half
             change = f"{half} images at once"
@@ -73,38 +66,37 @@ class Portions:
         helps = advice(self.config, self.images, self.recomputes)
         return RunError(f"out of memory with {self.images} images at once: {helps}")
 
-    def fit(self, x: Labeled, u: Unlabeled | None, lambda_DC: float) -> None:  # noqa: N803 - the paper's symbol
-        """Find the largest portion by steps on some of the images, which leave no trace.
+    def fit(self, x: Labeled, u: Unlabeled | None, lambda_DC: float) -> None:
+        """Find the largest micro-batch by steps on some of the images, which leave no trace.
 
         Raises:
             InputError: memory cannot be measured on this device.
             RunError: not even the smallest fits.
         """
         config, model, optimizer = self.config, self.trainee.model, self.trainee.optimizer
-        device = x.image.device
 
         def attempt(images: int) -> None:
-            images = min(images, self.share)
-            settings, part = step_settings(config), slice(0, images)
-            if settings.group and images % settings.group:
-                settings = replace(settings, group=0)
-            some_u = None if u is None else part_of(u, part)
-            some_x, cast = part_of(x, part), autocast(config, device)
+            images = min(images, self.own)
+            group = config.loss.group if config.loss.group and images % config.loss.group == 0 else 0
+            settings = config.model_copy(update={"loss": LossSettings(group=group)})
+            some_x, some_u = part_of(x, slice(images)), part_of(u, slice(images))
             try:
                 with alone(model):
-                    train_step(model, self.trainee.guide, some_x, some_u, settings, lambda_DC, images, cast)
+                    targets = prepare_targets(self.trainee.guide, some_x, some_u, settings, images)
+                    accumulate_gradients(model, some_x, some_u, targets, settings, lambda_DC, images)
             finally:
                 optimizer.zero_grad(set_to_none=True)
 
-        trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        moments = 0 if optimizer.state else 2 * sum(p.numel() * p.element_size() for p in trained)
-        meter = meter_of(device, self.team.local_count)
-        tried = sizes(-self.team.least(-self.share), config.micro_batch_unit)  # the same in every process
+        # The first step of the optimizer will make two moments of each parameter.
+        moments = 0 if optimizer.state else 2 * sum(p.numel() * p.element_size() for p in self.trainee.parameters)
+        meter = meter_of(x.image.device, self.process_group.local_world_size)
+        most = -self.process_group.all_reduce_min(-self.own)
+        tried = sizes(most, config.micro_batch_unit)  # the same in every process
         statistics = {name: value.clone() for name, value in model.named_buffers()}
         choices = (False, True) if config.training.checkpoint_activations == "auto" else (self.recomputes,)
         for recomputes in choices:
             self._recompute(recomputes)
-            found = largest_that_fits(tried, attempt, meter, reserve=moments, agree=self.team.least)
+            found = largest_that_fits(tried, attempt, meter, reserve=moments, agree=self.process_group.all_reduce_min)
             if found.images:
                 break
         for name, value in model.named_buffers():
@@ -114,7 +106,7 @@ class Portions:
                 f"even {tried[0]} image(s) at once do not fit into {_gib(found.limit)} GiB: "
                 f"{advice(config, tried[0], self.recomputes)}"
             )
-        self.images, self.fitted = min(found.images, self.share), True
+        self.images, self.fitted = min(found.images, self.own), True
         self.reporter.note(f"fits: {found}" + (", with activations computed twice" if self.recomputes else ""))
         self._check_normalization()
 
@@ -123,19 +115,20 @@ class Portions:
         self.trainee.model.checkpoint_activations(wanted)
 
     def _check_normalization(self) -> None:
-        """Say where BatchNorm makes portions matter; among processes it needs equally many of them in each."""
+        """Say where BatchNorm makes micro-batches matter; processes must then have equally many of them."""
         if self.trainee.model.detail is None:
             return
-        number, batch = -(-self.share // self.images), self.config.training.batch
-        if self.team.least(number) != -self.team.least(-number):
+        number, batch, processes = -(-self.own // self.images), self.config.training.batch, self.process_group
+        if processes.all_reduce_min(number) != -processes.all_reduce_min(-number):
             raise InputError(
-                f"model.detail normalises over the images of all {self.team.count} processes, which then need equally "
-                f"many parts: training.batch = {batch} does not give them; take one that divides by the processes"
+                f"model.detail normalises over the images of all {processes.world_size} processes, which then need "
+                f"equally many parts: training.batch = {batch} does not give them; take one that divides by the "
+                "processes"
             )
         if number > 1:
             self.reporter.note(
-                f"BatchNorm of model.detail sees {self.images * self.team.count} of the {batch} images at a time: "
-                "with it, and it alone, parts are not the whole batch"
+                f"BatchNorm of model.detail sees {self.images * processes.world_size} of the {batch} images at a "
+                "time: with it, and it alone, parts are not the whole batch"
             )
 
 
@@ -152,12 +145,12 @@ class Fit:
         return f"{self.images} images at once take {_gib(self.peak)} of {_gib(self.limit)} GiB"
 
 
-def sizes(share: int, unit: int) -> list[int]:
-    """Micro-batches worth trying for `share` images, in whole units: doubling, and at last everything at once."""
+def sizes(most: int, unit: int) -> list[int]:
+    """Micro-batches worth trying for `most` images, in whole units: doubling, and at last everything at once."""
     found = [unit]
-    while 2 * found[-1] < share:
+    while 2 * found[-1] < most:
         found.append(2 * found[-1])
-    return found if found[-1] == share else [*found, share]
+    return found if found[-1] == most else [*found, most]
 
 
 def largest_that_fits(

@@ -1,4 +1,4 @@
-"""Keeps what a step saw whose loss or weights are no numbers any more: its batch, its values, the model as it is."""
+"""Stops where loss or weights are no numbers any more, and keeps what that step saw: batch, values, the model."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import json
 import math
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import save_file
@@ -16,14 +16,18 @@ from torch import Tensor
 
 from semivl_cli.config import RunConfig
 from semivl_cli.data.load.batches import Batch, Batches, labeled_records, unlabeled_records
-from semivl_cli.engine.build import Material, Trainee
-from semivl_cli.engine.train.inputs import step_inputs
+from semivl_cli.data.read.cutmix import box_mask
+from semivl_cli.engine.device import autocast
+from semivl_cli.engine.rundir.integrity import checkpoint_steps
+from semivl_cli.engine.rundir.layout import NOT_FINITE, Metrics
+from semivl_cli.engine.train.inputs import views_of
+from semivl_cli.engine.train.trainee import Training
+from semivl_cli.errors import RunError
 from semivl_cli.files import writing
 from semivl_cli.paint import save_image, save_mask
 
 
-@dataclass(frozen=True, kw_only=True)
-class Broken:
+class Broken(NamedTuple):
     """The first step whose values are not finite."""
 
     step: int
@@ -40,12 +44,10 @@ def find_broken(values: Sequence[Mapping[str, float]], done: int, model: torch.n
         done: steps that were taken.
         model: whose weights are about to be kept; `None`: only the losses are looked at.
     """
-    for place, step in enumerate(values):
+    for number, step in enumerate(values, done - len(values)):
         if not math.isfinite(step["loss"]):
             terms = ", ".join(name for name, value in step.items() if name != "loss" and not math.isfinite(value))
-            return Broken(
-                step=done - len(values) + place, what=f"loss is {step['loss']}{f' ({terms})' if terms else ''}"
-            )
+            return Broken(step=number, what=f"loss is {step['loss']}{f' ({terms})' if terms else ''}")
     if model is not None:
         floating = [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
         if not bool(torch.stack([tensor.isfinite().all() for tensor in floating]).all()):
@@ -53,15 +55,45 @@ def find_broken(values: Sequence[Mapping[str, float]], done: int, model: torch.n
     return None
 
 
-def keep_evidence(
-    run: Path,
-    broken: Broken,
-    config: RunConfig,
-    material: Material,
-    trainee: Trainee,
+def refuse_nonfinite(
+    training: Training,
     values: Sequence[Mapping[str, float]],
-    facts: Mapping[str, Any],
-) -> Path:
+    done: int,
+    metrics: Metrics | None,
+    model: torch.nn.Module | None = None,
+) -> None:
+    """Stop before values that are no numbers are averaged away or, with `model`, kept; keep what they came from.
+
+    Args:
+        training: whose they are.
+        values: as for `find_broken`, of all processes.
+        done: steps that were taken.
+        metrics: where the main process writes what it found.
+        model: as for `find_broken`.
+
+    Raises:
+        RunError: something is not finite.
+    """
+    broken = find_broken(values, done, model)
+    if broken is None:
+        return
+    said = f"step {broken.step}: the {broken.what}"
+    if metrics is not None:
+        try:
+            said += f"; {keep_evidence(training, broken, values)} holds its batch, values and weights"
+            metrics.alarm(done, said, "train")
+        except RunError as error:
+            said += f"; {error}"
+    said = training.process_group.broadcast(said)  # whichever process is the first to end says it
+    last = max(checkpoint_steps(training.run), default=0)
+    bf16 = not isinstance(autocast(training.config, training.device), nullcontext)
+    raise RunError(
+        f"{said}. {advice(training.config, values, bf16=bf16)}. The run stands at step {last}; --resume repeats the "
+        "same steps, so change the settings in a new run, or mend what the pictures show"
+    )
+
+
+def keep_evidence(training: Training, broken: Broken, values: Sequence[Mapping[str, float]]) -> Path:
     """Write `not-finite/`: the batch of the step as the model saw it, pictures of it, the values, the model.
 
     The batch is drawn again: it follows from seed and step alone.
@@ -69,16 +101,20 @@ def keep_evidence(
     Raises:
         RunError: the disk is full.
     """
-    folder, part = run / "not-finite", run / ".not-finite.part"
+    config, schedule = training.config, training.schedule
+    folder, part = training.run / NOT_FINITE, training.run / ".not-finite.part"
+    material = training.material
     index = material.index
     batch = Batches(index, material.dataset, material.definition.names, config)[broken.step]
-    state = trainee.model.state_dict()
+    state = training.trainee.model.state_dict()
     told = {
         "step": broken.step,
         "found": broken.what,
         "labeled": [record.id for record in labeled_records(index, config, broken.step)],
         "unlabeled": [record.id for record in unlabeled_records(index, config, broken.step)],
-        **facts,
+        "seed": config.seed,
+        "lr": config.optimizer.lr * schedule.rate_factor(broken.step),
+        "lambda_DC": schedule.lambda_DC(broken.step),
         "steps": [{name: str(value) for name, value in step.items()} for step in values],  # JSON knows no NaN
         "weights that are not finite": [name for name, tensor in state.items() if not bool(tensor.isfinite().all())],
     }
@@ -86,13 +122,13 @@ def keep_evidence(
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
         (part / "values.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        tensors = _seen(batch, config, trainee)
+        tensors = _seen(batch)
         save_file(tensors, part / "batch.safetensors")
         for name in ("labeled", "weak", "strong1", "strong2"):
-            for place, image in enumerate(tensors.get(name, ())):
-                save_image(part / f"{name}-{place}.png", image.permute(1, 2, 0).contiguous().numpy())
-        for place, label in enumerate(tensors["label"]):
-            save_mask(part / f"label-{place}.png", label.numpy(), material.definition.colors)
+            for number, image in enumerate(tensors.get(name, ())):
+                save_image(part / f"{name}-{number}.png", image.permute(1, 2, 0).contiguous().numpy())
+        for number, label in enumerate(tensors["label"]):
+            save_mask(part / f"label-{number}.png", label.numpy(), material.definition.colors)
         save_file(
             {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, part / "model.safetensors"
         )
@@ -101,20 +137,13 @@ def keep_evidence(
     return folder
 
 
-def _seen(batch: Batch, config: RunConfig, trainee: Trainee) -> dict[str, Tensor]:
-    """Return what the step saw, on the CPU."""
-    spec = trainee.spec
-    x, u = step_inputs(
-        batch,
-        torch.device("cpu"),
-        seed=config.seed,
-        channels=(*spec.decoder.skip_channels, spec.encoder.embed_dim),
-        dropout=config.consistency.feature_dropout,
-    )
-    seen = {"labeled": x.image, "label": x.label}
-    if u is not None:
-        seen |= {"weak": u.weak, "strong1": u.strong1, "strong2": u.strong2}
-        seen |= {"valid": u.valid, "box1": u.box1, "box2": u.box2}
+def _seen(batch: Batch) -> dict[str, Tensor]:
+    """Return what the step saw, its strong views before CutMix."""
+    seen = {"labeled": batch.x_image, "label": batch.x_label}
+    own = views_of(batch.u_image, batch.u_ignore, batch.colors)
+    if own is not None and batch.boxes is not None:
+        seen |= own._asdict()
+        seen |= {f"box{view}": box_mask(boxes, *own.valid.shape[1:]) for view, boxes in enumerate(batch.boxes, 1)}
     return {name: tensor.contiguous() for name, tensor in seen.items()}
 
 

@@ -1,4 +1,4 @@
-"""How long a training is, and after which steps it is logged, evaluated and saved."""
+"""How long a training is, when it is logged, evaluated and saved, and how rates and lambda_DC fall (Sec. 3.5, 4.1)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from semivl_cli.config import RunConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """What is due after how many steps."""
+    """What is due at which step."""
 
     config: RunConfig
     epoch: int
@@ -37,6 +37,15 @@ class Schedule:
         """Whether a checkpoint is written: also before every evaluation, so that none has to be waited for twice."""
         return self.evaluates_after(done) or done % self.config.training.save_steps == 0
 
+    def rate_factor(self, step: int) -> float:
+        """Factor of the initial learning rates at a step."""
+        return rate_factor(step, self.steps, self.config.optimizer.power)
+
+    def lambda_DC(self, step: int) -> float:
+        """Weight of the guidance at a step."""
+        start, end = self.config.guidance.lambda_DC
+        return lambda_DC(start, end, step, self.steps)
+
 
 def schedule_of(config: RunConfig, unlabeled: int) -> Schedule:
     """Return the schedule for so many unlabelled images."""
@@ -57,3 +66,15 @@ def total_steps(config: RunConfig, epoch: int) -> int:
         return config.training.steps
     assert config.training.epochs is not None, "RunConfig allows one of them to be none"
     return max(round(config.training.epochs * epoch), 1)
+
+
+def rate_factor(step: int, steps: int, power: float) -> float:
+    """Factor of the initial rates at `step` of `steps`: (1 - t/T)^power, t the step done before: 0 and 1 agree."""
+    done = max(step - 1, 0)
+    return float((1 - done / steps) ** power)
+
+
+def lambda_DC(start: float, end: float, step: int, steps: int) -> float:
+    """Weight of the guidance at `step` of `steps`, linear from `start` to `end` (Sec. 3.5)."""
+    progress = step / steps
+    return start * (1 - progress) + end * progress

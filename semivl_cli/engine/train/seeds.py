@@ -11,11 +11,20 @@ from typing import Any
 from semivl_cli.config import RunConfig, merge, parse_assignments, read_toml, resolve, to_toml
 from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.build import read_definition
-from semivl_cli.engine.distributed.group import ALONE, Team
-from semivl_cli.engine.rundir.layout import SUMMARY, find_unfinished, is_finished, new_run, read_json
+from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
+from semivl_cli.engine.rundir.layout import (
+    DEFINITION,
+    RECIPE,
+    SETTINGS,
+    SUMMARY,
+    find_unfinished,
+    is_finished,
+    new_run,
+    read_json,
+)
 from semivl_cli.engine.settings import configure
-from semivl_cli.engine.train.loop import Result, kept_result, train
-from semivl_cli.engine.train.start import MOVABLE, moved, start_or_resume
+from semivl_cli.engine.train.selection import Result, read_result
+from semivl_cli.engine.train.start import MOVABLE, moved, run_training, train
 from semivl_cli.errors import InputError, Interrupted, RunError
 from semivl_cli.files import write_json, write_text, writing
 from semivl_cli.reporter import Reporter
@@ -55,14 +64,16 @@ def spread(values: list[float]) -> dict[str, float | None]:
     }
 
 
-def seeds_to_resume(out: Path | None, seeds: int | None, *, resume: bool, team: Team = ALONE) -> Path | None:
+def seeds_to_resume(
+    out: Path | None, seeds: int | None, *, resume: bool, process_group: ProcessGroup = ALONE
+) -> Path | None:
     """Return the directory of several runs that is gone on with; `None`: a single run is, or something begins.
 
     Raises:
         InputError: there is nothing to resume, or several runs are asked for and it is a single one.
     """
-    begins = team.restarts and out is not None  # one command for every start, as for a single run
-    if not resume and not (begins and team.restarted):
+    begins = process_group.restarts and out is not None  # one command for every start, as for a single run
+    if not resume and not (begins and process_group.restarted):
         return None
     found = out or find_unfinished()
     if (found / SUMMARY).is_file():
@@ -84,7 +95,7 @@ def train_seeds(
     resume: bool,
     finished: Callable[[Result], object],
     reporter: Reporter,
-    team: Team = ALONE,
+    process_group: ProcessGroup = ALONE,
 ) -> Repeated:
     """Train with the seeds S, S + 1, ..., each into `out/seed-<seed>`; the seed decides labels, views and new weights.
 
@@ -96,7 +107,7 @@ def train_seeds(
         resume: whether to finish what is unfinished of `out`.
         finished: called with each result as it comes.
         reporter: hears what happens.
-        team: the processes that train together.
+        process_group: the processes that train together.
 
     Raises:
         InputError: `out` is taken, a flag contradicts what is resumed, or what any training refuses.
@@ -108,24 +119,24 @@ def train_seeds(
         numbers: list[int] = read_json(out / SUMMARY)["seeds"]
         if seeds not in (None, len(numbers)):
             raise InputError(f"{out} was started with --seeds {len(numbers)}, not {seeds}: leave the flag out")
-        config = resolve(read_toml(out / "recipe.toml"), source=str(out / "recipe.toml"))
+        config = resolve(read_toml(out / RECIPE), source=str(out / RECIPE))
         config = moved(config, merge(flags, parse_assignments(assignments)), out)
     else:
         config = configure(flags, assignments)
         numbers = list(range(config.seed, config.seed + (seeds or 1)))
-        out = team.tell(_begin(config, out, numbers) if team.leads else Path())
+        out = process_group.broadcast(_begin(config, out, numbers) if process_group.is_main else Path())
     results: dict[int, Result] = {}
     failed: dict[int, str] = {}
-    for place, seed in enumerate(numbers, 1):
+    for number, seed in enumerate(numbers, 1):
         run = out / f"seed-{seed}"
-        if team.tell(is_finished(run)):
-            results[seed] = kept_result(run)
+        if process_group.broadcast(is_finished(run)):
+            results[seed] = read_result(run)
         else:
-            reporter.note(f"seed {seed}, {place} of {len(numbers)}: {run}")
+            reporter.note(f"seed {seed}, {number} of {len(numbers)}: {run}")
             try:
-                results[seed] = _train_one(config, out, run, seed, reporter, team)
+                results[seed] = _train_one(config, out, run, seed, reporter, process_group)
             except RunError as error:
-                if team.count > 1:  # whose processes may be gone
+                if process_group.world_size > 1:  # whose processes may be gone
                     raise
                 failed[seed] = str(error)
                 reporter.note(f"seed {seed} failed: {error}")
@@ -133,12 +144,14 @@ def train_seeds(
             except Interrupted as error:
                 message = f"stopped with seed {seed}; go on with: semivl train --resume --out {out}"
                 raise Interrupted(message, error.exit_code - 128) from error
-        if team.leads:
+        if process_group.is_main:
             finished(results[seed])
-        if (number := results[seed].stop) is not None and place < len(numbers):
-            raise Interrupted(f"stopped after seed {seed}; go on with: semivl train --resume --out {out}", number)
+        if (signal_number := results[seed].stop) is not None and number < len(numbers):
+            raise Interrupted(
+                f"stopped after seed {seed}; go on with: semivl train --resume --out {out}", signal_number
+            )
     repeated = Repeated(out=out, results=results, failed=failed)
-    if team.leads:
+    if process_group.is_main:
         write_json(out / SUMMARY, {**repeated.as_dict(), "seeds": numbers})
     return repeated
 
@@ -151,18 +164,20 @@ def _begin(config: RunConfig, out: Path | None, numbers: list[int]) -> Path:
     out = out or new_run(config.dataset, "seeds")
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "definition.toml", words)
-    write_text(out / "recipe.toml", to_toml(config))
+    write_text(out / DEFINITION, words)
+    write_text(out / RECIPE, to_toml(config))
     write_json(out / SUMMARY, {"seeds": numbers})
     return out
 
 
-def _train_one(config: RunConfig, out: Path, run: Path, seed: int, reporter: Reporter, team: Team) -> Result:
-    started = team.tell((run / "run.toml").exists())
+def _train_one(
+    config: RunConfig, out: Path, run: Path, seed: int, reporter: Reporter, process_group: ProcessGroup
+) -> Result:
+    started = process_group.broadcast((run / SETTINGS).exists())
     if started:
         settings, names = config.model_dump(), (name.split(".") for name in MOVABLE)
         moves = merge(*({section: {key: settings[section][key]}} for section, key in names))
-        return start_or_resume(moves, (), run, resume=True, reporter=reporter, team=team)
-    words = str((out / "definition.toml").resolve())
+        return train(moves, (), run, resume=True, reporter=reporter, process_group=process_group)
+    words = str((out / DEFINITION).resolve())
     settings = merge(config.model_dump(), {"seed": seed, "data": {"definition": words}})
-    return train(resolve(settings), run, reporter, team=team)
+    return run_training(resolve(settings), run, reporter, process_group=process_group)

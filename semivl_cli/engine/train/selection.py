@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
+from semivl_cli.engine.infer.load import described
 from semivl_cli.engine.infer.validation import Scores
+from semivl_cli.engine.rundir.layout import SCORES, read_json
 
 Rule = Literal["last", "best", "held-out"]
 
@@ -21,11 +25,6 @@ class Selection:
         self.result: dict[str, Any] = kept.get("result") or {}
 
     @property
-    def images(self) -> str:
-        """On which images every evaluation during the training is made."""
-        return "held-out" if self.rule == "held-out" else "val"
-
-    @property
     def step(self) -> int | None:
         """The step that counts so far; `None` before the first evaluation."""
         step: int | None = (self.last if self.rule == "last" else self.best).get("step")
@@ -33,9 +32,10 @@ class Selection:
 
     def add(self, scores: Scores) -> None:
         """Take the scores of a newer step; the earlier of two equal ones stays the best."""
-        self.last = {**scores.as_dict(), "on": self.images}
+        images = "held-out" if self.rule == "held-out" else "val"
+        self.last = {**scores.as_dict(), "on": images}
         if not self.best or scores.miou > self.best["miou"]:
-            self.best = {**self.last, "selected_on": self.images}
+            self.best = {**self.last, "selected_on": images}
         if self.rule == "last":
             self.result = self.last
         elif self.rule == "best":
@@ -48,3 +48,30 @@ class Selection:
     def as_dict(self) -> dict[str, Any]:
         """Return the object that `scores.json` holds."""
         return {"select": self.rule, "last": self.last, "best": self.best, "result": self.result}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a training leaves behind."""
+
+    run: Path
+    selected: str
+    """Why the result's step was taken: `best on val`, `last`."""
+    result: Scores
+    last: Scores
+    best: Scores
+    stop: int | None = None
+    """The signal that asked to stop when nothing was left to do; several trainings end there."""
+
+
+def read_result(run: Path) -> Result:
+    """Read the result of a run that is finished."""
+    return result_of(run, read_json(run / SCORES))
+
+
+def result_of(run: Path, kept: Mapping[str, Any]) -> Result:
+    """Return the result of a run from the object that its `scores.json` holds."""
+    last, best = Scores.of(kept["last"]), Scores.of(kept["best"])
+    result = Scores.of(kept["result"]) if kept.get("result") else best  # of an earlier version
+    selected = described(kept.get("select", "best"), result.step, best.step)
+    return Result(run=run, selected=selected, result=result, last=last, best=best)

@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from semivl_cli.config import RunConfig, merge, parse_assignments, read_settings, read_toml, resolve
-from semivl_cli.engine.build import Kept
-from semivl_cli.engine.distributed.group import ALONE, Team
-from semivl_cli.engine.rundir.layout import SUMMARY, find_unfinished, is_finished, read_config
+from semivl_cli.data.choose.index import check_labels
+from semivl_cli.engine.build import Inherited, open_material
+from semivl_cli.engine.device import pick_device
+from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
+from semivl_cli.engine.environment import deterministic, differences, environment
+from semivl_cli.engine.rundir.integrity import checkpoint_steps
+from semivl_cli.engine.rundir.layout import (
+    DEFINITION,
+    LOCK,
+    RECIPE,
+    SETTINGS,
+    SPLIT,
+    SUMMARY,
+    find_unfinished,
+    is_finished,
+    lock_run,
+    new_run,
+    read_config,
+)
 from semivl_cli.engine.settings import configure
-from semivl_cli.engine.train.loop import Result, kept_result, train
+from semivl_cli.engine.train.loop import Loop
+from semivl_cli.engine.train.schedule import schedule_of
+from semivl_cli.engine.train.selection import Result, read_result
+from semivl_cli.engine.train.trainee import Training, build_trainee
 from semivl_cli.errors import InputError
 from semivl_cli.files import sweep
 from semivl_cli.reporter import Reporter
@@ -21,14 +42,14 @@ MOVABLE = ("data.root", "data.workers", "data.damaged", "training.micro_batch", 
 """Settings that may be others when a run is resumed: they say where it runs, not what it computed so far."""
 
 
-def start_or_resume(
+def train(
     flags: Mapping[str, Any],
     assignments: Iterable[str],
     out: Path | None,
     *,
     resume: bool,
     reporter: Reporter,
-    team: Team = ALONE,
+    process_group: ProcessGroup = ALONE,
 ) -> Result:
     """Train a new run, or with `resume` the one in `out` (else the newest unfinished one), by its own settings.
 
@@ -39,25 +60,97 @@ def start_or_resume(
         InputError: `out` is taken, there is nothing to resume, or a flag contradicts the run that is resumed.
     """
     assignments = list(assignments)
-    if team.restarts and out is not None:
-        begun = team.tell((out / "run.toml").exists())
-        resume = begun and (resume or team.restarted)
+    if process_group.restarts and out is not None:
+        begun = process_group.broadcast((out / SETTINGS).exists())
+        resume = begun and (resume or process_group.restarted)
     if not resume:
         config = configure(flags, assignments)
-        if out is not None and (out / "run.toml").exists():
+        if out is not None and (out / SETTINGS).exists():
             raise InputError(f"{out} already holds a run: go on with --resume, or give another --out")
         if out is not None and out.is_dir() and any(not _is_left_over(path) for path in out.iterdir()):
             raise InputError(f"{out} holds other files: a run wants a directory of its own, give another --out")
-        repeats = _repeated(config, merge(flags, parse_assignments(assignments)))
-        return train(config, out, reporter, repeats=repeats, team=team)
-    run = team.tell(_begun(out))
+        repeated = _repeated(config, merge(flags, parse_assignments(assignments)))
+        return run_training(config, out, reporter, inherited=repeated, process_group=process_group)
+    run = process_group.broadcast(_begun(out))
     config = moved(read_config(run), merge(flags, parse_assignments(assignments)), run)
     if is_finished(run):
-        if team.leads:
+        if process_group.is_main:
             sweep(run)
         reporter.note(f"{run} is finished: nothing is left to do")
-        return kept_result(run)
-    return train(config, run, reporter, resume=True, team=team)
+        return read_result(run)
+    return run_training(config, run, reporter, resume=True, process_group=process_group)
+
+
+def run_training(
+    config: RunConfig,
+    run: Path | None,
+    reporter: Reporter,
+    *,
+    resume: bool = False,
+    inherited: Inherited | None = None,
+    process_group: ProcessGroup = ALONE,
+) -> Result:
+    """Train from the start, or from the run's newest undamaged checkpoint, until the last step.
+
+    Args:
+        config: all settings; for a run that is resumed, its own.
+        run: directory to write to; `None` names a new one.
+        reporter: hears what happens.
+        resume: whether `run` goes on, with its own words and labels.
+        inherited: words or labels of another run that a new one takes; `None`: the settings name them.
+        process_group: the processes that train together; the main one alone writes.
+
+    Raises:
+        Interrupted: Ctrl-C, SIGTERM or a closed terminal, after the state was saved.
+        RunError: the loss is not finite, memory or disk are full; the last checkpoint stands.
+        InputError: data, definition or weights do not fit.
+    """
+    with deterministic(config.training.deterministic):
+        device = pick_device(config.device, process_group)
+        if run is not None and resume:
+            inherited = Inherited(run=run)
+        with process_group.local_main_first():
+            material = open_material(config, inherited, reporter.note)
+        for note in material.index.notes:
+            reporter.note(note)
+        counts = None
+        if process_group.is_main:
+            counts = check_labels(material.index, material.dataset, material.definition.names)
+        new = process_group.is_main and (run is None or not run.exists())
+        if run is None and process_group.is_main:
+            run = new_run(config.dataset, len(material.index.labeled))
+        run = process_group.broadcast(run)
+        assert run is not None, "the main process has named it"
+        with lock_run(run) if process_group.is_main else nullcontext():
+            try:
+                with process_group.local_main_first():
+                    trainee = build_trainee(config, material, device, reporter)
+                training = Training(
+                    config=config,
+                    run=run,
+                    material=material,
+                    trainee=trainee,
+                    device=device,
+                    reporter=reporter,
+                    process_group=process_group,
+                    schedule=schedule_of(config, len(material.index.unlabeled)),
+                )
+                loop = Loop(training)
+                noticed = _changed_since(inherited.run / SETTINGS, training) if inherited is not None else []
+                return loop.run(resume=resume, noticed=noticed, counts=counts)
+            except BaseException as error:
+                started = (run / SETTINGS).exists() and (checkpoint_steps(run) or not isinstance(error, InputError))
+                if new and not started:  # a start that failed leaves no run behind
+                    shutil.rmtree(run, ignore_errors=True)
+                raise
+
+
+def _changed_since(before: Path, training: Training) -> list[str]:
+    """Name what is not as it was when `before`, the `run.toml` of a run, was written."""
+    _, kept = read_settings(before)
+    now = environment(training.device, training.material.index, training.trainee.clip_sha256)
+    changed = differences(kept, now)
+    return [f"not as it was for {before}: {', '.join(changed)}; the numbers may differ"] if changed else []
 
 
 def device_of(flags: Mapping[str, Any], assignments: Iterable[str], out: Path | None, *, resume: bool) -> str:
@@ -66,26 +159,26 @@ def device_of(flags: Mapping[str, Any], assignments: Iterable[str], out: Path | 
         return configure(flags, assignments).device
     run = out or find_unfinished()
     if (run / SUMMARY).is_file():
-        return resolve(read_toml(run / "recipe.toml")).device
+        return resolve(read_toml(run / RECIPE)).device
     return read_config(_begun(run)).device
 
 
 def _begun(out: Path | None) -> Path:
     run = out or find_unfinished()
-    if not (run / "run.toml").is_file():
+    if not (run / SETTINGS).is_file():
         if run.is_dir() and all(_is_left_over(path) for path in run.iterdir()):
             raise InputError(f"{run} was stopped before its first step: nothing is lost, start it without --resume")
         raise InputError(f"{run} holds no run to resume: it has no run.toml; start it without --resume")
     return run
 
 
-def _repeated(config: RunConfig, given: Mapping[str, Any]) -> Kept | None:
+def _repeated(config: RunConfig, given: Mapping[str, Any]) -> Inherited | None:
     """Return the run that `--recipe <run>/run.toml` repeats: with its words and labels, where no flag names others."""
     recipe = Path(config.recipe or "")
-    if recipe.suffix != ".toml" or not read_settings(recipe)[1] or not (recipe.parent / "definition.toml").is_file():
+    if recipe.suffix != ".toml" or not read_settings(recipe)[1] or not (recipe.parent / DEFINITION).is_file():
         return None
     data = given.get("data", {})
-    return Kept(
+    return Inherited(
         run=recipe.parent,
         words="definition" not in data,
         labels=not ({"dataset", "seed"} & given.keys() or "labels" in data),
@@ -94,7 +187,7 @@ def _repeated(config: RunConfig, given: Mapping[str, Any]) -> Kept | None:
 
 def _is_left_over(path: Path) -> bool:
     """Whether a start that was killed before `run.toml` was there left this file."""
-    return path.name in (".lock", "definition.toml", "split.json") or path.suffix in (".part", ".tmp")
+    return path.name in (LOCK, DEFINITION, SPLIT) or path.suffix in (".part", ".tmp")
 
 
 def moved(config: RunConfig, given: Mapping[str, Any], run: Path) -> RunConfig:

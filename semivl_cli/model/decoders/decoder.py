@@ -6,7 +6,7 @@ from pydantic.dataclasses import dataclass
 from torch import nn
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config={"extra": "forbid"})
 class DecoderSpec:
     """The shape of a decoder, for all kinds; the paper's numbers are those of Sec. 4.1."""
 

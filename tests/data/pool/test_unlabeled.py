@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from semivl_plugins.folder import Folder
 
-from semivl_cli.config import resolve
+from semivl_cli.config import DataSettings, resolve
 from semivl_cli.data.choose.index import build_index, check_labels
 from semivl_cli.data.contract import TarEntry
 from semivl_cli.data.load.batches import train_batches
@@ -58,9 +58,8 @@ def photos(tmp_path):
 
 def build(world, *more, say=lambda _: None):
     given = [str(path) for path in more]
-    return build_index(
-        Folder(), world.root, labels=4, seed=0, class_names=world.names, missing="refuse", more=given, say=say
-    )
+    data = DataSettings(labels=4, unlabeled=given)
+    return build_index(Folder(), world.root, data, seed=0, class_names=world.names, say=say)
 
 
 def batches(index, start=0, stop=3, *, workers=0, batch=8, crop=24, damaged="auto", **more):

@@ -1,4 +1,4 @@
-"""Many processes train as one does: on gloo, forked from one program; and what the environment says about them."""
+"""Many processes train as one does: on gloo, forked from one program."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from semivl_cli.engine.distributed.group import Team, first_host, team_of
+from semivl_cli.engine.distributed.group import ProcessGroup
 from semivl_cli.errors import InputError
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork processes")
@@ -97,60 +97,16 @@ def test_all_stop_after_the_same_step(found):
             assert values["wishes"] == [None, None, None, None, 2, None]
 
 
-def test_the_leader_tells_and_the_least_counts(found):
+def test_the_main_process_broadcasts_and_the_least_counts(found):
     for (count, _), values in found.items():
-        assert values["told"] == ({"rank": 0}, 6 - count)
+        assert values["broadcast"] == ({"rank": 0}, 6 - count)
 
 
-TORCHRUN = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4", "MASTER_ADDR": "a"}
-SLURM = {"SLURM_PROCID": "5", "SLURM_NTASKS": "8", "SLURM_LOCALID": "1", "SLURM_NNODES": "2"}
-
-
-def test_the_environment_says_which_process_this_is(monkeypatch):
-    assert team_of({}).count == team_of({"RANK": "0", "WORLD_SIZE": "1"}).count == 1
-    team = team_of(TORCHRUN | {"TORCHELASTIC_RESTART_COUNT": "1", "TORCHELASTIC_MAX_RESTARTS": "3"})
-    assert (team.rank, team.count, team.local_rank, team.local_count, team.sharing) == (5, 8, 1, 4, 4)
-    assert (team.url, team.restarts, team.restarted, team.leads) == ("env://", True, True, False)
-    team = team_of(SLURM | {"SLURM_NODELIST": "gpu[07-09],x", "SLURM_JOB_ID": "41", "SLURM_STEP_ID": "0"})
-    assert (team.rank, team.count, team.local_rank, team.local_count) == (5, 8, 1, 4)
-    assert team.url == "tcp://gpu07:20041"
-    assert team_of(SLURM | {"SLURM_NODELIST": "b1", "MASTER_PORT": "7"}).url == "tcp://b1:7"
-    # The batch script around `srun` is one process, whatever SLURM calls it.
-    assert team_of(SLURM | {"SLURM_JOB_ID": "41", "SLURM_PROCID": "0"}).count == 1
-
-
-@pytest.mark.parametrize(
-    ("environment", "hint"),
-    [
-        (TORCHRUN | {"RANK": "x"}, "RANK = 'x'"),
-        (TORCHRUN | {"RANK": "8"}, "process 8 of 8"),
-        (TORCHRUN | {"MASTER_ADDR": ""}, "MASTER_ADDR"),
-    ],
-)
-def test_an_environment_that_makes_no_sense_is_one_line(environment, hint):
-    with pytest.raises(InputError, match=hint):
-        team_of(environment)
-
-
-@pytest.mark.parametrize(
-    ("nodes", "first"),
-    [
-        ("gpu1", "gpu1"),
-        ("gpu[07-09,12],cpu1", "gpu07"),
-        ("a-1,b-2", "a-1"),
-        ("n[3,5-6]", "n3"),
-        ("rack[1-2]n[0-3]", "rack1n0"),
-        ("gpu[07-09].example.org", "gpu07.example.org"),
-    ],
-)
-def test_the_first_host_of_a_node_list(nodes, first):
-    assert first_host(nodes) == first
-
-
-def test_shares_cover_the_batch_in_whole_units():
+def test_slices_cover_the_batch_in_whole_units():
     for batch, unit, count in [(8, 1, 3), (8, 2, 4), (6, 2, 3), (7, 1, 7)]:
-        shares = [range(batch)[Team(rank=rank, count=count).share(batch, unit)] for rank in range(count)]
-        assert [position for share in shares for position in share] == list(range(batch))
-        assert all(len(share) and len(share) % unit == 0 for share in shares)
+        processes = [ProcessGroup(rank=rank, world_size=count) for rank in range(count)]
+        slices = [range(batch)[process.rank_slice(batch, unit)] for process in processes]
+        assert [position for own in slices for position in own] == list(range(batch))
+        assert all(len(own) and len(own) % unit == 0 for own in slices)
     with pytest.raises(InputError, match="at most 4"):
-        Team(rank=0, count=5).share(8, 2)
+        ProcessGroup(rank=0, world_size=5).rank_slice(8, 2)

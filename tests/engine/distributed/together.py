@@ -10,63 +10,62 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
-from test_step import SETTINGS, batch, build, replace
+from tiny import batch, build, settings
 
 from semivl_cli.config import resolve
 from semivl_cli.data.contract import Record
-from semivl_cli.engine.distributed import gradients as exchanging
-from semivl_cli.engine.distributed.batchnorm import synchronize
-from semivl_cli.engine.distributed.gradients import Exchange
-from semivl_cli.engine.distributed.group import joined
+from semivl_cli.engine.distributed.batchnorm import convert_sync_batchnorm
+from semivl_cli.engine.distributed.join import joined
 from semivl_cli.engine.infer.validation import measure_iou
 from semivl_cli.engine.infer.windows import Inference
-from semivl_cli.engine.train.step import part_of, train_step
+from semivl_cli.engine.train.accumulate import accumulate_gradients, part_of
+from semivl_cli.engine.train.targets import prepare_targets
 from semivl_cli.reporter import Silence
 
-exchanging.BUCKET_BYTES = 2000  # the tiny model makes many parcels
 STEPS, BATCH = 2, 6
 CASES = {
-    "same image": (replace(SETTINGS, guidance_reduction="mean"), True, 1, False),
-    "groups across processes": (replace(SETTINGS, group=3, mode="pixelratio"), True, 1, False),
-    "pairs": (SETTINGS, False, 2, False),
-    "groups of pixelavg": (replace(SETTINGS, mode="pixelavg", group=2), True, 2, False),
-    "BatchNorm": (replace(SETTINGS, group=1), True, 1, True),
+    "same image": {"guidance": {"reduction": "mean"}},
+    "groups across processes": {"loss": {"group": 3}, "consistency": {"mode": "pixelratio"}},
+    "pairs": {"augment": {"partner": "pair"}},
+    "groups of pixelavg": {"loss": {"group": 2}, "consistency": {"mode": "pixelavg"}},
+    "BatchNorm": {"loss": {"group": 1}, "model": {"detail": "resnet", "skips": [3]}},
 }
 
 
-def training(team, case, dtype, micro_batch=BATCH, fails=False):
+def training(process_group, case, dtype, micro_batch=BATCH, fails=False):
     """Some steps; returns weights, running statistics and losses, or `None` where the batch has too few parts."""
-    settings, partner, unit, detail = CASES[case]
-    if BATCH // unit < team.count:
+    config = settings(BATCH, **CASES[case])
+    unit, detail = config.micro_batch_unit, config.model.detail == "resnet"
+    if BATCH // unit < process_group.world_size:
         return None
     model, guide = build(detail)
     model.to(dtype), guide.to(dtype)
-    synchronize(model, team)
+    convert_sync_batchnorm(model, process_group)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    positions = team.share(BATCH, unit)
-    exchange = Exchange(team, list(model.parameters()), BATCH, positions)
-    x, u = batch(BATCH, partner, (16, 8, 6) if detail else (8, 8, 6))
+    positions = process_group.rank_slice(BATCH, unit)
+    x, u = batch(BATCH, config.augment.partner == "same_image", (16, 8, 6) if detail else (8, 8, 6))
     x, u = part_of(x, positions), part_of(u, positions)
     if fails:
         fall_short_once(model)
     losses = []
     for _ in range(STEPS):
-        exchange.begin()
+        targets = prepare_targets(guide, x, u, config, micro_batch, process_group)
         for size in (micro_batch, unit):
             optimizer.zero_grad(set_to_none=True)
             try:
-                seen = train_step(model, guide, x, u, settings, 0.3, size, None, exchange)
+                seen = accumulate_gradients(model, x, u, targets, config, 0.3, size)
                 break
             except torch.OutOfMemoryError:
                 assert fails
+        process_group.all_reduce_gradients(model.parameters())
         optimizer.step()
         names = ("loss", "L_s", "L_u", "guidance", "pseudo_labels", "guidance_pixels")
-        losses.append(team.total(torch.stack([seen[name].double() for name in names])))
+        losses.append(process_group.all_reduce(torch.stack([seen[name].double() for name in names])))
     return {"state": model.state_dict(), "losses": torch.stack(losses)}
 
 
 def fall_short_once(model):
-    """Run out of memory in the first backward pass, when the decoder's gradients have left already."""
+    """Run out of memory in the first backward pass, when the decoder has its gradients already."""
     calls = []
 
     def fail(_):
@@ -91,7 +90,7 @@ class Pictures:
             yield Record(id=str(i), image=lambda image=image: image, label=lambda label=label: label)
 
 
-def scores(team, images):
+def scores(process_group, images):
     model, _ = build()
     records = list(Pictures().records())[:images]
     how = Inference(resolve({"data": {"crop": 16, "workers": 0}, "evaluation": {"stride": 8}}), at_once=2)
@@ -103,26 +102,28 @@ def scores(team, images):
         how,
         step=1,
         reporter=Silence(),
-        team=team,
+        process_group=process_group,
     )
     return found.as_dict()
 
 
-def work(team):
-    found = {case: training(team, case, torch.float64) for case in CASES}
-    found["float32"] = training(team, "same image", torch.float32)
+def work(process_group):
+    found = {case: training(process_group, case, torch.float64) for case in CASES}
+    found["float32"] = training(process_group, "same image", torch.float32)
     # One process computes its share image by image, another runs out of memory in the middle of a backward pass.
-    found["uneven parts"] = training(team, "same image", torch.float64, micro_batch=1 + team.rank)
-    found["short memory"] = training(team, "same image", torch.float64, fails=team.rank == 1)
-    found["scores"] = [scores(team, 11), scores(team, 2)]
+    found["uneven parts"] = training(process_group, "same image", torch.float64, micro_batch=1 + process_group.rank)
+    found["short memory"] = training(process_group, "same image", torch.float64, fails=process_group.rank == 1)
+    found["scores"] = [scores(process_group, 11), scores(process_group, 2)]
     model, _ = build()
-    if team.rank == 1:
+    if process_group.rank == 1:
         with torch.no_grad():
             model.decoder.head.bias += 1
-    found["unlike"] = team.unlike(model), team.unlike(model), float(model.decoder.head.bias)
-    wishes = [team.agree_to_stop(2 if step == 3 and team.rank == team.count - 1 else None) for step in range(6)]
-    found["wishes"] = wishes
-    found["told"] = team.tell({"rank": team.rank}), team.least(5 - team.rank)
+    differ = process_group.broadcast_weights(model), process_group.broadcast_weights(model)
+    found["unlike"] = *differ, float(model.decoder.head.bias)
+    last = process_group.rank == process_group.world_size - 1
+    found["wishes"] = [process_group.agree_to_stop(2 if step == 3 and last else None) for step in range(6)]
+    rank = process_group.rank
+    found["broadcast"] = process_group.broadcast({"rank": rank}), process_group.all_reduce_min(5 - rank)
     return found
 
 
@@ -140,8 +141,8 @@ def main(out: Path) -> None:
                 try:
                     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": str(rank)}
                     os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-                    with joined() as team:
-                        torch.save(work(team), out / f"{count}-{rank}.pt")
+                    with joined() as process_group:
+                        torch.save(work(process_group), out / f"{count}-{rank}.pt")
                     code = 0
                 finally:
                     if code:

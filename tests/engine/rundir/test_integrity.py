@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from semivl_cli import files as disk
 from semivl_cli import load
 from semivl_cli.cli import app
-from semivl_cli.engine.build import Kept, open_material
+from semivl_cli.engine.build import Inherited, open_material
 from semivl_cli.engine.rundir.integrity import damage
 from semivl_cli.engine.rundir.layout import Metrics, read_config
 from semivl_cli.errors import InputError, RunError
@@ -151,7 +151,7 @@ def test_an_evaluation_that_runs_out_of_memory_is_one_line(semivl, run, monkeypa
     def short_of_memory(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("semivl_cli.engine.train.loop.evaluate", short_of_memory)
+    monkeypatch.setattr("semivl_cli.engine.train.loop.measure_iou", short_of_memory)
     failed = semivl("train", "--resume", "--out", "run")
     assert failed.exit_code == 3, failed.output
     assert "step 3 is kept" in failed.stderr.splitlines()[-1] and "evaluation.short_side" in failed.stderr
@@ -256,4 +256,4 @@ def test_ids_that_a_run_kept_must_still_be_there(semivl, run):
     split = json.loads((run / "split.json").read_text())
     (run / "split.json").write_text(json.dumps({**split, "labeled": ["nowhere"]}))
     with pytest.raises(InputError, match="nowhere"):
-        open_material(read_config(run), Kept(run=run))
+        open_material(read_config(run), Inherited(run=run))

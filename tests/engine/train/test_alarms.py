@@ -16,7 +16,7 @@ from semivl_cli.cli import app
 from semivl_cli.config import resolve
 from semivl_cli.data.choose.index import LabelCounts
 from semivl_cli.engine.infer.validation import Scores
-from semivl_cli.engine.train.alarms import Watch
+from semivl_cli.engine.train.alarms import Alarms
 from semivl_cli.engine.train.nonfinite import find_broken
 
 pytestmark = pytest.mark.usefixtures("plain_reports")
@@ -51,24 +51,24 @@ def scores(step, sky, sky_labeled=0.5):
 
 
 def test_labels_that_lack_a_class_are_told_before_the_first_step():
-    watch = Watch(resolve(GUIDED), 1000)
+    alarms = Alarms(resolve(GUIDED), 1000)
     counts = LabelCounts(labeled=(5, 0, 0), empty=("a", "b"), val=(1, 1, 0))
-    empty, absent, unseen = watch.begins(counts, ["sky", "road", "car"])
+    empty, absent, unseen = alarms.begins(counts, ["sky", "road", "car"])
     assert "2 labelled masks hold no class" in empty and "a:" in empty
     assert "shows road, car: guidance alone" in absent
     assert "no validation pixel shows car" in unseen
-    assert watch.begins(counts, ["sky", "road", "car"]) == []
+    assert alarms.begins(counts, ["sky", "road", "car"]) == []
     fine = LabelCounts(labeled=(5, 1, 1), empty=(), val=None)
-    assert Watch(resolve(GUIDED), 1000).begins(fine, ["sky", "road", "car"]) == []
+    assert Alarms(resolve(GUIDED), 1000).begins(fine, ["sky", "road", "car"]) == []
 
 
 def test_pseudo_labels_that_nobody_accepts_are_told_once_and_late():
-    watch = Watch(resolve(GUIDED), 1000)
-    said = {step: watch.logs(step, {"pseudo_labels": 0.0, "guidance_pixels": 0.5}) for step in range(10, 1001, 10)}
+    alarms = Alarms(resolve(GUIDED), 1000)
+    said = {step: alarms.logs(step, {"pseudo_labels": 0.0, "guidance_pixels": 0.5}) for step in range(10, 1001, 10)}
     told = [step for step, lines in said.items() if lines]
     assert told == [300]
     assert "consistency.tau = 0.95 since step 0" in said[300][0]
-    again = Watch(resolve(GUIDED), 1000, **json.loads(json.dumps(watch.state())))
+    again = Alarms(resolve(GUIDED), 1000, **json.loads(json.dumps(alarms.state_dict())))
     assert again.logs(1010, {"pseudo_labels": 0.0, "guidance_pixels": 0.5}) == []
 
 
@@ -76,35 +76,35 @@ def test_pseudo_labels_that_nobody_accepts_are_told_once_and_late():
     "settings", [{"consistency": {"weight": 0.0}}, {"consistency": {"mode": "pixelavg"}, "training": {"batch": 8}}]
 )
 def test_where_the_threshold_has_no_say_it_is_not_blamed(settings):
-    watch = Watch(resolve(GUIDED, settings), 1000)
-    assert not any(watch.logs(step, {"pseudo_labels": 0.0, "guidance_pixels": 0.5}) for step in range(10, 1001, 10))
+    alarms = Alarms(resolve(GUIDED, settings), 1000)
+    assert not any(alarms.logs(step, {"pseudo_labels": 0.0, "guidance_pixels": 0.5}) for step in range(10, 1001, 10))
 
 
 def test_guidance_that_labels_nothing_is_told():
-    watch = Watch(resolve(GUIDED), 1000)
-    said = [line for step in range(10, 1001, 10) for line in watch.logs(step, {"pseudo_labels": 0.5})]
+    alarms = Alarms(resolve(GUIDED), 1000)
+    said = [line for step in range(10, 1001, 10) for line in alarms.logs(step, {"pseudo_labels": 0.5})]
     assert len(said) == 1
     assert "guidance.zeta = 0.9" in said[0]
-    unguided = Watch(resolve({"guidance": {"lambda_DC": [0.0, 0.0]}}), 1000)
+    unguided = Alarms(resolve({"guidance": {"lambda_DC": [0.0, 0.0]}}), 1000)
     assert not any(unguided.logs(step, {"pseudo_labels": 0.5}) for step in range(10, 1001, 10))
 
 
 def test_a_pause_of_pseudo_labels_is_no_alarm():
-    watch = Watch(resolve(GUIDED), 1000)
+    alarms = Alarms(resolve(GUIDED), 1000)
     for step in range(10, 1001, 10):
         share = 0.01 if step % 200 == 0 else 0.0
-        assert watch.logs(step, {"pseudo_labels": share, "guidance_pixels": 0.5}) == []
+        assert alarms.logs(step, {"pseudo_labels": share, "guidance_pixels": 0.5}) == []
 
 
 def test_one_class_everywhere_is_told_with_what_holds_it_there():
-    watch = Watch(resolve(GUIDED), 1000)
-    assert watch.evaluates(scores(100, 1.0)) == []  # too early to tell
-    assert watch.evaluates(scores(400, 0.98)) == []
-    assert watch.evaluates(scores(400, 1.0, sky_labeled=0.95)) == []  # as the labels are
-    [line] = watch.evaluates(scores(400, 1.0))
+    alarms = Alarms(resolve(GUIDED), 1000)
+    assert alarms.evaluates(scores(100, 1.0)) == []  # too early to tell
+    assert alarms.evaluates(scores(400, 0.98)) == []
+    assert alarms.evaluates(scores(400, 1.0, sky_labeled=0.95)) == []  # as the labels are
+    [line] = alarms.evaluates(scores(400, 1.0))
     assert "100.0 % of all pixels are predicted as 'sky'" in line and "optimizer.lr" in line
-    assert watch.evaluates(scores(600, 1.0)) == []
-    drifting = Watch(resolve(GUIDED), 1000, accepted=0.99)
+    assert alarms.evaluates(scores(600, 1.0)) == []
+    drifting = Alarms(resolve(GUIDED), 1000, accepted=0.99)
     assert "99 % of the pseudo-labels are accepted and repeat it" in drifting.evaluates(scores(400, 1.0))[0]
 
 

@@ -7,14 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semivl_cli.engine.train.losses import (
-    IGNORE,
-    consistency_term,
-    guidance_term,
-    image_weights,
-    lambda_DC,
-    supervised_term,
-)
+from semivl_cli.class_ids import IGNORE
+from semivl_cli.config import ConsistencySettings
+from semivl_cli.engine.train.losses import consistency_term, image_weights, label_term
 
 
 @st.composite
@@ -60,8 +55,7 @@ def test_supervised_and_guidance_terms_are_means_over_labelled_pixels_of_a_group
         if found:
             expected += sum(entropy(log_p, label, *place) for place in found) / len(found) / len(chunks)
     weight = image_weights((label != IGNORE).sum(dim=(1, 2)), group)
-    assert math.isclose(float(supervised_term(log_p, label, weight)), expected, abs_tol=1e-12)
-    assert math.isclose(float(guidance_term(log_p, label, weight)), expected, abs_tol=1e-12)
+    assert math.isclose(float(label_term(log_p, label, weight)), expected, abs_tol=1e-12)
 
 
 @settings(max_examples=100, deadline=None)
@@ -88,7 +82,9 @@ def test_consistency_is_a_mean_over_valid_pixels_of_a_group(batch, mode, tau):
         total = summed * averages if mode == "pixelavg" else total
         expected += total / counted / len(chunks)
     weight = image_weights(valid.sum(dim=(1, 2)), group)
-    ours = consistency_term(log_p, pseudo_label, confidence, valid, weight, mode, tau, group)
+    ours = consistency_term(
+        log_p, pseudo_label, confidence, valid, weight, ConsistencySettings(mode=mode, tau=tau), group
+    )
     assert math.isclose(float(ours), expected, rel_tol=1e-9, abs_tol=1e-12)
 
 
@@ -96,7 +92,7 @@ def test_a_confidence_of_tau_counts():
     log_p = torch.full((1, 2, 1, 2), 0.5, dtype=torch.float64).log()
     confidence = torch.tensor([[[0.5, 0.49]]], dtype=torch.float64)
     label, valid = torch.zeros(1, 1, 2, dtype=torch.int64), torch.ones(1, 1, 2, dtype=torch.bool)
-    ours = consistency_term(log_p, label, confidence, valid, torch.ones(1), "pixelwise", 0.5, 0)
+    ours = consistency_term(log_p, label, confidence, valid, torch.ones(1), ConsistencySettings(tau=0.5), 0)
     assert math.isclose(float(ours), math.log(2))
 
 
@@ -104,7 +100,7 @@ def test_a_confidence_of_tau_counts():
 def test_a_batch_without_counted_pixels_has_no_weight_and_no_loss(group):
     weight = image_weights(torch.zeros(2, dtype=torch.int64), group)
     log_p = torch.zeros(2, 3, 2, 2).log_softmax(dim=1).requires_grad_()
-    loss = supervised_term(log_p, torch.full((2, 2, 2), IGNORE, dtype=torch.uint8), weight)
+    loss = label_term(log_p, torch.full((2, 2, 2), IGNORE, dtype=torch.uint8), weight)
     loss.backward()
     assert weight.tolist() == [0.0, 0.0]
     assert float(loss.detach()) == 0 and not log_p.grad.any()
@@ -115,8 +111,3 @@ def test_weighted_pixels_add_up_to_one(counts):
     for group in (0, 1):
         weight = image_weights(torch.tensor(counts), group)
         assert math.isclose(float((weight * torch.tensor(counts)).sum()), 1)
-
-
-def test_lambda_falls_linearly():
-    assert [lambda_DC(0.1, 0.0, t, 4) for t in range(5)] == pytest.approx([0.1, 0.075, 0.05, 0.025, 0.0])
-    assert lambda_DC(0.2, 0.2, 3, 7) == pytest.approx(0.2)

@@ -8,10 +8,9 @@ import torch
 from semivl_cli.config import RunConfig
 from semivl_cli.engine.memory import LinuxMeter, _left_in_groups, meter_of
 from semivl_cli.engine.train.microbatch import advice, largest_that_fits, sizes
-from semivl_cli.engine.train.step import train_step
 from semivl_cli.errors import InputError
 
-from .test_step import SETTINGS, batch, build
+from .tiny import batch, build, settings, train_step
 
 
 class Pretended:
@@ -119,10 +118,8 @@ def test_activations_computed_twice_change_no_bit(detail, cast):
     other.checkpoint_activations()
     x, u = batch(4, True, (16, 8, 6) if detail else (8, 8, 6))
     state = torch.random.get_rng_state()
-    seen = [
-        train_step(each, guide, x, u, SETTINGS, 0.3, 2, torch.autocast("cpu", torch.bfloat16, enabled=cast))
-        for each in (model, other)
-    ]
+    config = settings(training={"batch": 4, "precision": "bf16" if cast else "fp32"})
+    seen = [train_step(each, guide, x, u, config, 0.3, 2) for each in (model, other)]
     assert torch.equal(torch.random.get_rng_state(), state)
     assert all(torch.equal(seen[0][name], seen[1][name]) for name in seen[0])
     for (name, a), b in zip(model.named_parameters(), other.parameters(), strict=True):

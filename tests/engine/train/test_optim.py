@@ -1,14 +1,15 @@
-"""Parameter groups and the schedule."""
-
-from itertools import pairwise
+"""Parameter groups and their rates."""
 
 import pytest
 import torch
 from torch import nn
 
-from semivl_cli.engine.train.optim import Rates, build_optimizer, rate_factor, set_rates
+from semivl_cli.config import OptimizerSettings
+from semivl_cli.engine.train.optim import build_optimizer, set_rates
 
-RATES = Rates(lr=0.5, encoder_multiplier=0.01, decoder_multiplier=10.0, detail_multiplier=0.1, weight_decay=0.02)
+RATES = OptimizerSettings(
+    lr=0.5, encoder_multiplier=0.01, decoder_multiplier=10.0, detail_multiplier=0.1, weight_decay=0.02
+)
 
 
 class Parts(nn.Module):
@@ -36,14 +37,6 @@ def test_a_frozen_encoder_has_no_group():
     model = Parts(detail=False)
     model.encoder.requires_grad_(False)
     assert len(build_optimizer(model, RATES).param_groups) == 1
-
-
-def test_the_schedule_starts_twice_at_one_and_falls():
-    factors = [rate_factor(t, 100, 0.9) for t in range(100)]
-    assert factors[:2] == [1.0, 1.0]
-    assert factors[51] == pytest.approx(0.5**0.9)
-    assert all(a > b > 0 for a, b in pairwise(factors[1:]))
-    assert rate_factor(51, 100, 0.0) == 1.0
 
 
 def test_rates_follow_the_initial_ones_however_often_they_are_set():

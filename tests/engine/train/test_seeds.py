@@ -89,14 +89,14 @@ def test_seeds_go_on_where_they_were_stopped_with_the_words_of_their_start(semiv
 
 
 def test_one_failed_seed_costs_no_other(semivl, tmp_path, monkeypatch):
-    train = seeds_module.train
+    train = seeds_module.run_training
 
     def failing(config, run, reporter, **others):
         if config.seed == 0:
             raise RunError("the loss is nan")
         return train(config, run, reporter, **others)
 
-    monkeypatch.setattr(seeds_module, "train", failing)
+    monkeypatch.setattr(seeds_module, "run_training", failing)
     failed = semivl("train", *STREET, "--seeds", "2", "--out", "many")
     assert failed.exit_code == 3
     assert "1 of 2 trainings failed, seed 0: the loss is nan" in failed.stderr.splitlines()[-1]
