@@ -1,6 +1,8 @@
-"""The few errors that end a command; each knows the exit code with which it does."""
+"""The few errors that end a command, each of which knows its exit code; and how messages list many words."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class SemiVLError(Exception):
@@ -38,3 +40,9 @@ class Interrupted(SemiVLError):
 def first_line(error: BaseException) -> str:
     """Return what an exception of a library says, in one line: the first, or its kind where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def listed(words: Sequence[str], most: int = 30) -> str:
+    """Return words as messages list them: of too many the first, and the last."""
+    shown = ", ".join(words[:most])
+    return f"{shown}, ... {words[-1]}" if len(words) > most else shown

@@ -104,13 +104,22 @@ def append_line(path: Path, line: str) -> None:
             raise
 
 
-def move_folder(temporary: Path, target: Path) -> None:
-    """Give a folder of finished files its name, once the disk really holds them; raises `OSError`."""
-    for path in temporary.iterdir():
-        sync(path)
-    sync(temporary)
-    temporary.replace(target)
-    sync(target.parent)
+@contextmanager
+def replacing_folder(folder: Path, *, durable: bool = False) -> Iterator[Path]:
+    """Give an empty folder beside `folder` to fill, which takes its place at the end; the rest is as in `replacing`."""
+    temporary = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        for path in (*temporary.iterdir(), temporary) if durable else ():
+            sync(path)
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.replace(folder)
+        if durable:
+            sync(folder.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def remove_folder(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""How other processes are started: from a clean server, as many as there are cores for them."""
+"""How work is spread: over processes from a clean server, as many as there are cores, and over threads."""
 
 from __future__ import annotations
 
@@ -7,12 +7,31 @@ import functools
 import multiprocessing
 import os
 import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from multiprocessing.context import BaseContext
+from typing import TypeVar
+
+_Job = TypeVar("_Job")
+_Result = TypeVar("_Result")
 
 
 def usable_cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_threads(work: Callable[[_Job], _Result], jobs: Iterable[_Job], at_once: int) -> Iterator[tuple[_Job, _Result]]:
+    """Yield each job with its result, in order; never more than `at_once` of them are held."""
+    waiting = iter(jobs)
+    with ThreadPoolExecutor() as pool:
+        try:
+            while some := list(islice(waiting, at_once)):
+                yield from zip(some, pool.map(work, some), strict=True)
+        except BaseException:  # whoever stops now waits for no other job
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 @functools.cache

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semivl_cli.data.contract import IGNORE, NO_CLASS, Classes, Record, Split
+from semivl_cli.data.contract import IGNORE, NO_CLASS, Classes, Record, Say, Split
 from semivl_cli.data.ids import read_ids
 from semivl_cli.data.obtain import Archive, find_home, obtain
 from semivl_cli.errors import InputError
@@ -62,9 +62,7 @@ class ADE20K:
             np.uint8
         )
 
-    def prepare(
-        self, root: Path, sources: Sequence[Path], classes: Classes, download: bool, report: Callable[[str], None]
-    ) -> None:
+    def prepare(self, root: Path, sources: Sequence[Path], classes: Classes, download: bool, report: Say) -> None:
         """Unpack the archive that the user has, or the publisher's."""
         steps = f"fetch {ARCHIVES[0].url} and pass it with --from"
         known = ("annotations", "images")

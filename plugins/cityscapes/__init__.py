@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semivl_cli.data.contract import IGNORE, SPLITS, Classes, Record, Split
+from semivl_cli.data.contract import IGNORE, SPLITS, Classes, Record, Say, Split
 from semivl_cli.data.ids import read_ids
 from semivl_cli.data.obtain import Archive, find_home, obtain
 from semivl_cli.errors import InputError
@@ -65,9 +65,7 @@ class Cityscapes:
         ids: NDArray[np.uint8] = self._class_of_value[np.clip(raw, 0, IGNORE)]
         return ids
 
-    def prepare(
-        self, root: Path, sources: Sequence[Path], classes: Classes, download: bool, report: Callable[[str], None]
-    ) -> None:
+    def prepare(self, root: Path, sources: Sequence[Path], classes: Classes, download: bool, report: Say) -> None:
         """Unpack the archives that the user has; the publisher wants a login before giving them out."""
         obtain(ARCHIVES, root, sources, download, report, known=(_IMAGES[0], _MASKS[0]), steps=STEPS)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semivl_cli.data.contract import IGNORE, NO_CLASS, SPLITS, Classes, Record, Split
+from semivl_cli.data.contract import IGNORE, NO_CLASS, SPLITS, Classes, Record, Say, Split
 from semivl_cli.data.ids import read_ids
 from semivl_cli.data.obtain import Archive, find_home, obtain
 from semivl_cli.errors import InputError
@@ -67,9 +67,7 @@ class COCO:
         # What does not fit into a byte becomes 254, which is no class, instead of wrapping round to one.
         return np.where(raw > IGNORE, NO_CLASS, raw).astype(np.uint8)
 
-    def prepare(
-        self, root: Path, sources: Sequence[Path], classes: Classes, download: bool, report: Callable[[str], None]
-    ) -> None:
+    def prepare(self, root: Path, sources: Sequence[Path], classes: Classes, download: bool, report: Say) -> None:
         """Unpack archives that the user has, or the publisher's, and turn `instances_*2017.json` into `masks/`."""
         from .masks import write_masks  # noqa: PLC0415 - a list of datasets must not wait for Pillow
 

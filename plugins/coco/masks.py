@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from itertools import islice
 from pathlib import Path
 
+from semivl_cli.data.contract import Say
 from semivl_cli.data.fetch.pace import Pace
 from semivl_cli.data.formats.coco import paint_annotations
 from semivl_cli.errors import InputError, RunError
@@ -29,7 +30,7 @@ CLASS_OF = {category: place for place, category in enumerate((n for n in range(1
 _Task = tuple[str, tuple[int, int], list[str]]  # stem, (H, W), annotations as JSON
 
 
-def write_masks(file: Path, folder: Path, colors: Sequence[Color], report: Callable[[str], None]) -> None:
+def write_masks(file: Path, folder: Path, colors: Sequence[Color], report: Say) -> None:
     """Write `folder/<stem>.png` for every image of an instance file that has none there yet.
 
     Args:

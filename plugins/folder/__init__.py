@@ -6,18 +6,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semivl_cli.data.contract import Classes, Found, Record, Split
+from semivl_cli.data.contract import Classes, Found, Record, Say, Split
 from semivl_cli.errors import InputError
 
 from .listing import Listing
-from .saved_index import find_index, read_entries
+from .saved_index import find_index
 from .split import divide
 from .values import ValueMap, read_values
 
@@ -46,14 +46,13 @@ class Folder:
         """Yield the records of a split; an id is a path below `images/` without its suffix, such as `day1/0042`."""
         root = root.absolute()
         index = find_index(root)
-        newer = index[1].stale() if index else None
+        newer = index.header.stale() if index else None
         if index and not newer:
-            path, header = index
-            self.notes, self.made_for = tuple(header.notes), tuple(header.classes)
-            self._values = ValueMap() if header.converted else read_values(root / "dataset.toml")
-            entries = read_entries(path, root, split)
+            self.notes, self.made_for = tuple(index.header.notes), tuple(index.header.classes)
+            self._values = ValueMap() if index.header.converted else read_values(root / "dataset.toml")
+            entries = index.entries(root, split)
         else:
-            if index and (index[1].converted or index[1].elsewhere):
+            if index and (index.header.converted or index.header.elsewhere):
                 raise InputError(
                     f"{newer} is not as it was when the dataset was prepared: run `semivl prepare data folder "
                     f"--root {root}` again, with the same --from and --definition"
@@ -72,20 +71,18 @@ class Folder:
         """Translate raw values as the `dataset.toml` says that `records` read last."""
         return self._values.class_ids(raw)
 
-    def find_classes(self, root: Path, sources: Sequence[Path], report: Callable[[str], None]) -> Found:
+    def find_classes(self, root: Path, sources: Sequence[Path], report: Say) -> Found:
         """Say which classes the masks and sources seem to have, for a definition to begin with."""
         return self._prepare(root.absolute(), sources, (), report).find_classes()
 
-    def prepare(
-        self, root: Path, sources: Sequence[Path], classes: Classes, download: bool, report: Callable[[str], None]
-    ) -> None:
+    def prepare(self, root: Path, sources: Sequence[Path], classes: Classes, download: bool, report: Say) -> None:
         """Convert masks that are no class ids, and write an index, below `root` or where it cannot be written."""
         if download:
             raise InputError("dataset 'folder' is your own: there is nothing to download")
         self.problems = self._prepare(root.absolute(), sources, classes, report).convert()
 
     @staticmethod
-    def _prepare(root: Path, sources: Sequence[Path], classes: Classes, report: Callable[[str], None]) -> Preparation:
+    def _prepare(root: Path, sources: Sequence[Path], classes: Classes, report: Say) -> Preparation:
         from .prepare import Preparation, choose_sources  # noqa: PLC0415 - a list of datasets must not wait for Pillow
 
         sources = choose_sources(root, sources, report)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from semivl_cli.data.contract import Classes, Found
+from semivl_cli.data.contract import Classes, Found, Say
 from semivl_cli.data.convert.classes import classes_of
 from semivl_cli.data.convert.paint import Conversion, convert
 from semivl_cli.data.convert.recognize import open_source
-from semivl_cli.data.drawing.annotations import Annotations, Images, known_classes, make_key
+from semivl_cli.data.drawing.annotations import Annotations, Images, make_key
 from semivl_cli.data.drawing.image_names import ImageNames
 from semivl_cli.data.drawing.tree import Tree
 from semivl_cli.data.formats.mask_folder import need_conversion, open_masks
+from semivl_cli.data.read.images import known_classes
 from semivl_cli.errors import InputError
 
 from .listing import Listing
@@ -22,13 +23,13 @@ from .split import divide
 from .values import read_values
 
 
-def choose_sources(root: Path, sources: Sequence[Path], report: Callable[[str], None]) -> Sequence[Path]:
+def choose_sources(root: Path, sources: Sequence[Path], report: Say) -> Sequence[Path]:
     """Return the sources to take in: those that are given, else those of the last time, as far as they are there."""
     try:
         index = find_index(root)
     except InputError:  # a broken index is about to be written anew
         return sources
-    before = [Path(name) for name in index[1].sources] if index else []
+    before = [Path(name) for name in index.header.sources] if index else []
     for path in before if sources else []:
         if path not in [source.absolute() for source in sources]:
             report(f"{path} is not taken in any more: name it with --from, too, to keep it")
@@ -42,7 +43,7 @@ def choose_sources(root: Path, sources: Sequence[Path], report: Callable[[str], 
 class Preparation:
     """One call of `prepare`: its root, its sources, and what became of them."""
 
-    def __init__(self, root: Path, sources: Sequence[Path], classes: Classes, report: Callable[[str], None]) -> None:
+    def __init__(self, root: Path, sources: Sequence[Path], classes: Classes, report: Say) -> None:
         self.root, self.sources, self.classes, self.report = root, sources, classes, report
         self._names = ImageNames(self._ids())
 

@@ -9,8 +9,9 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import NamedTuple
 
+from semivl_cli.data.contract import Split
 from semivl_cli.errors import InputError, RunError
 from semivl_cli.files import ABSENT, cache_folder, replacing, write_bytes
 
@@ -56,6 +57,22 @@ class Header:
         return next((name for name, stamp in self.files.items() if file_stamp(Path(name)) != stamp), None)
 
 
+class Index(NamedTuple):
+    """An index on the disk."""
+
+    path: Path
+    header: Header
+
+    def entries(self, root: Path, split: Split) -> Iterator[Entry]:
+        """Yield the entries of a split, line by line."""
+        with self.path.open(encoding="utf-8") as file:
+            next(file)
+            for line in file:
+                part, name, image, mask = json.loads(line)
+                if part == split:
+                    yield Entry(name, root / image, None if mask is None else root / mask)
+
+
 def index_folders(root: Path) -> tuple[Path, Path]:
     """Return where an index may lie: below the root, and in the cache for a root that cannot be written."""
     digest = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
@@ -91,15 +108,15 @@ def file_stamp(path: Path) -> str:
     return f"{state.st_size}-{state.st_mtime_ns}" if path.is_file() else "folder"
 
 
-def find_index(root: Path) -> tuple[Path, Header] | None:
-    """Return the index of a root and its header, or nothing where `prepare` has not written one."""
+def find_index(root: Path) -> Index | None:
+    """Return the index of a root, or nothing where `prepare` has not written one."""
     for folder in index_folders(root):
         path = folder / "index.jsonl"
         try:
             with path.open(encoding="utf-8") as file:
                 content = json.loads(file.readline())
             if content.get("version") == _VERSION and content.get("root") == str(root.resolve()):
-                return path, Header(**content)
+                return Index(path, Header(**content))
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, ValueError, TypeError, AttributeError) as error:
@@ -107,16 +124,6 @@ def find_index(root: Path) -> tuple[Path, Header] | None:
                 f"{path}: the index cannot be read ({error}): `semivl prepare data folder` writes it anew"
             ) from error
     return None
-
-
-def read_entries(path: Path, root: Path, split: Literal["train", "val"]) -> Iterator[Entry]:
-    """Yield the entries of a split from an index, line by line."""
-    with path.open(encoding="utf-8") as file:
-        next(file)
-        for line in file:
-            part, name, image, mask = json.loads(line)
-            if part == split:
-                yield Entry(name, root / image, None if mask is None else root / mask)
 
 
 def write_index(folder: Path, root: Path, header: Header, division: Division) -> dict[str, int]:

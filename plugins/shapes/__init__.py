@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from semivl_cli.data.contract import SPLITS, Classes, Record, Split
+from semivl_cli.data.contract import SPLITS, Classes, Record, Say, Split
 from semivl_cli.errors import InputError
 
 DEVELOPMENT_SEED = 4711
@@ -38,9 +38,7 @@ class Shapes:
         """Return `raw` `[H, W]`: labels are drawn as class ids."""
         return np.asarray(raw, np.uint8)
 
-    def prepare(
-        self, root: Path, sources: Sequence[Path], classes: Classes, download: bool, report: Callable[[str], None]
-    ) -> None:
+    def prepare(self, root: Path, sources: Sequence[Path], classes: Classes, download: bool, report: Say) -> None:
         """Write all scenes as a folder dataset: `images/`, `masks/` in the classes' colours and the two lists."""
         from PIL import Image  # noqa: PLC0415 - a list of datasets must not wait for Pillow
 

@@ -17,9 +17,7 @@ def evaluate(
     runs: Annotated[
         list[Path] | None, typer.Argument(metavar="[RUN]...", help="Run directories. (default: the newest)")
     ] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="Dataset plugin. (default: the run's own)", show_default=False)
-    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Dataset plugin. (default: the run's own)")] = None,
     root: Root = None,
     device: Device = None,
     gpus: Gpus = None,

@@ -23,10 +23,7 @@ def definition_named(name: str | None) -> str | None:
 
 
 Root = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder of the dataset. (default: $SEMIVL_DATA/<dataset>, else data/<dataset>)", show_default=False
-    ),
+    Path | None, typer.Option(help="Folder of the dataset. (default: $SEMIVL_DATA/<dataset>, else data/<dataset>)")
 ]
 DefinitionOption = Annotated[
     str | None,
@@ -50,23 +47,17 @@ WeightsOption = Annotated[
         "--weights",
         metavar="MODEL[:TAG]|FILE",
         help="CLIP: an open_clip model or a file. (default: that of the dataset's recipe, else ViT-B-16:openai)",
-        show_default=False,
     ),
 ]
 RecipeOfOption = Annotated[
     str | None,
     typer.Option(
-        "--dataset",
-        help="Dataset whose recipe rules. (default: the one that the definition belongs to, if any)",
-        show_default=False,
+        "--dataset", help="Dataset whose recipe rules. (default: the one that the definition belongs to, if any)"
     ),
 ]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N. (default: auto)", show_default=False)]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N. (default: auto)")]
 Gpus = Annotated[
-    int | None,
-    typer.Option(
-        min=1, help="Processes, one a GPU (with --device cpu: on the cores). (default: 1)", show_default=False
-    ),
+    int | None, typer.Option(min=1, help="Processes, one a GPU (with --device cpu: on the cores). (default: 1)")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 

@@ -15,9 +15,7 @@ from semivl_cli.errors import CheckFailed, InputError
 def predict(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files, or folders of them.")],
     out: Annotated[Path, typer.Option(help="Folder for the masks.")],
-    run: Annotated[
-        Path | None, typer.Option(help="Run directory. (default: the newest run)", show_default=False)
-    ] = None,
+    run: Annotated[Path | None, typer.Option(help="Run directory. (default: the newest run)")] = None,
     overlays: Annotated[bool, typer.Option("--overlay", help="Also paint the classes over each picture.")] = False,
     definition: DefinitionOption = None,
     zero_shot: Annotated[
@@ -48,14 +46,14 @@ def predict(
         # torch is imported only when it is needed
         from semivl_cli.engine.infer import predict as pictures  # noqa: PLC0415
         from semivl_cli.engine.infer.load import load  # noqa: PLC0415
-        from semivl_cli.engine.zero_shot.segmenter import open_frozen  # noqa: PLC0415
+        from semivl_cli.engine.zero_shot.segmenter import open_segmenter  # noqa: PLC0415
+        from semivl_cli.engine.zero_shot.settings import zero_shot_config  # noqa: PLC0415
 
         jobs = pictures.plan_predictions(images, out)
         predictor: pictures.Segmenter
         if zero_shot:
-            predictor = open_frozen(
-                definition=definition, weights=weights, dataset=dataset, device=where, reporter=reporter
-            )
+            config = zero_shot_config(definition=definition, weights=weights, dataset=dataset)
+            predictor = open_segmenter(config, where, reporter)
             reporter.note(f"using {predictor.clip_name}, untrained, on {predictor.definition.title}")
         else:
             predictor = load(run, where, definition, reporter)

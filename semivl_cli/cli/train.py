@@ -14,36 +14,29 @@ from semivl_cli.cli.scores import show_seeds, show_training
 
 
 def train(
-    dataset: Annotated[str | None, typer.Option(help="Dataset plugin. (default: shapes)", show_default=False)] = None,
+    dataset: Annotated[str | None, typer.Option(help="Dataset plugin. (default: shapes)")] = None,
     labels: Annotated[
         str | None,
         typer.Option(help="Labelled images: a count, a fraction, a file, all. (default: the recipe's)", metavar="N"),
     ] = None,
-    method: Annotated[
-        str | None, typer.Option(help="semivl, supervised or unimatch. (default: semivl)", show_default=False)
-    ] = None,
+    method: Annotated[str | None, typer.Option(help="semivl, supervised or unimatch. (default: semivl)")] = None,
     root: Root = None,
     unlabeled: Annotated[
         list[str] | None,
         typer.Option(
             help="More unlabelled images: a folder, tar shards (shards-{000..999}.tar), a list. Repeatable.",
             metavar="PATH",
-            show_default=False,
         ),
     ] = None,
     definition: DefinitionOption = None,
     recipe: Annotated[str | None, typer.Option(help="Settings: tiny, or a TOML file.", metavar="NAME|FILE")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Run directory. (default: runs/<dataset>-<labels>-<n>)", show_default=False)
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of every draw. (default: 0)", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory. (default: runs/<dataset>-<labels>-<n>)")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of every draw. (default: 0)")] = None,
     seeds: Annotated[
-        int | None,
-        typer.Option(min=1, help="Repeat with so many seeds, into <out>/seed-0, seed-1, ...", show_default=False),
+        int | None, typer.Option(min=1, help="Repeat with so many seeds, into <out>/seed-0, seed-1, ...")
     ] = None,
     select: Annotated[
-        str | None,
-        typer.Option(help="Step that is the result: last, best on val, held-out. (default: best)", show_default=False),
+        str | None, typer.Option(help="Step that is the result: last, best on val, held-out. (default: best)")
     ] = None,
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Ask torch for the same bits each time; slower on a GPU.")

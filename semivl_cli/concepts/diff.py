@@ -4,29 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from semivl_cli.concepts.prompts import as_read
 from semivl_cli.concepts.schema import ClassDefinition, Definition
 
-Kind = Literal[
-    "class-removed",
-    "class-added",
-    "class-renamed",
-    "class-order",
-    "concept-moved",
-    "concept-removed",
-    "concept-added",
-    "exclude-removed",
-    "exclude-added",
-    "color",
-    "guideline",
-    "template-removed",
-    "template-added",
-    "published",
-]
-
-_SENTENCES: dict[Kind, str] = {
+SENTENCES = {
     "class-removed": "class {before} is gone",
     "class-added": "class {after} is new",
     "class-renamed": "class {before} is now called {after}",
@@ -51,7 +33,8 @@ class Change:
     `before` and `after` hold what changed: a class, a text, a colour; for a concept, the class that owns it.
     """
 
-    kind: Kind
+    kind: str
+    """A key of `SENTENCES`."""
     class_name: str | None = None
     """The class, by its new name, whose excludes, colour or guideline changed."""
     concept: str | None = None
@@ -63,9 +46,7 @@ class Change:
     def sentence(self) -> str:
         """The change in words."""
         before, after = ("nothing" if value is None else value for value in (self.before, self.after))
-        return _SENTENCES[self.kind].format(
-            class_name=self.class_name, concept=self.concept, before=before, after=after
-        )
+        return SENTENCES[self.kind].format(class_name=self.class_name, concept=self.concept, before=before, after=after)
 
 
 def diff(old: Definition, new: Definition) -> list[Change]:
@@ -158,7 +139,7 @@ def _within(old: ClassDefinition, new: ClassDefinition) -> Iterator[Change]:
 
 
 def _lists(
-    removed: Kind, added: Kind, class_name: str | None, old: Sequence[str], new: Sequence[str]
+    removed: str, added: str, class_name: str | None, old: Sequence[str], new: Sequence[str]
 ) -> Iterator[Change]:
     before, after = ({as_read(text): text for text in texts} for texts in (old, new))
     yield from (Change(kind=removed, class_name=class_name, before=before[key]) for key in before if key not in after)

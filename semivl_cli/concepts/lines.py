@@ -1,4 +1,4 @@
-"""Reads TOML and remembers on which line every table, key and list item stands, which `tomllib` does not tell."""
+"""Reads TOML, and tells on which line every table, key and list item of it stands, which `tomllib` does not."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _OTHER_VALUE = re.compile(r"\d{4}-\d\d-\d\d \d\d:[^\s,\]}#]+|[^\s,\]}#]+")  # a date may have a space before its time
 
 
-def parse_with_lines(text: str) -> tuple[dict[str, Any], dict[Path, int]]:
+def parse_toml(text: str) -> dict[str, Any]:
     """Parse TOML.
-
-    Returns:
-        The values, and the line (from 1) of every table header, key and list item.
 
     Raises:
         ValueError: the text is no TOML (`tomllib.TOMLDecodeError`), or a number in it has thousands of digits.
         RecursionError: lists within lists without end.
     """
-    text = text.replace("\r\n", "\n")
-    values = tomllib.loads(text)
-    return values, _Scanner(text).scan()
+    return tomllib.loads(text.replace("\r\n", "\n"))
+
+
+def lines_in(text: str) -> dict[Path, int]:
+    """Return the line (from 1) of every table header, key and list item of text that is TOML."""
+    return _Scanner(text.replace("\r\n", "\n")).scan()
 
 
 def line_of(path: Path, lines: dict[Path, int]) -> int:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
+from operator import attrgetter
 from pathlib import Path
+from typing import Any, Literal
 
-from semivl_cli.concepts.lines import parse_with_lines
+from semivl_cli.concepts.checks import check
+from semivl_cli.concepts.lines import line_of, lines_in, parse_toml
+from semivl_cli.concepts.problems import Finding, Problem, Refused, visible
 from semivl_cli.concepts.schema import Definition
-from semivl_cli.concepts.validate import validate
 from semivl_cli.errors import InputError
+
+Fidelity = Literal["paper", "published"]
 
 
 def shipped() -> list[str]:
@@ -18,41 +26,36 @@ def shipped() -> list[str]:
     return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
 
 
-def load_definition(name_or_path: str | Path, base: Path | None = None) -> Definition:
-    """Load a definition.
-
-    Args:
-        name_or_path: a shipped name ("voc") or a path to a `.toml` file.
-        base: the folder of a plugin's package; a file of that name in it comes before shipped names and other paths.
+def load_definition(name_or_path: str | Path, fidelity: Fidelity = "paper") -> Definition:
+    """Load a definition: a shipped name ("voc") or a path to a `.toml` file; `fidelity` as `parse_definition` takes it.
 
     Raises:
         InputError: there is no such definition, or it has errors (warnings do not count).
     """
-    return parse_definition(*read_definition(name_or_path, base))
+    return parse_definition(*read_definition(name_or_path), fidelity)
 
 
-def definition_text(name_or_path: str | Path, base: Path | None = None) -> str:
+def definition_text(name_or_path: str | Path) -> str:
     """Return the exact text of the file that `load_definition` would load, with its line ends.
 
     Raises:
         InputError: there is no such definition, or it is not UTF-8.
     """
-    content, source = read_definition(name_or_path, base)
+    content, source = read_definition(name_or_path)
     try:
         return content.decode()
     except UnicodeDecodeError as error:
         raise InputError(f"{source} is not UTF-8 text: save it as UTF-8") from error
 
 
-def read_definition(name_or_path: str | Path, base: Path | None = None) -> tuple[bytes, str]:
+def read_definition(name_or_path: str | Path) -> tuple[bytes, str]:
     """Return the bytes of a definition file, unchecked, and how to name it in messages.
 
     Raises:
         InputError: there is no such definition, or its file cannot be read.
     """
-    name = str(name_or_path)
-    path = base / name if base is not None and (base / name).is_file() else Path(name_or_path)
-    if isinstance(name_or_path, str) and name in shipped() and path == Path(name):
+    name, path = str(name_or_path), Path(name_or_path)
+    if isinstance(name_or_path, str) and name in shipped():
         return files("semivl_definitions").joinpath(f"{name}.toml").read_bytes(), name
     if not path.is_file():
         raise InputError(_not_found(name))
@@ -62,27 +65,63 @@ def read_definition(name_or_path: str | Path, base: Path | None = None) -> tuple
         raise InputError(f"the definition {path} cannot be read: {error.strerror}") from error
 
 
-def parse_definition(text: str | bytes, source: str) -> Definition:
-    """Turn the text of a definition file into a definition.
+def parse_definition(content: str | bytes, source: str, fidelity: Fidelity = "paper") -> Definition:
+    """Turn the content of a definition file into a definition.
 
     Args:
-        text: the content, with or without byte order mark, any line ends.
+        content: with or without byte order mark, any line ends.
         source: how to name the file in an error.
+        fidelity: whose spelling of the words is taken: the file's own, or that of its table `[published]`.
 
     Raises:
-        InputError: the text has errors; names the first and counts the others.
+        InputError: there are errors; names the first and counts the others.
     """
-    content = text.encode() if isinstance(text, str) else text
-    errors = [problem for problem in validate(content, source) if problem.severity == "error"]
-    if errors:
-        first = errors[0]
-        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        raise InputError(
-            f"{first.file}:{first.line}: {first.message}: {first.advice}{more}; "
-            f"see all with: semivl concepts validate {source}"
-        )
-    values, _ = parse_with_lines(content.decode("utf-8-sig"))
-    return Definition.model_validate(values)
+    file = parse_file(content, source)
+    definition, errors = check(file.values)
+    if definition is None or errors:
+        raise Refused(file.problems(errors))
+    return definition.respelled() if fidelity == "published" else definition
+
+
+@dataclass(frozen=True, kw_only=True)
+class DefinitionFile:
+    """A file that is TOML, whatever else is wrong with it."""
+
+    source: str
+    text: str
+    values: dict[str, Any]
+
+    def problems(self, findings: Sequence[Finding]) -> list[Problem]:
+        """Put findings at their lines, in the order of these."""
+        lines = lines_in(self.text) if findings else {}
+        problems = [finding.at(self.source, line_of(finding.path, lines)) for finding in findings]
+        return sorted(problems, key=attrgetter("line", "severity"))
+
+
+def parse_file(content: str | bytes, source: str) -> DefinitionFile:
+    """Parse a file without looking at what it says.
+
+    Raises:
+        Refused: it is not UTF-8, or no TOML.
+    """
+
+    def refused(line: int, code: str, message: str, advice: str) -> Refused:
+        return Refused([Finding((), code, message, advice).at(source, line)])
+
+    try:
+        text = (content if isinstance(content, str) else content.decode()).removeprefix("\ufeff")
+        return DefinitionFile(source=source, text=text, values=parse_toml(text))
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        message = f"byte {error.object[error.start]:#04x} is no UTF-8"
+        raise refused(line, "encoding", message, "save the file as UTF-8") from error
+    except ValueError as error:
+        place = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", str(error))
+        line = int(place[1]) if place and place[1] else text.rstrip().count("\n") + 1
+        message = visible(str(error)[: place.start()] if place else str(error))
+        raise refused(line, "syntax", message, "see https://toml.io for how TOML is written") from error
+    except RecursionError as error:
+        raise refused(1, "syntax", "lists are nested without end", "concepts are a plain list of texts") from error
 
 
 def _not_found(name: str) -> str:

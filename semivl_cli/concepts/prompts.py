@@ -3,48 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, NamedTuple, get_args
 
-from semivl_cli.concepts.schema import Definition
+from semivl_cli.concepts.schema import ClassDefinition, Definition
 
 Variant = Literal["name", "guideline", "concepts"]
-"""Which words describe a class (Table 9): its name, its guideline as raw text, or its concepts."""
+"""Which words describe a class (Table 9): its name, its guideline as raw text (its name where it has none), or
+its concepts."""
 
 PLACEHOLDER = "{}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Texts:
+class Texts(NamedTuple):
     """Texts `[K]` and the class id `[K]`, 0..N-1, that each of them describes; in the order of the classes."""
 
     texts: tuple[str, ...]
     class_of_text: tuple[int, ...]
 
 
-def texts(definition: Definition, variant: Variant, published: bool = False) -> Texts:
+def texts(definition: Definition, variant: Variant) -> Texts:
     """List the texts that describe the classes.
 
-    Args:
-        definition: the class definition.
-        variant: `"name"` and `"guideline"` give one text a class (`K = N`), `"concepts"` one or more. A class without
-            a guideline is described by its name.
-        published: take the spellings of the published run. A key of `[published]` that is the name of a class
-            respells that name; any other key respells a concept. So `"dining table" = "diningtable"` changes what
-            the decoder reads and leaves the concept "dining table" alone, as the published run did.
+    `"name"` and `"guideline"` give one text a class (`K = N`), `"concepts"` one or more.
     """
-    table = definition.published if published else {}
-    names = set(definition.names)
-    found: list[tuple[str, int]] = []
-    for class_id, item in enumerate(definition.classes):
-        name = table.get(item.name, item.name)
-        if variant == "name":
-            found.append((name, class_id))
-        elif variant == "guideline":
-            found.append((item.guideline or name, class_id))
-        else:
-            found += [(text if text in names else table.get(text, text), class_id) for text in item.concepts]
-    return Texts(texts=tuple(text for text, _ in found), class_of_text=tuple(class_id for _, class_id in found))
+    found = [(text, n) for n, item in enumerate(definition.classes) for text in _texts_of(item, variant)]
+    return Texts(tuple(text for text, _ in found), tuple(class_id for _, class_id in found))
+
+
+def _texts_of(item: ClassDefinition, variant: Variant) -> list[str]:
+    if variant == "concepts":
+        return item.concepts
+    return [item.guideline or item.word] if variant == "guideline" else [item.word]
+
+
+def with_prompts(definition: Definition) -> dict[str, Any]:
+    """Return the definition as its file has it, with each class's id and prompts by variant, ready for JSON."""
+    shown = definition.model_dump(mode="json", by_alias=True)
+    for class_id, (item, values) in enumerate(zip(definition.classes, shown["class"], strict=True)):
+        values["id"] = class_id
+        values["color"] = f"#{bytes(item.color).hex()}"
+        values["prompts"] = {
+            variant: [prompt for text in _texts_of(item, variant) for prompt in prompts(text, definition.templates)]
+            for variant in get_args(Variant)
+        }
+    return shown
 
 
 def prompts(text: str, templates: Sequence[str]) -> tuple[str, ...]:

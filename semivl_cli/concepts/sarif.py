@@ -7,43 +7,25 @@ from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import quote
 
-from semivl_cli.concepts.validate import CODES, Problem
+from semivl_cli.concepts.problems import CODES, Problem
 
 
 def to_sarif(problems: Sequence[Problem], version: str) -> dict[str, Any]:
     """Return the SARIF log as a JSON-ready value; `version` is that of this program."""
-    codes = list(CODES)
+    rules = [{"id": code, "shortDescription": {"text": meaning}} for code, meaning in CODES.items()]
+    driver = {"name": "semivl", "version": version, "rules": rules}
+    run = {"tool": {"driver": driver}, "results": [_result(problem) for problem in problems]}
+    return {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
+
+
+def _result(problem: Problem) -> dict[str, Any]:
+    place = {"artifactLocation": {"uri": _uri(problem.file)}, "region": {"startLine": problem.line}}
     return {
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [
-            {
-                "tool": {
-                    "driver": {
-                        "name": "semivl",
-                        "version": version,
-                        "rules": [{"id": code, "shortDescription": {"text": CODES[code]}} for code in codes],
-                    }
-                },
-                "results": [
-                    {
-                        "ruleId": problem.code,
-                        "ruleIndex": codes.index(problem.code),
-                        "level": problem.severity,
-                        "message": {"text": f"{problem.message}: {problem.advice}"},
-                        "locations": [
-                            {
-                                "physicalLocation": {
-                                    "artifactLocation": {"uri": _uri(problem.file)},
-                                    "region": {"startLine": problem.line},
-                                }
-                            }
-                        ],
-                    }
-                    for problem in problems
-                ],
-            }
-        ],
+        "ruleId": problem.code,
+        "ruleIndex": list(CODES).index(problem.code),
+        "level": problem.severity,
+        "message": {"text": f"{problem.message}: {problem.advice}"},
+        "locations": [{"physicalLocation": place}],
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 Color = tuple[int, int, int]
 """Red, green, blue, each 0..255."""
@@ -49,6 +49,12 @@ class ClassDefinition(_Strict):
     """Texts that each describe (part of) the class; the name alone where the file lists none."""
     excludes: list[str] = Field(default_factory=list)
     """Texts that look like the class but belong to another one, where they are concepts."""
+    _word: str | None = PrivateAttr(default=None)
+
+    @property
+    def word(self) -> str:
+        """The name as CLIP reads it, which the published run may have spelled in its own way."""
+        return self._word or self.name
 
     @model_validator(mode="before")
     @classmethod
@@ -69,7 +75,7 @@ class Definition(_Strict):
     """Sentences around a text; `{}` is where it goes."""
     classes: list[ClassDefinition] = Field(alias="class")
     published: dict[str, str] = Field(default_factory=dict)
-    """Spellings of the published run, by the spelling of this file; see `prompts.texts`."""
+    """Spellings of the published run, by the spelling of this file; see `respelled`."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -81,7 +87,17 @@ class Definition(_Strict):
         """Class colours `[N]`, by class id."""
         return tuple(item.color for item in self.classes)
 
-    @property
-    def palette(self) -> bytes:
-        """The colours as `3 N` bytes, red green blue of class 0 first, as Pillow's `putpalette` takes them."""
-        return bytes(part for color in self.colors for part in color)
+    def respelled(self) -> Definition:
+        """The definition in the spellings of the published run; what a class is called where it is shown stays.
+
+        A key of `[published]` that is the name of a class respells that name; any other key respells a concept. So
+        `"dining table" = "diningtable"` changes what the decoder reads and leaves the concept "dining table" alone, as
+        the published run did.
+        """
+        spelling = {text: to for text, to in self.published.items() if text not in self.names}
+        classes = []
+        for item in self.classes:
+            concepts = [spelling.get(text, text) for text in item.concepts]
+            classes.append(item.model_copy(update={"concepts": concepts}))
+            classes[-1]._word = self.published.get(item.name)
+        return self.model_copy(update={"classes": classes})

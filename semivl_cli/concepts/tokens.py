@@ -1,4 +1,4 @@
-"""Counts the tokens of CLIP's tokenizer from its vocabulary file alone, so that a check of words loads no model."""
+"""Finds where CLIP's tokenizer cuts a prompt, from its vocabulary file alone: a check of words loads no model."""
 
 from __future__ import annotations
 
@@ -24,11 +24,6 @@ class Cut(NamedTuple):
 
     tokens: int
     kept: str
-
-
-def count_tokens(text: str) -> int:
-    """Count the tokens of `text` as open_clip's tokenizer does, with the two marks, before it cuts anything."""
-    return len(_pieces(_clean(text))) + _MARKS
 
 
 def find_cut(text: str) -> Cut | None:

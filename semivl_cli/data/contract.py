@@ -79,15 +79,21 @@ class Dataset(Protocol):
         """Turn raw mask values `[H, W]` into class ids `0..N-1` and `IGNORE`."""
 
 
-Classes = Sequence[tuple[str, tuple[int, int, int]]]
-"""Name and RGB colour of each class, by id."""
+Color = tuple[int, int, int]
+"""Red, green and blue, each 0..255."""
+
+Classes = Sequence[tuple[str, Color]]
+"""Name and colour of each class, by id."""
+
+Say = Callable[[str], None]
+"""Takes a line that the user should know."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
     """The classes that files seem to have, for a definition that a user begins with."""
 
-    classes: Sequence[tuple[str, tuple[int, int, int] | None]]
+    classes: Sequence[tuple[str, Color | None]]
     """Name, and colour where the files have one, by id."""
     values: Sequence[int] = ()
     """Raw value of each class where the classes stand for values of masks, and these do not simply count from 0."""
@@ -97,9 +103,7 @@ class Found:
 class Prepares(Protocol):
     """A plugin that fetches, converts or writes files before a training reads them."""
 
-    def prepare(
-        self, root: Path, sources: Sequence[Path], classes: Classes, download: bool, report: Callable[[str], None]
-    ) -> None:
+    def prepare(self, root: Path, sources: Sequence[Path], classes: Classes, download: bool, report: Say) -> None:
         """Make `root` hold the dataset.
 
         Args:
@@ -107,7 +111,7 @@ class Prepares(Protocol):
             sources: files or folders to convert; none where the user named none.
             classes: of the definition.
             download: whether files may be fetched from their publisher.
-            report: takes a line that the user should know.
+            report: takes lines.
         """
 
 
@@ -115,7 +119,7 @@ class Prepares(Protocol):
 class FindsClasses(Protocol):
     """A plugin without a definition that looks at its files for the classes they show."""
 
-    def find_classes(self, root: Path, sources: Sequence[Path], report: Callable[[str], None]) -> Found:
+    def find_classes(self, root: Path, sources: Sequence[Path], report: Say) -> Found:
         """Return what masks below `root` and in `sources` show; arguments as of `Prepares.prepare`."""
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
+from semivl_cli.data.contract import Say
 from semivl_cli.data.fetch.archives import unpack
 from semivl_cli.data.fetch.download import fetch
 from semivl_cli.errors import InputError
@@ -50,7 +51,7 @@ def obtain(
     root: Path,
     sources: Sequence[Path],
     download: bool,
-    report: Callable[[str], None],
+    report: Say,
     *,
     homes: Sequence[str] = ("",),
     known: Iterable[str] = (),
@@ -97,7 +98,7 @@ def obtain(
             report(f"{root}: all that can be fetched is there")
 
 
-def _fetch_and_unpack(archive: Archive, root: Path, report: Callable[[str], None], known: Iterable[str]) -> None:
+def _fetch_and_unpack(archive: Archive, root: Path, report: Say, known: Iterable[str]) -> None:
     assert archive.url is not None, "only what everyone may fetch comes here"
     file = root / "downloads" / archive.name
     try:

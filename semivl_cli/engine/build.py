@@ -15,7 +15,7 @@ from semivl_cli.data.choose.held_out import hold_out
 from semivl_cli.data.choose.index import Index, build_index, find_root
 from semivl_cli.data.contract import Dataset
 from semivl_cli.data.registry import open_dataset, own_definition, package_file
-from semivl_cli.engine.rundir.layout import read_json
+from semivl_cli.engine.rundir.layout import DEFINITION, SPLIT, read_json
 from semivl_cli.engine.text_vectors import embed_classes, embed_concepts
 from semivl_cli.errors import InputError
 from semivl_cli.model.build import encoder_spec
@@ -65,27 +65,19 @@ def open_material(
     if inherited is None or not inherited.words:
         text, source = read_definition(config, dataset)
     else:
-        text, source = definition_text(inherited.run / "definition.toml"), str(inherited.run / "definition.toml")
-    definition = parse_definition(text, source)
+        text, source = definition_text(inherited.run / DEFINITION), str(inherited.run / DEFINITION)
+    definition = parse_definition(text, source, config.fidelity)
     if len(definition.classes) < 2:
         raise InputError(f"{source} has {len(definition.classes)} class: segmentation tells at least two apart")
     root = find_root(dataset.name, config.data.root)
-    index = build_index(
-        dataset,
-        root,
-        labels=config.data.labels.amount,
-        seed=config.seed,
-        class_names=definition.names,
-        missing=config.data.missing,
-        # What was left out because files were missing stands in no list: the settings choose, and leave out, again.
-        listed=_labeled_ids(inherited.run / "split.json")
-        if inherited is not None and inherited.labels and config.data.missing == "refuse"
-        else None,
-        more=config.data.unlabeled,
-        say=say,
-    )
+    listed = None
+    # What was left out because files were missing stands in no list: the settings choose, and leave out, again.
+    if inherited is not None and inherited.labels and config.data.missing == "refuse":
+        listed = _labeled_ids(inherited.run / SPLIT)
+    names = definition.names
+    index = build_index(dataset, root, config.data, seed=config.seed, class_names=names, listed=listed, say=say)
     if config.training.select == "held-out":
-        labeled, held = hold_out(dataset, index.labeled, seed=config.seed, class_names=definition.names)
+        labeled, held = hold_out(dataset, index.labeled, seed=config.seed, class_names=names)
         note = (
             f"{len(held)} of {len(index.labeled)} labelled images are held out: they choose the step, and train nothing"
         )
@@ -141,12 +133,12 @@ def statistics_of(config: RunConfig, clip: Clip) -> Statistics:
 
 def build_guide(config: RunConfig, clip: Clip, definition: Definition) -> DenseClip:
     """Build the frozen CLIP that guides, on the CPU."""
-    guidance, published = config.guidance, config.fidelity == "published"
+    guidance = config.guidance
     text: Tensor
     if guidance.text == "max":
-        text, class_of_concept = embed_concepts(clip.text, definition, published)
+        text, class_of_concept = embed_concepts(clip.text, definition)
     else:
-        text = embed_classes(clip.text, definition, guidance.text, published)
+        text = embed_classes(clip.text, definition, guidance.text)
         class_of_concept = tuple(range(len(text)))
     encoder = build_encoder(clip, encoder_spec(clip.spec, config.model, guidance.position_size))
     return DenseClip(

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from semivl_cli.concepts.prompts import as_read, prompts, texts
+from semivl_cli.concepts.prompts import Texts, as_read, prompts, texts
 from semivl_cli.concepts.schema import Definition
-from semivl_cli.engine.nearness import find_same
 from semivl_cli.errors import InputError
 from semivl_cli.model.clip import TextTower
 
 ClassText = Literal["name", "guideline", "mean"]
+
+SAME = 1e-5
+"""Distance of unit vectors below which they are one: rounding makes a hundredth of it, another word a thousandfold."""
 
 SAME_WORDS = (
     "this CLIP reads both as the same words (it may not know them, or they differ only beyond the length that it "
@@ -23,14 +25,13 @@ SAME_WORDS = (
 )
 
 
-def embed_classes(tower: TextTower, definition: Definition, text: ClassText, published: bool) -> Tensor:
+def embed_classes(tower: TextTower, definition: Definition, text: ClassText) -> Tensor:
     """Embed each class by its name, its guideline sentence or the mean over its concepts.
 
     Args:
         tower: CLIP's text encoder.
-        definition: class names, concepts, guidelines, templates.
+        definition: class names, concepts, guidelines, templates, spelled as they are to be read.
         text: which words.
-        published: whether the spellings of the published run are taken.
 
     Returns:
         Float32 `[N, D]`, unit length.
@@ -38,31 +39,31 @@ def embed_classes(tower: TextTower, definition: Definition, text: ClassText, pub
     Raises:
         InputError: the words of two classes are the same to this CLIP.
     """
-    vectors = class_vectors(tower, definition, text, published)
+    vectors = class_vectors(tower, definition, text)
     for first, second in find_same(vectors, range(len(vectors))):
         a, b = definition.names[first], definition.names[second]
         raise InputError(f'the classes "{a}" and "{b}" have the same text vector ({text}): {SAME_WORDS}')
     return vectors
 
 
-def embed_concepts(tower: TextTower, definition: Definition, published: bool) -> tuple[Tensor, tuple[int, ...]]:
+def embed_concepts(tower: TextTower, definition: Definition) -> tuple[Tensor, tuple[int, ...]]:
     """Embed every concept: float32 `[K, D]`, unit length, and the class id of each.
 
     Raises:
         InputError: two different concepts of two classes are the same to this CLIP. The same text in two classes is
             a matter of the definition: `validate` warns of it, and the class with the lower id wins.
     """
-    words = texts(definition, "concepts", published)
-    vectors = concept_vectors(tower, definition, published)
-    for first, second in different_words(find_same(vectors, words.class_of_text), words.texts):
+    words = texts(definition, "concepts")
+    vectors = concept_vectors(tower, definition)
+    for first, second in same_concepts(vectors, words):
         a, b = (f'"{words.texts[i]}" ({definition.names[words.class_of_text[i]]})' for i in (first, second))
         raise InputError(f"the concepts {a} and {b} have the same text vector: {SAME_WORDS}")
     return vectors, words.class_of_text
 
 
-def class_vectors(tower: TextTower, definition: Definition, text: ClassText, published: bool) -> Tensor:
+def class_vectors(tower: TextTower, definition: Definition, text: ClassText) -> Tensor:
     """Embed classes like `embed_classes`, but let two of them be the same."""
-    words = texts(definition, "concepts" if text == "mean" else text, published)
+    words = texts(definition, "concepts" if text == "mean" else text)
     vectors = _embed(tower, words.texts, definition.templates)
     if text == "mean":  # over vectors that are not normalised, as published
         class_ids = torch.tensor(words.class_of_text)
@@ -70,14 +71,28 @@ def class_vectors(tower: TextTower, definition: Definition, text: ClassText, pub
     return F.normalize(vectors, dim=1)
 
 
-def concept_vectors(tower: TextTower, definition: Definition, published: bool) -> Tensor:
+def concept_vectors(tower: TextTower, definition: Definition) -> Tensor:
     """Embed concepts like `embed_concepts`, but let two of them be the same."""
-    return F.normalize(_embed(tower, texts(definition, "concepts", published).texts, definition.templates), dim=1)
+    return F.normalize(_embed(tower, texts(definition, "concepts").texts, definition.templates), dim=1)
 
 
-def different_words(pairs: Iterable[tuple[int, int]], words: Sequence[str]) -> list[tuple[int, int]]:
-    """Keep the pairs of rows whose words differ for a reader of CLIP's prompts, who sees no case and no spacing."""
-    return [(first, second) for first, second in pairs if as_read(words[first]) != as_read(words[second])]
+def same_concepts(vectors: Tensor, words: Texts) -> list[tuple[int, int]]:
+    """List the pairs of rows of `[K, D]` whose words differ and belong to different classes, but are one vector."""
+    pairs = find_same(vectors, words.class_of_text)
+    return [(i, j) for i, j in pairs if as_read(words.texts[i]) != as_read(words.texts[j])]
+
+
+def find_same(vectors: Tensor, class_of_text: Sequence[int]) -> list[tuple[int, int]]:
+    """List the pairs of rows of `[K, D]` (unit length) that belong to different classes and are one vector."""
+    return [(i, j) for i, j in (distances(vectors, class_of_text) < SAME).nonzero().tolist()]
+
+
+def distances(vectors: Tensor, class_of_text: Sequence[int]) -> Tensor:
+    """Distance of each pair of different classes, once (above the diagonal) `[K, K]`; infinite elsewhere."""
+    exact = torch.cdist(vectors, vectors, compute_mode="donot_use_mm_for_euclid_dist")
+    owner = torch.tensor(class_of_text)
+    wanted = (owner[:, None] != owner).triu(diagonal=1)
+    return exact.masked_fill(~wanted, torch.inf)
 
 
 def _embed(tower: TextTower, words: Sequence[str], templates: Sequence[str]) -> Tensor:

@@ -26,7 +26,7 @@ DECODERS: dict[str, type[Decoder]] = {
 """What `decoder.kind` names."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config={"extra": "forbid"})
 class ModelSpec:
     """What a checkpoint, which holds it as JSON, needs to build its model without CLIP, a recipe or a definition."""
 

@@ -11,6 +11,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.patches import Patch
@@ -50,6 +51,7 @@ def blank(widths: Sequence[float], heights: Sequence[float], gap: float) -> tupl
     """Make an empty sheet of cells of `widths` and `heights`; `gap` lies between rows. All in pixels."""
     width, height = sum(widths) + GAP * (len(widths) - 1), sum(heights) + gap * (len(heights) - 1)
     figure = Figure((width / DPI, height / DPI), dpi=DPI)
+    FigureCanvasAgg(figure)  # which can measure a text before it is drawn
     grid = figure.add_gridspec(
         len(heights),
         len(widths),

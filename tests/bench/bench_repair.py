@@ -11,15 +11,15 @@ from pathlib import Path
 import tomli_w
 
 from semivl_cli.concepts.load import load_definition
-from semivl_cli.engine.zero_shot.score import score_words
+from semivl_cli.engine.zero_shot.score import score
 from semivl_cli.engine.zero_shot.word_report import WORTH
 from semivl_cli.reporter import Silence
 
 
-def score(definition, arguments):
+def findings_of(definition, arguments):
     data = {"definition": str(definition)} | ({"labels": arguments.labels} if arguments.labels else {})
     flags = {"dataset": arguments.dataset, "seed": arguments.seed, "device": arguments.device, "data": data}
-    return score_words(flags, (), None, Silence()).findings
+    return score(flags, (), None, Silence()).findings
 
 
 def change(definition, finding, target):
@@ -48,7 +48,7 @@ def main():
     print("| --- | --- | --- | --- | --- |")
     what = "as it was"
     for step in range(100):
-        found = score(current, arguments)
+        found = findings_of(current, arguments)
         quality = found.quality
         shares = " | ".join(f"{100 * share:.1f}" for share in (quality.miou, quality.taught, quality.precision))
         print(f"| {step} | {what} | {shares} |", flush=True)

@@ -17,7 +17,8 @@ from semivl_cli.concepts.load import load_definition
 from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.infer.load import load
 from semivl_cli.engine.infer.metrics import class_iou, confusion
-from semivl_cli.engine.zero_shot.segmenter import open_frozen
+from semivl_cli.engine.zero_shot.segmenter import open_segmenter
+from semivl_cli.engine.zero_shot.settings import zero_shot_config
 from semivl_cli.reporter import Silence
 
 SHAPES = open_dataset("shapes")
@@ -102,9 +103,8 @@ def main():
             path = write(classes, run.definition, Path(folder))
             load_definition(path)
             steered = iou(load(arguments.run, arguments.device, path), scenes, owners(classes), len(classes))
-            clip = open_frozen(
-                definition=str(path), weights=None, dataset="shapes", device=arguments.device, reporter=Silence()
-            )
+            config = zero_shot_config(definition=str(path), dataset="shapes")
+            clip = open_segmenter(config, arguments.device, Silence())
             frozen = iou(clip, scenes, owners(classes), len(classes))
             print(f"\n{name}: mIoU steered {100 * steered.mean():.1f}, frozen {100 * frozen.mean():.1f}\n")
             print("| class | before | steered | frozen |\n| --- | --- | --- | --- |")

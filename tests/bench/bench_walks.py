@@ -7,7 +7,7 @@ or comprehensions) that are entered on three walks: how many different ones, and
 2. A concept: from the definition `shapes` to the guidance term of two images: the definition is opened, the recipe's
    CLIP is loaded and reads the concepts, the guide labels the images, and the loss compares random scores with that.
 3. A label: from `--labels 12` to the records of step 0: flags become settings, data and definition are opened, the
-   labelled images are chosen, and the records of a batch of four are drawn.
+   labelled images are chosen, and the records of a batch are drawn.
 
 Prints a table; with `--list` also the functions of each walk, in the order in which they are first entered.
 """
@@ -30,7 +30,7 @@ from semivl_cli.class_ids import IGNORE
 from semivl_cli.cli import app
 from semivl_cli.cli.options import settings_of
 from semivl_cli.concepts.load import parse_definition
-from semivl_cli.data.load.batches import drawn_records
+from semivl_cli.data.load.batches import labeled_records, unlabeled_records
 from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.build import build_guide, open_clip_of, open_material, read_definition
 from semivl_cli.engine.settings import configure
@@ -90,7 +90,9 @@ def labels_to_records() -> None:
     """From `--labels 12` to the records of a batch."""
     flags = settings_of({"dataset": "shapes", "data.labels": "12"})
     config = configure(flags)
-    drawn_records(open_material(config).index, batch=4, seed=config.seed, step=0)
+    index = open_material(config).index
+    labeled_records(index, config, step=0)
+    unlabeled_records(index, config, step=0)
 
 
 def main() -> None:

@@ -135,7 +135,7 @@ PUBLISHED = [
 @pytest.mark.parametrize(("file", "definition", "variant"), PUBLISHED)
 def test_published_spellings_give_the_published_texts(file, definition, variant):
     path = published_folder() / f"{file}.safetensors"
-    found = texts(load_definition(definition), variant, published=True)
+    found = texts(load_definition(definition, "published"), variant)
     assert list(found.texts) == json.loads(metadata(path)["texts"])
 
 

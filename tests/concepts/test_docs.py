@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from semivl_cli.concepts.load import parse_definition, shipped
-from semivl_cli.concepts.validate import CODES
+from semivl_cli.concepts.problems import CODES
 
 PAGE = Path(__file__).parents[2].joinpath("docs", "definitions.md").read_text(encoding="utf-8")
 

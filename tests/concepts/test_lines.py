@@ -5,7 +5,7 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semivl_cli.concepts.lines import line_of, parse_with_lines
+from semivl_cli.concepts.lines import line_of, lines_in, parse_toml
 
 TEXT = """\
 # a comment with [brackets] and "quotes"
@@ -37,7 +37,7 @@ key = 2
 
 
 def test_lines_of_every_kind_of_value():
-    _, lines = parse_with_lines(TEXT)
+    lines = lines_in(TEXT)
     expected = {
         ("title",): 2,
         ("long",): 3,
@@ -66,7 +66,7 @@ def test_lines_of_every_kind_of_value():
 
 
 def test_a_value_that_is_not_there_has_the_line_of_what_is_around_it():
-    _, lines = parse_with_lines(TEXT)
+    lines = lines_in(TEXT)
     assert line_of(("class", 1, "color"), lines) == 21
     assert line_of(("nothing", "here"), lines) == 1
 
@@ -117,7 +117,7 @@ def test_every_value_that_tomllib_finds_has_a_line(top, tables, newline):
             *(f"  {quoted(key)}\t= {written(value, newline)}" for key, value in table.items()),
         ]
     text = "\n".join(lines_of_file)
-    values, lines = parse_with_lines(text)
+    values, lines = parse_toml(text), lines_in(text)
     assert values == top | ({"table": tables} if tables else {})
     assert set(paths(values)) == set(lines)
     split = text.replace("\r\n", "\n").split("\n")
@@ -127,6 +127,6 @@ def test_every_value_that_tomllib_finds_has_a_line(top, tables, newline):
 
 
 def test_classes_of_one_table_keep_apart():
-    _, lines = parse_with_lines("[[a]]\n[[a.b]]\nc = 1\n[[a.b]]\nc = 2\n[[a]]\n[[a.b]]\nc = 3\n")
+    lines = lines_in("[[a]]\n[[a.b]]\nc = 1\n[[a.b]]\nc = 2\n[[a]]\n[[a.b]]\nc = 3\n")
     found = {path: line for path, line in lines.items() if path[-1:] == ("c",)}
     assert found == {("a", 0, "b", 0, "c"): 3, ("a", 0, "b", 1, "c"): 5, ("a", 1, "b", 0, "c"): 8}

@@ -1,5 +1,8 @@
 """Finding and opening definition files."""
 
+import subprocess
+import sys
+
 import pytest
 
 from semivl_cli.concepts.load import definition_text, load_definition, parse_definition, shipped
@@ -18,12 +21,6 @@ def test_a_path_is_read(tmp_path):
     file = tmp_path / "kitchen.toml"
     file.write_text(KITCHEN)
     assert load_definition(file).names == load_definition(str(file)).names == ("cup",)
-
-
-def test_a_file_of_a_plugin_comes_before_shipped_names(tmp_path):
-    (tmp_path / "voc.toml").write_text(KITCHEN)
-    assert load_definition("voc.toml", base=tmp_path).names == ("cup",)
-    assert len(load_definition("voc", base=tmp_path).classes) == 21
 
 
 def test_a_shipped_name_wins_over_a_file_without_ending(tmp_path, monkeypatch):
@@ -73,6 +70,22 @@ def test_a_file_that_is_no_text_is_the_users_mistake(tmp_path):
     for open_it in (load_definition, definition_text):
         with pytest.raises(InputError, match="UTF-8"):
             open_it(file)
+
+
+def test_opening_looks_for_no_warning_and_reads_no_vocabulary():
+    code = (
+        "import sys; from semivl_cli.concepts.load import load_definition, shipped\n"
+        "for name in shipped(): load_definition(name)\n"
+        "assert not {'ftfy', 'regex', 'gzip'} & set(sys.modules)\n"
+        "assert not {f'semivl_cli.concepts.{name}' for name in ('warnings', 'tokens', 'lookalike')} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_published_spelling_is_chosen_on_opening():
+    plain, published = load_definition("voc"), load_definition("voc", "published")
+    assert published.names == plain.names and published.classes != plain.classes
+    assert published == parse_definition(definition_text("voc"), "copy", "published") == plain.respelled()
 
 
 def test_warnings_do_not_stop_anyone():

@@ -2,7 +2,8 @@
 
 import pytest
 
-from semivl_cli.concepts.prompts import as_read, prompts, texts
+from semivl_cli.concepts.load import load_definition
+from semivl_cli.concepts.prompts import as_read, prompts, texts, with_prompts
 from semivl_cli.concepts.schema import Definition
 
 KITCHEN = Definition.model_validate(
@@ -29,7 +30,7 @@ KITCHEN = Definition.model_validate(
     ],
 )
 def test_texts(variant, published, expected, owners):
-    found = texts(KITCHEN, variant, published=published)
+    found = texts(KITCHEN.respelled() if published else KITCHEN, variant)
     assert found.texts == expected
     assert found.class_of_text == owners
 
@@ -44,3 +45,10 @@ def test_a_text_with_braces_is_not_filled_again():
 
 def test_clip_sees_neither_case_nor_spacing():
     assert as_read("  Tea \n CUP ") == as_read("tea cup") == "tea cup"
+
+
+def test_every_class_is_shown_with_its_id_colour_and_prompts():
+    chair = with_prompts(load_definition("voc"))["class"][9]
+    assert (chair["id"], chair["name"], chair["color"]) == (9, "chair", "#c00000")
+    assert chair["prompts"]["concepts"] == ["a photo of a chair", "a photo of a armchair", "a photo of a deckchair"]
+    assert chair["prompts"]["name"] == ["a photo of a chair"]

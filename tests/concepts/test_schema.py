@@ -18,11 +18,21 @@ def test_defaults():
     assert (cup.guideline, cup.concepts, cup.excludes) == (None, ["cup"], [])
 
 
-def test_names_colors_and_palette_follow_the_order_of_the_file():
+def test_names_and_colors_follow_the_order_of_the_file():
     definition = Definition.model_validate({"title": "Kitchen", "class": [PAN, CUP]})
     assert definition.names == ("pan", "cup")
     assert definition.colors == ((0, 1, 255), (255, 0, 128))
-    assert definition.palette == bytes([0, 1, 255, 255, 0, 128])
+
+
+def test_published_spellings_change_what_is_read_and_no_name():
+    published = {"pan": "fryingpan", "wok": "wokk"}
+    definition = Definition.model_validate({"title": "Kitchen", "class": [PAN, CUP], "published": published})
+    respelled = definition.respelled()
+    assert respelled.names == definition.names == ("pan", "cup")
+    assert [item.word for item in respelled.classes] == ["fryingpan", "cup"]
+    assert respelled.classes[0].concepts == ["pan", "wokk"]  # the key is the name of a class: its concept stays
+    assert [item.word for item in definition.classes] == ["pan", "cup"]
+    assert definition.classes[0].concepts == ["pan", "wok"]
 
 
 def test_a_definition_survives_json():

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semivl_cli.concepts.validate import CODES, validate
+from semivl_cli.concepts.load import parse_definition
+from semivl_cli.concepts.problems import CODES, Refused
+from semivl_cli.concepts.validate import validate
 
 HEAD = 'title = "Kitchen"\n'
 CUP = '[[class]]\nname = "cup"\ncolor = "#ff0000"\n'
@@ -132,6 +134,20 @@ def found(text, dataset_classes=None):
 def test_a_broken_file_is_reported_with_its_code_and_line(name):
     text, expected = BROKEN[name]
     assert sorted(found(text)) == sorted(expected)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_opening_refuses_what_has_an_error_and_nothing_else(name):
+    text = BROKEN[name][0]
+    content = text if isinstance(text, bytes) else text.encode()
+    errors = [problem for problem in validate(content, "kitchen.toml") if problem.severity == "error"]
+    if not errors:
+        assert parse_definition(content, "kitchen.toml").title == "Kitchen"
+        return
+    with pytest.raises(Refused) as caught:
+        parse_definition(content, "kitchen.toml")
+    assert caught.value.errors == errors
+    assert str(caught.value).startswith(f"kitchen.toml:{errors[0].line}: {errors[0].message}: {errors[0].advice}")
 
 
 @pytest.mark.parametrize("name", FOR_DATASET)

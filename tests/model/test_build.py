@@ -44,6 +44,14 @@ def test_a_spec_comes_back_from_json(kind, detail):
     assert ModelSpec(**json.loads(json.dumps(asdict(original)))) == original
 
 
+def test_a_spec_with_a_field_that_this_version_does_not_know_is_refused():
+    fields = asdict(spec())
+    with pytest.raises(ValueError, match="teacher"):
+        ModelSpec(**{**fields, "teacher": "x"})
+    with pytest.raises(ValueError, match="depth"):
+        ModelSpec(**{**fields, "decoder": {**fields["decoder"], "depth": 3}})
+
+
 @pytest.mark.parametrize("kind", DECODERS)
 def test_every_decoder_takes_its_smallest_image_and_any_text(kind):
     model = spec(decoder_kind=kind).build(torch.randn(4, 6))

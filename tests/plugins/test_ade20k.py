@@ -1,5 +1,4 @@
 import zipfile
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ from PIL import Image
 from semivl_plugins import ade20k
 from semivl_plugins.ade20k import ADE20K
 
+from semivl_cli.config import DataSettings
 from semivl_cli.data.choose.index import build_index
 from semivl_cli.errors import InputError
 
@@ -47,7 +47,7 @@ def test_zero_is_other_and_ignored_and_the_rest_is_shifted():
 def test_a_training_takes_the_protocols_list(tmp_path):
     tree(tmp_path)
     with pytest.raises(InputError, match="files are missing"):
-        build_index(ADE20K(), tmp_path, labels=Fraction(1, 128), seed=0, class_names=NAMES, missing="refuse")
+        build_index(ADE20K(), tmp_path, DataSettings(labels="1/128"), seed=0, class_names=NAMES)
 
 
 def test_another_place_is_told_what_was_expected(tmp_path):

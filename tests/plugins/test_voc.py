@@ -4,7 +4,6 @@ import shutil
 import tarfile
 import zipfile
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from semivl_plugins.voc import VOC
 from typer.testing import CliRunner
 
 from semivl_cli.cli import app
+from semivl_cli.config import DataSettings
 from semivl_cli.data.choose.index import build_index
 from semivl_cli.data.choose.survey import survey
 from semivl_cli.data.contract import Record
@@ -148,11 +148,11 @@ def test_only_labelled_and_validation_masks_are_needed(tmp_path):
         (tmp_path / "JPEGImages" / f"{name}.jpg").touch()
     for name in (*labeled, *val):
         (tmp_path / "SegmentationClassAug" / f"{name}.png").touch()
-    index = build_index(VOC(), tmp_path, labels=Fraction(1, 115), seed=0, class_names=NAMES, missing="refuse")
+    index = build_index(VOC(), tmp_path, DataSettings(labels="1/115"), seed=0, class_names=NAMES)
     assert (len(index.labeled), len(index.unlabeled), len(index.val)) == (92, 10_490, 1_449)
     (tmp_path / "SegmentationClassAug" / f"{labeled[0]}.png").unlink()
     with pytest.raises(InputError, match=rf"1 file is missing, the first is \S+{labeled[0]}\.png"):
-        build_index(VOC(), tmp_path, labels=92, seed=0, class_names=NAMES, missing="refuse")
+        build_index(VOC(), tmp_path, DataSettings(labels="92"), seed=0, class_names=NAMES)
 
 
 @pytest.mark.parametrize(
@@ -171,5 +171,5 @@ def test_real_masks_have_the_class_shares_of_their_palette_indices(tmp_path, tes
     assert counts[21:255].sum() == 0
     assert list(found.class_shares.values()) == (counts[:21] / counts[:21].sum()).tolist()
     assert found.ignored_share == counts[255] / counts.sum()
-    index = build_index(VOC(), tmp_path, labels=92, seed=0, class_names=NAMES, missing="skip")
+    index = build_index(VOC(), tmp_path, DataSettings(labels="92", missing="skip"), seed=0, class_names=NAMES)
     assert len(index.labeled) == 92

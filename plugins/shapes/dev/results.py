@@ -28,6 +28,8 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from PIL import Image
 
+from semivl_cli.files import replacing, write_bytes
+
 from .. import SIZES, Development, Shapes
 from ..scenes import CLASSES, CONCEPTS, scene
 
@@ -153,9 +155,8 @@ def draw_scenes(bench: Bench) -> None:
     for index in range(SIZES["val"]):
         file = folder / f"{index:04d}.png"
         if not file.is_file():
-            temporary = file.with_suffix(".part")
-            Image.fromarray(scene(bench.dataset.seeds["val"], index).image).save(temporary, "png")
-            temporary.replace(file)
+            with replacing(file) as temporary:
+                Image.fromarray(scene(bench.dataset.seeds["val"], index).image).save(temporary, "png")
     classes = [
         f'[[class]]\nname = "{name}"\ncolor = "#{40 * i:06x}"\nconcepts = ["{name}"]\n'
         for i, name in enumerate(CLASSES)
@@ -206,9 +207,7 @@ def work(bench: Bench, row: Row, seed: int, threads: int) -> None:
             semivl(bench, "train", *which, *_settings(*_COMMON), *row.arguments, threads=threads)
         semivl(bench, "predict", bench.out / "val", "--out", masks, "--run", run, threads=threads)
     found = compare(masks, bench.dataset.seeds["val"])
-    temporary = run / "shapes.json.part"
-    temporary.write_text(json.dumps(found, indent=1), encoding="utf-8")
-    temporary.replace(run / "shapes.json")
+    write_bytes(run / "shapes.json", json.dumps(found, indent=1).encode())
     sys.stdout.write(f"{row.title}, seed {seed}: mIoU {100 * found['miou']:.1f}\n")
     sys.stdout.flush()
 
@@ -339,9 +338,8 @@ def _rgb(file: Path) -> NDArray[np.uint8]:
 
 
 def _save(figure: Figure, file: Path) -> None:
-    temporary = file.with_name(file.name + ".part")
-    figure.savefig(temporary, format="png", dpi=110)
-    temporary.replace(file)
+    with replacing(file) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
 
 
 def main() -> None:

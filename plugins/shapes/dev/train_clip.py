@@ -29,6 +29,8 @@ from open_clip.tokenizer import SimpleTokenizer
 from safetensors.torch import save_file
 from torch import Tensor
 
+from semivl_cli.files import replacing
+
 from .. import DEVELOPMENT_SEED
 from ..scenes import CLASSES, CONCEPTS, GROUNDS, Scene, scene
 from .captions import DICTIONARY, Caption, caption, guideline, near_misses, split, truth, words
@@ -235,9 +237,8 @@ def save(path: Path, model: open_clip.CLIP, tokenizer: Tokenizer) -> None:
         "image_mean": json.dumps(MEAN),
         "image_std": json.dumps(STD),
     }
-    temporary = path.with_name(path.name + ".part")
-    save_file({name: value.half().contiguous() for name, value in model.state_dict().items()}, temporary, metadata)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        save_file({name: value.half().contiguous() for name, value in model.state_dict().items()}, temporary, metadata)
 
 
 def train(minutes: float, out: Path, seed: int, peak: float) -> None:

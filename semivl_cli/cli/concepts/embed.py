@@ -9,6 +9,7 @@ import typer
 
 from semivl_cli.cli.console import ConsoleReporter, print_json, print_line
 from semivl_cli.cli.options import DefinitionArgument, Json, RecipeOfOption, WeightsOption
+from semivl_cli.concepts.load import load_definition
 
 
 def embed(
@@ -25,10 +26,12 @@ def embed(
     Example: semivl concepts embed voc --out voc-vectors.safetensors
     """
     with ConsoleReporter() as reporter:
-        from semivl_cli.engine.zero_shot.embed import vectors_of, write_vectors  # noqa: PLC0415 - torch is imported when it is needed
+        from semivl_cli.engine.zero_shot import embed as engine  # noqa: PLC0415 - torch is imported when it is needed
+        from semivl_cli.engine.zero_shot.settings import zero_shot_config  # noqa: PLC0415
 
-        vectors = vectors_of(file, weights=weights, dataset=dataset, reporter=reporter)
-        write_vectors(out, vectors)
+        config = zero_shot_config(definition=file, weights=weights, dataset=dataset)
+        vectors = engine.embed(config, load_definition(file, config.fidelity), reporter)
+        engine.write_vectors(out, vectors)
     shapes = {name: list(tensor.shape) for name, tensor in vectors.tensors.items()}
     if as_json:
         print_json({"out": str(out), "tensors": shapes, "cached": vectors.cached})

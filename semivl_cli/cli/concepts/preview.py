@@ -9,12 +9,11 @@ import typer
 
 from semivl_cli.cli.console import ConsoleReporter, print_json_line
 from semivl_cli.cli.options import DefinitionArgument, Device, RecipeOfOption, WeightsOption
-from semivl_cli.errors import CheckFailed
+from semivl_cli.errors import CheckFailed, InputError
 
 if TYPE_CHECKING:
-    from semivl_cli.engine.zero_shot.preview import Look
-    from semivl_cli.engine.zero_shot.segmenter import FrozenClip
-    from semivl_cli.report.preview import Preview
+    from semivl_cli.engine.zero_shot.preview import ImagePreview
+    from semivl_cli.engine.zero_shot.segmenter import ZeroShotSegmenter
 
 
 def preview(
@@ -35,24 +34,27 @@ def preview(
     failed = 0
     with ConsoleReporter() as reporter:
         from semivl_cli.engine.infer.predict import plan_predictions  # noqa: PLC0415
-        from semivl_cli.engine.zero_shot.preview import look_at  # noqa: PLC0415
-        from semivl_cli.engine.zero_shot.segmenter import open_frozen  # noqa: PLC0415 - torch is imported when it is needed
-        from semivl_cli.report.preview import draw_preview, save_preview  # noqa: PLC0415
+        from semivl_cli.engine.zero_shot import preview as engine  # noqa: PLC0415
+        from semivl_cli.engine.zero_shot.segmenter import open_segmenter  # noqa: PLC0415 - torch is imported when it is needed
+        from semivl_cli.engine.zero_shot.settings import zero_shot_config  # noqa: PLC0415
 
         targets = {job.image: job.mask for job in plan_predictions(images, out)}
-        frozen = open_frozen(
-            definition=file, weights=weights, dataset=dataset, device=device or "auto", reporter=reporter
-        )
-        reporter.note(f"using {frozen.clip_name}, untrained, on {frozen.definition.title}")
-        for look in look_at(frozen, targets, reporter):
-            if isinstance(look, tuple):
+        config = zero_shot_config(definition=file, weights=weights, dataset=dataset)
+        segmenter = open_segmenter(config, device or "auto", reporter)
+        reporter.note(f"using {segmenter.clip_name}, untrained, on {segmenter.definition.title}")
+        for path, found in engine.preview(segmenter, targets, reporter):
+            facts: dict[str, object] = {"image": str(path), "picture": None, "classes": {}, "error": None}
+            if isinstance(found, InputError):
                 failed += 1
-                reporter.note(f"semivl: {look[1]}")
-                facts: dict[str, object] = {"image": str(look[0]), "picture": None, "classes": {}, "error": look[1]}
+                reporter.note(f"semivl: {found}")
+                facts["error"] = str(found)
             else:
-                save_preview(targets[look.path], draw_preview(_drawable(frozen, look)))
-                facts = {"image": str(look.path), "picture": str(targets[look.path]), "classes": _classes(frozen, look)}
-                facts["error"] = None
+                _draw(targets[path], path.name, segmenter, found)
+                facts["picture"] = str(targets[path])
+                facts["classes"] = {
+                    segmenter.names[one.class_id]: {"share": one.share, "sure": one.sure, "concepts": dict(one.words)}
+                    for one in found.shares
+                }
             if as_json:
                 print_json_line(facts)
     if failed:
@@ -60,25 +62,19 @@ def preview(
     reporter.note(f"{len(targets)} {'picture' if len(targets) == 1 else 'pictures'} in {out}")
 
 
-def _drawable(frozen: FrozenClip, look: Look) -> Preview:
-    from semivl_cli.report.preview import Preview  # noqa: PLC0415
+def _draw(path: Path, title: str, segmenter: ZeroShotSegmenter, found: ImagePreview) -> None:
+    from semivl_cli.report.preview import Preview, draw_preview, save_preview  # noqa: PLC0415
 
-    return Preview(
-        title=look.path.name,
-        facts=f"{frozen.definition.title}, read by {frozen.clip_name}, untrained",
-        scene=look.image,
-        classes=list(zip(frozen.names, frozen.colors, strict=True)),
-        ids=look.seen.ids,
-        confidence=look.seen.confidence,
-        zeta=frozen.zeta,
-        winners=look.seen.texts,
-        labels=[(*region.center, frozen.texts[region.text]) for region in look.regions],
-        shares=[(one.class_id, one.share, one.sure, one.words) for one in look.shares],
+    drawn = Preview(
+        title=title,
+        facts=f"{segmenter.definition.title}, read by {segmenter.clip_name}, untrained",
+        scene=found.image,
+        classes=list(zip(segmenter.names, segmenter.colors, strict=True)),
+        ids=found.segmentation.ids,
+        confidence=found.segmentation.confidence,
+        zeta=segmenter.zeta,
+        winners=found.segmentation.texts,
+        labels=[(*region.center, segmenter.texts[region.text]) for region in found.regions],
+        shares=[(one.class_id, one.share, one.sure, one.words) for one in found.shares],
     )
-
-
-def _classes(frozen: FrozenClip, look: Look) -> dict[str, object]:
-    return {
-        frozen.names[one.class_id]: {"share": one.share, "sure": one.sure, "concepts": dict(one.words)}
-        for one in look.shares
-    }
+    save_preview(path, draw_preview(drawn))

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from semivl_cli.cli.console import ConsoleReporter, print_json, print_line, print_table
+from semivl_cli.cli.concepts.score_tables import show_scores
+from semivl_cli.cli.console import ConsoleReporter, print_json
 from semivl_cli.cli.options import DefinitionArgument, Device, Json, Root, WeightsOption, settings_of
-
-if TYPE_CHECKING:
-    from semivl_cli.engine.zero_shot.word_report import Findings
-
-SHOWN = 15
-"""Rows of the long tables; `--json` has all."""
 
 
 def score(
@@ -59,73 +54,11 @@ def score(
         }
     )
     with ConsoleReporter() as reporter:
-        from semivl_cli.engine.zero_shot.score import score_words  # noqa: PLC0415 - torch is imported only when it is needed
+        from semivl_cli.engine.zero_shot import score as engine  # noqa: PLC0415 - torch is imported only when it is needed
 
-        scored = score_words(flags, assignments or (), weights, reporter)
+        scored = engine.score(flags, assignments or (), weights, reporter)
         reporter.note(f"{scored.note}; {scored.clip}")
     if as_json:
         print_json(asdict(scored))
-        return
-    found = scored.findings
-    print_line(
-        f"{file} on {len(scored.labels)} images of {scored.dataset}: mIoU {_percent(found.quality.miou)} %, of what "
-        f"guidance teaches from {scored.zeta:g} on {_percent(found.quality.taught)} %: it labels "
-        f"{_percent(found.quality.coverage)} % of all pixels rightly, {_percent(found.quality.precision)} % of its "
-        "labels are right\n"
-    )
-    for sentence in found.advice[:SHOWN] or ("nothing stands out: no change of one concept promises half a point",):
-        print_line(f"- {sentence}")
-    _show(found)
-
-
-def _show(found: Findings) -> None:
-    print_table(
-        "\nClasses, in %; seen: its words win; coverage: with at least zeta",
-        ["class", "pixels", "IoU", "seen", "coverage", "precision"],
-        [
-            [item.name, str(item.pixels), *map(_percent, (item.iou, item.found, item.coverage, item.precision))]
-            for item in found.classes
-        ],
-    )
-    print_table(
-        "\nConcepts, in %, and what leaving them out would change: mIoU, mIoU of what guidance teaches, its precision",
-        ["concept", "class", "pixels", "coverage", "precision", "mIoU", "taught", "right", "rather in"],
-        [
-            [
-                item.text,
-                item.class_name,
-                str(item.pixels),
-                *map(_percent, (item.coverage, item.precision)),
-                *map(_change, (item.without.miou, item.without.taught, item.without.precision) if item.without else ()),
-                *([] if item.without else ["", "", ""]),
-                item.better_in or "",
-            ]
-            for item in found.concepts[:SHOWN]
-        ],
-    )
-    print_table(
-        "\nWhich concept takes what; astray: more than a patch away from its own class",
-        ["concept", "class", "takes from", "pixels", "% of it", "sure %", "astray %", "costs mIoU"],
-        [
-            [
-                item.concept,
-                item.class_name,
-                item.victim,
-                str(item.pixels),
-                *(_percent(value) for value in (item.share, item.sure, item.astray)),
-                f"{100 * item.cost:.2f}",
-            ]
-            for item in found.thefts[:SHOWN]
-        ],
-    )
-    for name, rows in (("sentences", found.advice), ("concepts", found.concepts), ("takings", found.thefts)):
-        if len(rows) > SHOWN:
-            print_line(f"{len(rows) - SHOWN} more {name}: --json shows all")
-
-
-def _change(share: float) -> str:
-    return f"{100 * share:+.2f}"
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.1f}"
+    else:
+        show_scores(file, scored)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from importlib.metadata import version
+from operator import attrgetter
 from typing import Annotated
 
 import typer
 
 from semivl_cli.cli.console import ConsoleReporter, print_json
 from semivl_cli.cli.options import Json, definition_named
-from semivl_cli.concepts.load import load_definition, read_definition
+from semivl_cli.concepts.load import load_definition
+from semivl_cli.concepts.problems import UNPARSABLE, Problem
 from semivl_cli.concepts.sarif import to_sarif
-from semivl_cli.concepts.validate import UNPARSABLE, Problem
-from semivl_cli.concepts.validate import validate as problems_of
+from semivl_cli.concepts.validate import validate_file
 from semivl_cli.errors import CheckFailed, InputError
 
 
@@ -37,8 +38,14 @@ def validate(
     if as_json and as_sarif:
         raise InputError("--json and --sarif were both given: choose one")
     dataset_classes = _classes_of(dataset) if dataset else None
-    files = [str(definition_named(name)) for name in file]
-    problems = [problem for name in files for problem in _problems_in(name, dataset, dataset_classes, weights)]
+    problems: list[Problem] = []
+    for name in (str(definition_named(given)) for given in file):
+        found = validate_file(name, dataset_classes)
+        if weights is not None and not any(problem.severity == "error" for problem in found):
+            from semivl_cli.engine.zero_shot.separability import indistinct_words  # noqa: PLC0415 - needs torch
+
+            found += indistinct_words(name, weights=weights, dataset=dataset, reporter=ConsoleReporter())
+        problems += sorted(found, key=attrgetter("line", "severity"))
     errors = sum(problem.severity == "error" for problem in problems)
     warnings = len(problems) - errors
     if as_json:
@@ -50,35 +57,18 @@ def validate(
             place = f"{problem.file}:{problem.line}: {problem.severity}"
             typer.echo(f"{place}: {problem.message} ({problem.advice}) [{problem.code}]")
     unparsable = {problem.file for problem in problems if problem.code in UNPARSABLE}
-    found = f"{_count(errors, 'error')}, {_count(warnings, 'warning')} in {_count(len(file), 'file')}"
+    summary = f"{_count(errors, 'error')}, {_count(warnings, 'warning')} in {_count(len(file), 'file')}"
     if unparsable:
-        raise InputError(f"{found}; could not read or parse: {', '.join(sorted(unparsable))}")
+        raise InputError(f"{summary}; could not read or parse: {', '.join(sorted(unparsable))}")
     if errors or (strict and warnings):
-        raise CheckFailed(found)
-    typer.echo(found, err=True)
+        raise CheckFailed(summary)
+    typer.echo(summary, err=True)
 
 
 def _classes_of(dataset: str) -> tuple[str, ...]:
     from semivl_cli.data.registry import open_dataset, own_definition  # noqa: PLC0415 - only --dataset needs plugins
 
     return load_definition(own_definition(open_dataset(dataset))).names
-
-
-def _problems_in(
-    name: str, dataset: str | None, dataset_classes: tuple[str, ...] | None, weights: str | None
-) -> list[Problem]:
-    try:
-        content, source = read_definition(name)
-    except InputError as error:
-        advice = "check the name"
-        return [Problem(file=name, line=1, severity="error", code="unreadable", message=str(error), advice=advice)]
-    problems = problems_of(content, source, dataset_classes=dataset_classes)
-    if weights is None or any(problem.severity == "error" for problem in problems):
-        return problems
-    from semivl_cli.engine.zero_shot.separability import indistinct_words  # noqa: PLC0415 - only --weights needs torch
-
-    asked = indistinct_words(content, source, weights=weights, dataset=dataset, reporter=ConsoleReporter())
-    return sorted([*problems, *asked], key=lambda problem: (problem.line, problem.severity))
 
 
 def _count(number: int, thing: str) -> str:

@@ -16,8 +16,7 @@ def checkpoint(
     dataset: Annotated[str, typer.Option(help="Dataset plugin whose recipe fits it.")],
     out: Annotated[Path, typer.Option(help="Run directory to write.")],
     text: Annotated[
-        Path | None,
-        typer.Option(help="Class vectors, .npy or .safetensors. (default: embedded with CLIP)", show_default=False),
+        Path | None, typer.Option(help="Class vectors, .npy or .safetensors. (default: embedded with CLIP)")
     ] = None,
     definition: DefinitionOption = None,
     assignments: Annotated[

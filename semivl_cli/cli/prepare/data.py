@@ -16,10 +16,7 @@ from semivl_cli.errors import CheckFailed
 def data(
     dataset: Annotated[
         str | None,
-        typer.Argument(
-            help="Dataset plugin: folder, voc, shapes, or a plugin of yours. (default: list them all)",
-            show_default=False,
-        ),
+        typer.Argument(help="Dataset plugin: folder, voc, shapes, or a plugin of yours. (default: list them all)"),
     ] = None,
     root: Root = None,
     sources: Annotated[

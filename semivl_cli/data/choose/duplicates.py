@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,38 +25,27 @@ _FLAT = 2
 _ONES = np.array([number.bit_count() for number in range(1 << 16)], np.uint8)
 
 
-@dataclass(slots=True)
 class Fingerprints:
-    """Of the images of a split: 64 bits of their content, and their difference hash."""
+    """Of the images of a split: position, 64 bits of the content, and difference hash."""
 
-    _positions: array[int] = field(default_factory=lambda: array("Q"))
-    _contents: array[int] = field(default_factory=lambda: array("Q"))
-    _hashes: array[int] = field(default_factory=lambda: array("Q"))
+    def __init__(self) -> None:
+        self._rows = array("Q")
 
     def add(self, position: int, content: bytes, difference: int) -> None:
         """Add the image at a position of its split: hash of its content, and difference hash."""
-        self._positions.append(position)
-        self._contents.append(int.from_bytes(content[:8], "big"))
-        self._hashes.append(difference)
+        self._rows.extend((position, int.from_bytes(content[:8], "big"), difference))
 
-    def position(self, number: int) -> int:
-        """Return the position in its split of the image that was added as the `number`th."""
-        return self._positions[number]
+    def __len__(self) -> int:
+        return len(self._rows) // 3
 
-    @property
-    def contents(self) -> NDArray[np.uint64]:
-        """Hashes of the contents `[images]`."""
-        return np.array(self._contents, np.uint64)
-
-    @property
-    def hashes(self) -> NDArray[np.uint64]:
-        """Difference hashes `[images]`."""
-        return np.array(self._hashes, np.uint64)
+    def table(self) -> NDArray[np.uint64]:
+        """Return positions, contents and difference hashes `[3, images]`."""
+        return np.array(self._rows, np.uint64).reshape(-1, 3).T
 
     @property
     def repeated(self) -> int:
         """How many images are the same file as an earlier one."""
-        return len(self._contents) - len(np.unique(self.contents))
+        return len(self) - len(np.unique(self.table()[1]))
 
 
 def difference_hash(thumbnail: NDArray[np.uint8]) -> int | None:
@@ -79,23 +67,22 @@ def same_images(
     """
     same: list[tuple[File, File]] = []
     alike: list[tuple[File, File]] = []
-    contents, hashes = train.contents, train.hashes
-    copies = np.flatnonzero(np.isin(contents, val.contents))[::-1].tolist()
-    by_content = {int(contents[copy]): copy for copy in copies}
-    step = max(len(val.contents) * max(len(contents), 1) // _COMPARISONS, 1)
-    for number, (content, difference) in enumerate(zip(val.contents.tolist(), val.hashes, strict=True)):
+    positions, contents, hashes = train.table()
+    copies = np.flatnonzero(np.isin(contents, val.table()[1]))[::-1].tolist()
+    by_content = {int(contents[copy]): int(positions[copy]) for copy in copies}
+    step = max(len(val) * max(len(train), 1) // _COMPARISONS, 1)
+    for number, (position, content, difference) in enumerate(val.table().T.tolist()):
         if content in by_content:
-            twin = file_at("train", train.position(by_content[content]))
-            same.append((file_at("val", val.position(number)), twin))
-        elif number % step == 0 and len(hashes):
-            distances = _bits(hashes ^ difference)
+            same.append((file_at("val", position), file_at("train", by_content[content])))
+        elif number % step == 0 and len(train):
+            distances = _bits(hashes ^ np.uint64(difference))
             near = np.flatnonzero(distances <= _ALIKE)
             near = near[np.argsort(distances[near], kind="stable")][:_CLOSEST]
             if len(near):
-                image = file_at("val", val.position(number))
-                others = [file_at("train", train.position(int(one))) for one in near]
-                twins = [other for other in others if _same_pixels(image, other)]
-                (same if twins else alike).append((image, (twins or others)[0]))
+                image = file_at("val", position)
+                others = [file_at("train", int(positions[one])) for one in near]
+                twin = next((other for other in others if _same_pixels(image, other)), None)
+                (same if twin else alike).append((image, twin or others[0]))
     return same, alike
 
 

@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semivl_cli.class_ids import MOST_CLASSES
+from semivl_cli.config import DataSettings
 from semivl_cli.data.choose.duplicates import check_leaks
-from semivl_cli.data.choose.splits import Choice, choose_labeled, find_labeled
+from semivl_cli.data.choose.splits import choose_labeled, find_labeled
 from semivl_cli.data.contract import Dataset, MadeForClasses, Record, Split, TellsNotes
 from semivl_cli.data.pool.hidden import Hidden
 from semivl_cli.data.pool.records import Records, digest_of_ids, id_hash
 from semivl_cli.data.pool.unlabeled import Pool, open_pool
 from semivl_cli.data.read.images import check_size, image_size, label_name, read_label
 from semivl_cli.errors import InputError
-from semivl_cli.labels import Amount
 
 MOST_LOOKED_FOR = 100_000
 """Unlabelled files up to which each is looked for at every start."""
@@ -77,13 +77,11 @@ def find_root(dataset_name: str, root: str | Path | None) -> Path:
 def build_index(
     dataset: Dataset,
     root: Path,
+    data: DataSettings,
     *,
-    labels: Amount,
     seed: int,
     class_names: Sequence[str],
-    missing: Literal["refuse", "skip"],
     listed: tuple[Sequence[str], str] | None = None,
-    more: Sequence[str] = (),
     say: Callable[[str], None] = lambda _: None,
 ) -> Index:
     """List the records of a training.
@@ -91,12 +89,11 @@ def build_index(
     Args:
         dataset: the plugin.
         root: where its files lie.
-        labels: which training images are labelled, as `choose_labeled` takes it.
+        data: which images are labelled, which unlabelled ones there are beside the dataset's own, and whether absent
+            files (images; masks of labelled and validation images) are refused or left out.
         seed: of the draw of labelled images.
         class_names: of the definition, in the order of the ids.
-        missing: whether absent files (images; masks of labelled and validation images) are refused or left out.
-        listed: ids of the labelled images and where they were read; `None`: `labels` decides.
-        more: unlabelled images beside the dataset's own, as `open_pool` takes them.
+        listed: ids of the labelled images and where they were read; `None`: `data.labels` decides.
         say: takes a line when something takes long.
 
     Raises:
@@ -107,11 +104,10 @@ def build_index(
         raise InputError(f"the definition has {len(class_names)} classes, at most {MOST_CLASSES} are possible")
     train, val = list_records(dataset, root)
     check_made_for(dataset, class_names)
-    if listed is None:
-        choice = choose_labeled(dataset, train, labels, seed=seed, class_names=class_names)
+    if listed is not None:
+        choice = find_labeled(train, *listed)
     else:
-        named = find_labeled(train, *listed)
-        choice = Choice(labeled=named, note=f"{len(named)} labels: listed in {listed[1]}")
+        choice = choose_labeled(dataset, train, data.labels.amount, seed=seed, class_names=class_names)
     chosen = {record.id for record in choice.labeled}
     out = [number for number in map(int, train.labeled) if train[number].id in chosen]
     absent: list[str] = []
@@ -124,7 +120,7 @@ def build_index(
     if looked_for < len(unlabeled):
         notes += (f"{looked_for} of the {len(unlabeled)} unlabelled files were looked for, evenly spread",)
     if absent:
-        _refuse(dataset, absent, missing)
+        _refuse(dataset, absent, data.missing)
         unlabeled = Hidden(train, [*out, *(unlabeled.number(place) for place in gone)])
         left = len(labeled) + len(unlabeled) + len(checked)
         notes += (f"{len(train) + len(val) - left} images are left out, because files are missing",)
@@ -132,8 +128,8 @@ def build_index(
         if not records:
             raise InputError(f"{root}: dataset {dataset.name!r} has no {name} image there")
     pool: Hidden | Pool = unlabeled
-    if more:
-        pool, found = open_pool(unlabeled, more, (*labeled, *checked), say)
+    if data.unlabeled:
+        pool, found = open_pool(unlabeled, data.unlabeled, (*labeled, *checked), say)
         notes += found
     return Index(labeled=labeled, unlabeled=pool, val=checked, missing=tuple(absent), notes=notes)
 
@@ -247,7 +243,8 @@ def _listed(dataset: Dataset, root: Path, split: Split) -> Records:
     records = listed if isinstance(listed, Records) else Records.of(listed, root)
     twice = records.first_repeated()
     if twice is not None:
-        raise InputError(f"{root}: two {split} images have the id {twice.id!r} ({_name(twice)} is the second)")
+        second = "rendered" if callable(twice.image) else twice.image
+        raise InputError(f"{root}: two {split} images have the id {twice.id!r} ({second} is the second)")
     return records
 
 
@@ -293,7 +290,3 @@ def _present(records: Iterable[Record], absent: list[str], *, labels: bool) -> t
         if not gone:
             present.append(record)
     return tuple(present)
-
-
-def _name(record: Record) -> str:
-    return "rendered" if callable(record.image) else str(record.image)

@@ -64,14 +64,13 @@ def choose_labeled(
                 f"labels {str(labels)!r}: expected all, a count of at least 1 (92), a fraction (1/8 or 0.1), or a file "
                 "of ids"
             )
-        chosen = _named(train, labels)
-        return Choice(labeled=chosen, note=f"{len(chosen)} labels: listed in {labels}")
+        return _listed(train, labels)
     if isinstance(labels, Fraction):
         labels = labeled_fractions(dataset).get(labels, math.ceil(labels * len(train)))
     listed = find_package_file(dataset, f"splits/labeled-{labels}.txt")
     if listed is None:
         return _draw(dataset, with_label, labels, seed, class_names)
-    return Choice(labeled=_named(train, listed), note=f"{labels} labels: the protocol's own list")
+    return Choice(labeled=_listed(train, listed).labeled, note=f"{labels} labels: the protocol's own list")
 
 
 def labeled_fractions(dataset: Dataset) -> dict[Fraction, int]:
@@ -90,16 +89,15 @@ def labeled_fractions(dataset: Dataset) -> dict[Fraction, int]:
         raise InputError(f'{path}: expected lines such as "1/8" = 372 ({error})') from error
 
 
-def _named(train: Sequence[Record], listed: Path) -> tuple[Record, ...]:
-    """Return the records that a list names."""
+def _listed(train: Sequence[Record], listed: Path) -> Choice:
     ids = read_ids(listed)
     if not ids:
         raise InputError(f"{listed}: the list of labelled ids is empty")
     return find_labeled(train, ids, str(listed))
 
 
-def find_labeled(train: Sequence[Record], ids: Sequence[str], listed: str) -> tuple[Record, ...]:
-    """Return the records of `ids`, in the order of the records.
+def find_labeled(train: Sequence[Record], ids: Sequence[str], listed: str) -> Choice:
+    """Choose the records of `ids`.
 
     Raises:
         InputError: if an id is no training image, or has no mask; `listed` says where it was read.
@@ -114,7 +112,7 @@ def find_labeled(train: Sequence[Record], ids: Sequence[str], listed: str) -> tu
     bare = [name for name in ids if known[name].label is None]
     if bare:
         raise InputError(f"{listed}: {len(bare)} of {len(ids)} images have no mask, the first is {bare[0]!r}")
-    return tuple(known.values())
+    return Choice(labeled=tuple(known.values()), note=f"{len(known)} labels: listed in {listed}")
 
 
 def _draw(dataset: Dataset, with_label: Sequence[Record], count: int, seed: int, class_names: Sequence[str]) -> Choice:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +18,11 @@ from semivl_cli.data.contract import Dataset, Record, Source, Split, TellsProble
 from semivl_cli.data.pool.records import Records
 from semivl_cli.data.read.copies import File, content_hash
 from semivl_cli.data.read.images import check_ids, check_size, label_name, read_raw_label, read_thumbnail
-from semivl_cli.errors import InputError
+from semivl_cli.errors import InputError, listed
+from semivl_cli.processes import in_threads
 
 _AT_ONCE = 1024
 """Files whose findings are held in memory together."""
-_LISTED = 30
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,13 +77,18 @@ def survey(dataset: Dataset, root: Path, class_names: Sequence[str]) -> Survey:
         InputError: if `root` does not hold the dataset at all, or its ids repeat or overlap.
     """
     by_split: dict[Split, Records] = dict(zip(("train", "val"), list_records(dataset, root), strict=True))
-    problems = _problems_of_splits(dataset, root, by_split)
+    splits = {
+        split: SplitCount(images=len(records), with_mask=sum(_has_mask(record) for record in records))
+        for split, records in by_split.items()
+    }
+    problems = _problems_of_splits(dataset, root, splits)
     pixels, images = np.zeros(256, np.int64), np.zeros(256, np.int64)
     sizes: Counter[tuple[int, int]] = Counter()
     values: Counter[int] = Counter()
     prints: dict[Split, Fingerprints] = {"train": Fingerprints(), "val": Fingerprints()}
     plain: list[str] = []
-    for finding in _look_at_all(by_split, dataset, class_names):
+    jobs = ((record, split, position) for split, records in by_split.items() for position, record in enumerate(records))
+    for _, finding in in_threads(lambda job: _look(*job, dataset, class_names), jobs, _AT_ONCE):
         if finding.problems:
             problems.setdefault(finding.kind, []).extend(finding.problems)
         if finding.size is not None:
@@ -112,10 +115,10 @@ def survey(dataset: Dataset, root: Path, class_names: Sequence[str]) -> Survey:
     if pixels[IGNORE] > 0 and not shown.any():
         problems["masks show no class"] = [f"all of their pixels are ignored ({pixels[IGNORE]})"]
     notes = [*plugin_notes(dataset)]
-    bare = len(by_split["train"]) - sum(_has_mask(record) for record in by_split["train"])
+    bare = splits["train"].images - splits["train"].with_mask
     if bare:
-        notes.append(f"{bare} of {len(by_split['train'])} training images have no mask: they can only be unlabelled")
-    elif by_split["train"]:
+        notes.append(f"{bare} of {splits['train'].images} training images have no mask: they can only be unlabelled")
+    elif splits["train"].images:
         notes.append(
             "every training image has a mask: where all are labels, nothing is left to be unlabelled; --labels N hides "
             "the others, --unlabeled adds images, --method supervised needs none"
@@ -124,10 +127,7 @@ def survey(dataset: Dataset, root: Path, class_names: Sequence[str]) -> Survey:
         notes.append(f"classes in no mask: {', '.join(absent)}")
     notes += [*_size_notes(sizes), *_value_notes(values), *_likeness_notes(prints, alike, plain)]
     return Survey(
-        splits={
-            split: SplitCount(images=len(records), with_mask=sum(_has_mask(record) for record in records))
-            for split, records in by_split.items()
-        },
+        splits=splits,
         class_shares=dict(zip(names, (shown / max(shown.sum(), 1)).tolist(), strict=True)),
         class_images=dict(zip(names, images[: len(names)].tolist(), strict=True)),
         ignored_share=float(pixels[IGNORE] / max(pixels.sum(), 1)),
@@ -136,28 +136,16 @@ def survey(dataset: Dataset, root: Path, class_names: Sequence[str]) -> Survey:
     )
 
 
-def _problems_of_splits(
-    dataset: Dataset, root: Path, by_split: Mapping[Split, Sequence[Record]]
-) -> dict[str, list[str]]:
+def _problems_of_splits(dataset: Dataset, root: Path, splits: Mapping[Split, SplitCount]) -> dict[str, list[str]]:
     """Return what is wrong before any file is read, and what the plugin found already: kind -> one line each."""
     told = dataset.problems if isinstance(dataset, TellsProblems) else {}
     problems = {kind: list(found) for kind, found in told.items()}
-    for split, records in by_split.items():
-        if not records:
+    for split, count in splits.items():
+        if not count.images:
             problems.setdefault(f"{split} has no image", []).append(str(root))
-    if by_split["train"] and not any(_has_mask(record) for record in by_split["train"]):
+    if splits["train"].images and not splits["train"].with_mask:
         problems.setdefault("no training image has a mask", []).append(str(root))
     return problems
-
-
-def _look_at_all(
-    by_split: Mapping[Split, Sequence[Record]], dataset: Dataset, class_names: Sequence[str]
-) -> Iterator[_Finding]:
-    """Look at every record, some at once; never more than these are held."""
-    jobs = ((record, split, position) for split, records in by_split.items() for position, record in enumerate(records))
-    with ThreadPoolExecutor() as pool:
-        while some := list(islice(jobs, _AT_ONCE)):
-            yield from pool.map(lambda job: _look(job[0], job[1], job[2], dataset, class_names), some)
 
 
 def _look(record: Record, split: Split, position: int, dataset: Dataset, class_names: Sequence[str]) -> _Finding:
@@ -211,9 +199,7 @@ def _size_notes(sizes: Counter[tuple[int, int]]) -> list[str]:
 
 
 def _value_notes(values: Counter[int]) -> list[str]:
-    shown = [str(value) for value in sorted(values)]
-    more = f", ... {shown[-1]}" if len(shown) > _LISTED else ""
-    return [f"values in the masks: {', '.join(shown[:_LISTED])}{more}"] if shown else []
+    return [f"values in the masks: {listed([str(value) for value in sorted(values)])}"] if values else []
 
 
 def _likeness_notes(

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from semivl_cli.class_ids import IGNORE, MOST_CLASSES
-from semivl_cli.data.contract import Found
+from semivl_cli.data.contract import Color, Found
 from semivl_cli.data.drawing.annotations import NO_SHAPE, Annotations, to_hex
 from semivl_cli.data.drawing.masks import count_colors, read_picture
-from semivl_cli.data.drawing.tree import Tree
 from semivl_cli.errors import InputError
 
 
@@ -20,35 +19,26 @@ def classes_of(sources: Sequence[Annotations]) -> Found:
     Raises:
         InputError: if there are no labels and no values, or more than a definition can hold.
     """
-    labels: dict[str, tuple[int, int, int] | None] = {}
-    masks = []
+    labels: dict[str, Color | None] = {}
     for source in sources:
         labels.update(source.labels)
-        if not source.labels:
-            masks.append(source)
     if labels:
         drawn = {name: color for name, color in labels.items() if name.casefold() not in NO_SHAPE}
         ground = {"background": next((color for name, color in labels.items() if name not in drawn), (0, 0, 0))}
         some_ground = any(source.shapes for source in sources if source.labels) or len(drawn) < len(labels)
         return Found(classes=_limited([*(ground if some_ground else {}).items(), *drawn.items()]))
-    return _shown(masks)
+    return _shown(sources)
 
 
 def _shown(sources: Sequence[Annotations]) -> Found:
     """Return a class for each value of index masks but 255, or for each colour of masks of colours."""
-    values, colors = np.zeros(65536, np.bool_), set[tuple[int, int, int]]()
-
-    def look(file: Tree) -> None:
-        pixels = read_picture(file)
+    values, colors = np.zeros(65536, np.bool_), set[Color]()
+    drawings = (drawing for source in sources for drawing in source.drawings())
+    for pixels in (read_picture(drawing.picture) for drawing in drawings if drawing.picture is not None):
         if pixels.ndim == 3:
             colors.update((int(r), int(g), int(b)) for r, g, b in count_colors(pixels)[0])
         else:
             values[np.unique(np.clip(pixels, 0, 65535))] = True
-
-    for source in sources:
-        for drawing in source.drawings():
-            if drawing.picture is not None:
-                look(drawing.picture)
     if colors and not values.any():
         return Found(classes=_limited([(to_hex(color), color) for color in sorted(colors)]))
     found = [int(value) for value in np.flatnonzero(values) if value != IGNORE]
@@ -64,9 +54,7 @@ def _shown(sources: Sequence[Annotations]) -> Found:
     )
 
 
-def _limited(
-    classes: Sequence[tuple[str, tuple[int, int, int] | None]],
-) -> Sequence[tuple[str, tuple[int, int, int] | None]]:
+def _limited(classes: Sequence[tuple[str, Color | None]]) -> Sequence[tuple[str, Color | None]]:
     if len(classes) > MOST_CLASSES:
         raise InputError(
             f"the masks show {len(classes)} values or colours, more than classes can be ({MOST_CLASSES}): are they "

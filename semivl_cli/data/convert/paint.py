@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from semivl_cli.class_ids import IGNORE
-from semivl_cli.data.contract import Classes
+from semivl_cli.data.contract import Classes, Color
 from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key
 from semivl_cli.data.drawing.image_names import ImageNames
 from semivl_cli.data.read.images import check_size, image_size
 from semivl_cli.errors import InputError, RunError
 from semivl_cli.files import FULL
 from semivl_cli.paint import is_ours, made_from, save_mask
+from semivl_cli.processes import in_threads
 
 _AT_ONCE = 256
 """Drawings that wait together."""
@@ -78,7 +77,7 @@ def convert(
         counts = {"written": 0, "kept": 0, "contested": 0, "uncovered": 0}
         first = ""
         painter = _Painter(key, images, out, [color for _, color in classes])
-        for (drawing, image), made in _in_parallel(painter, jobs):
+        for (drawing, image), made in in_threads(painter, jobs, _AT_ONCE):
             result.drawn[image] = not made.problem
             if made.problem:
                 result.problems.setdefault("masks that cannot be converted", []).append(made.problem)
@@ -130,21 +129,10 @@ def _jobs(source: Annotations, names: ImageNames, result: Conversion) -> Iterato
         result.notes.append(f"{len(again)} images are drawn twice: the first counts, not {again[0]}")
 
 
-def _in_parallel(make: _Painter, jobs: Iterable[tuple[Drawing, str]]) -> Iterator[tuple[tuple[Drawing, str], _Made]]:
-    waiting = iter(jobs)
-    with ThreadPoolExecutor() as pool:
-        try:
-            while some := list(islice(waiting, _AT_ONCE)):
-                yield from zip(some, pool.map(make, some), strict=True)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
 class _Painter:
     """Makes the masks of one source."""
 
-    def __init__(self, key: Key, images: Mapping[str, Path], out: Path, colors: Sequence[tuple[int, int, int]]) -> None:
+    def __init__(self, key: Key, images: Mapping[str, Path], out: Path, colors: Sequence[Color]) -> None:
         self._key, self._images, self._out, self._colors = key, images, out, colors
         values = hashlib.sha256(key.class_ids(_ALL).tobytes()).hexdigest()
         self._meaning = json.dumps([sorted(key.class_of.items()), key.background, list(key.names), values])

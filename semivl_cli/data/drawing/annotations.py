@@ -11,15 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semivl_cli.class_ids import IGNORE
-from semivl_cli.data.contract import Classes
+from semivl_cli.data.contract import Classes, Color
 from semivl_cli.data.drawing.canvas import Canvas
 from semivl_cli.data.drawing.tree import Tree
-from semivl_cli.errors import InputError
+from semivl_cli.data.read.images import known_classes
+from semivl_cli.errors import InputError, listed
 
 NO_SHAPE = frozenset(("background", "_background_", "__background__"))
 """What tools call the pixels that nothing was drawn on, where it is no class of the user."""
-
-LISTED = 30
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +60,7 @@ class Annotations:
     kind: str
     """What it is, as messages say it."""
     where: str
-    labels: Mapping[str, tuple[int, int, int] | None]
+    labels: Mapping[str, Color | None]
     """Label -> its colour, where the source has one; for pictures of colours the labels are `"#rrggbb"`."""
     drawings: Callable[[], Iterator[Drawing]]
     """Yields one drawing after the other."""
@@ -137,7 +136,7 @@ def make_key(
             class_of[label] = found
     if unknown:
         raise InputError(
-            f"{source.where}: {_listed([repr(label) for label in unknown])} "
+            f"{source.where}: {listed([repr(label) for label in unknown])} "
             f"{'is no class' if len(unknown) == 1 else 'are no classes'}; "
             f"the classes are {known_classes(names)}: name the label like a class, or say in dataset.toml what it "
             f'means: values = {{ "{unknown[0]}" = 0 }} or ignore = ["{unknown[0]}"]'
@@ -148,16 +147,6 @@ def make_key(
 def to_hex(color: Sequence[int]) -> str:
     """Return a colour as `"#rrggbb"`."""
     return "#" + bytes(color).hex()
-
-
-def known_classes(names: Sequence[str]) -> str:
-    """Return the classes as messages list them: ids and names."""
-    return _listed([f"{number} {name}" for number, name in enumerate(names)])
-
-
-def _listed(words: Sequence[str]) -> str:
-    shown = ", ".join(words[:LISTED])
-    return f"{shown}, ... {words[-1]}" if len(words) > LISTED else shown
 
 
 def _plain(name: str) -> str:

@@ -18,11 +18,11 @@ class Tree:
 
     path: Path
     archive: zipfile.ZipFile | None = field(default=None, repr=False)
-    member: PurePosixPath = field(default_factory=PurePosixPath)
+    entry: PurePosixPath = field(default_factory=PurePosixPath)
 
     @classmethod
     def open(cls, path: Path) -> Tree:
-        """Open what `path` names; a zip archive becomes a tree of its members.
+        """Open what `path` names; a zip archive becomes a tree of its entries.
 
         Raises:
             InputError: if there is nothing, or an archive is broken.
@@ -39,12 +39,12 @@ class Tree:
         return cls(path)
 
     def __str__(self) -> str:
-        return str(self.path) if self.archive is None else f"{self.path}: {self.member}"
+        return str(self.path) if self.archive is None else f"{self.path}: {self.entry}"
 
     @property
     def name(self) -> str:
         """Last part of the name."""
-        return self.path.name if self.archive is None else self.member.name
+        return self.path.name if self.archive is None else self.entry.name
 
     @property
     def suffix(self) -> str:
@@ -62,7 +62,7 @@ class Tree:
         state = self.path.stat()
         if self.archive is None:
             return f"{state.st_size}-{state.st_mtime_ns}"
-        info = self.archive.getinfo(str(self.member))
+        info = self.archive.getinfo(str(self.entry))
         return f"{info.CRC}-{info.file_size}"
 
     def files(self) -> Iterator[tuple[str, Tree]]:
@@ -87,7 +87,7 @@ class Tree:
             InputError: if it cannot be read.
         """
         try:
-            return self.path.read_bytes() if self.archive is None else self.archive.read(str(self.member))
+            return self.path.read_bytes() if self.archive is None else self.archive.read(str(self.entry))
         except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
             raise InputError(f"{self}: the file cannot be read ({error})") from error
 

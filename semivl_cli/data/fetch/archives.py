@@ -1,6 +1,6 @@
 """Unpacks tar and zip archives of strangers: all or nothing, nothing outside the folder, no links.
 
-`tarfile` and `zipfile` refuse or quietly rename an evil member while they write; here the whole archive is looked
+`tarfile` and `zipfile` refuse or quietly rename an evil entry while they write; here the whole archive is looked
 at before the first byte is written, and only plain files are.
 """
 
@@ -39,8 +39,8 @@ _MAX_LINK = 4096
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Member:
-    """A file of an archive; `link` names the member whose content it has, relative to the archive's root."""
+class _Entry:
+    """A file of an archive; `link` names the entry whose content it has, relative to the archive's root."""
 
     size: int
     open: Callable[[], IO[bytes]]
@@ -68,37 +68,37 @@ def unpack(archive: Path, folder: Path, report: Callable[[str], None], *, known:
         RunError: the disk is full.
     """
     with _told(archive), ExitStack() as stack:
-        members = _look(archive, stack)
+        entries = _look(archive, stack)
         known = tuple(known)
-        if known and not any(name in path.split("/") for path in members for name in known):
+        if known and not any(name in path.split("/") for path in entries for name in known):
             raise InputError(f"{archive}: holds none of {', '.join(known)}: is it the right archive?")
-        total = sum(_content(archive, members, path).size for path in members)
+        total = sum(_content(archive, entries, path).size for path in entries)
         _check_space(folder, total, f"unpacking {archive.name}")
-        report(f"unpacking {archive.name}: {len(members)} files, {in_bytes(total)}")
+        report(f"unpacking {archive.name}: {len(entries)} files, {in_bytes(total)}")
         hidden = folder / f".{archive.name}.unpacking"
         shutil.rmtree(hidden, ignore_errors=True)  # of a process that was killed
         try:
-            _write(archive, members, hidden, Pace(report, f"unpacking {archive.name}"))
-            return _move(members, hidden, folder)
+            _write(archive, entries, hidden, Pace(report, f"unpacking {archive.name}"))
+            return _move(entries, hidden, folder)
         finally:
             shutil.rmtree(hidden, ignore_errors=True)
 
 
-def _look(archive: Path, stack: ExitStack) -> dict[str, _Member]:
+def _look(archive: Path, stack: ExitStack) -> dict[str, _Entry]:
     """Return the files of an archive by path, after looking at each of them."""
     limit = max(SMALL, MAX_GROWTH * archive.stat().st_size)
     if zipfile.is_zipfile(archive):
-        found = _zip_members(archive, stack.enter_context(zipfile.ZipFile(archive)))
+        found = _zip_entries(archive, stack.enter_context(zipfile.ZipFile(archive)))
     elif tarfile.is_tarfile(archive):
-        found = _tar_members(archive, stack.enter_context(tarfile.open(archive)))  # noqa: SIM115 - the stack closes it
+        found = _tar_entries(archive, stack.enter_context(tarfile.open(archive)))  # noqa: SIM115 - the stack closes it
     elif _begins_as_zip(archive):
         raise zipfile.BadZipFile("its end is missing")
     else:
         raise InputError(f"{archive}: expected a tar or zip archive")
-    members: dict[str, _Member] = {}
+    entries: dict[str, _Entry] = {}
     total = 0
-    for count, (path, member) in enumerate(found, 1):
-        total += member.size
+    for count, (path, entry) in enumerate(found, 1):
+        total += entry.size
         if total > limit or count > MAX_FILES:
             raise InputError(
                 f"{archive}: {in_bytes(archive.stat().st_size)} that unpack to more than "
@@ -107,18 +107,18 @@ def _look(archive: Path, stack: ExitStack) -> dict[str, _Member]:
         if not path:
             raise InputError(f"{archive}: a file has no name: refused")
         if not _is_junk(path):
-            members[path] = member
-    if not members:
+            entries[path] = entry
+    if not entries:
         raise InputError(f"{archive}: the archive holds no file")
-    for path in members:
-        if any(parent in members for parent in _parents(path)):
+    for path in entries:
+        if any(parent in entries for parent in _parents(path)):
             raise InputError(f"{archive}: {path!r} lies inside something that is a file")
-    if sum(_content(archive, members, path).size for path in members) > limit:  # copies of links count
+    if sum(_content(archive, entries, path).size for path in entries) > limit:  # copies of links count
         raise InputError(f"{archive}: its links unpack to more than {in_bytes(limit)}: refused")
-    return members
+    return entries
 
 
-def _tar_members(archive: Path, tar: tarfile.TarFile) -> Iterator[tuple[str, _Member]]:
+def _tar_entries(archive: Path, tar: tarfile.TarFile) -> Iterator[tuple[str, _Entry]]:
     for info in tar:
         path = _inside(archive, info.name)
         if info.isdir():
@@ -126,9 +126,9 @@ def _tar_members(archive: Path, tar: tarfile.TarFile) -> Iterator[tuple[str, _Me
         if info.issym() or info.islnk():
             near = posixpath.dirname(path) if info.issym() else ""
             target = _link_target(archive, path, near, info.linkname)
-            yield path, _Member(size=0, open=_never, link=target)
+            yield path, _Entry(size=0, open=_never, link=target)
         elif info.isreg():
-            yield path, _Member(size=info.size, open=partial(_tar_file, tar, info))
+            yield path, _Entry(size=info.size, open=partial(_tar_file, tar, info))
         else:
             raise InputError(f"{archive}: {info.name!r} is a device, a pipe or the like: refused")
 
@@ -138,7 +138,7 @@ def _begins_as_zip(archive: Path) -> bool:
         return file.read(4) == b"PK\3\4"
 
 
-def _zip_members(archive: Path, packed: zipfile.ZipFile) -> Iterator[tuple[str, _Member]]:
+def _zip_entries(archive: Path, packed: zipfile.ZipFile) -> Iterator[tuple[str, _Entry]]:
     for info in packed.infolist():
         path = _inside(archive, info.filename)
         kind = stat.S_IFMT(info.external_attr >> 16) if info.create_system == 3 else 0  # 3: written on Unix
@@ -150,9 +150,9 @@ def _zip_members(archive: Path, packed: zipfile.ZipFile) -> Iterator[tuple[str, 
             if info.file_size > _MAX_LINK:
                 raise InputError(f"{archive}: {info.filename!r} is a link of {info.file_size} bytes: refused")
             target = _link_target(archive, path, posixpath.dirname(path), os.fsdecode(packed.read(info)))
-            yield path, _Member(size=0, open=_never, link=target)
+            yield path, _Entry(size=0, open=_never, link=target)
         elif kind in (0, stat.S_IFREG):
-            yield path, _Member(size=info.file_size, open=partial(packed.open, info))
+            yield path, _Entry(size=info.file_size, open=partial(packed.open, info))
         else:
             raise InputError(f"{archive}: {info.filename!r} is a device, a pipe or the like: refused")
 
@@ -168,7 +168,7 @@ def _never() -> IO[bytes]:
 
 
 def _inside(archive: Path, name: str) -> str:
-    """Return the path of a member, with `/` between its parts, and refuse one that could leave the folder."""
+    """Return the path of an entry, with `/` between its parts, and refuse one that could leave the folder."""
     plain = name.replace("\\", "/")
     parts = [part for part in plain.split("/") if part not in ("", ".")]
     if plain.startswith("/") or re.match("[A-Za-z]:", plain) or ".." in parts or "\0" in plain:
@@ -177,40 +177,40 @@ def _inside(archive: Path, name: str) -> str:
 
 
 def _link_target(archive: Path, path: str, near: str, link: str) -> str:
-    """Return the member that a link names, and refuse a link that leaves the archive."""
+    """Return the entry that a link names, and refuse a link that leaves the archive."""
     target = posixpath.normpath(posixpath.join(near, link.replace("\\", "/")))
     if target.startswith(("/", "../")) or target == ".." or re.match("[A-Za-z]:", target):
         raise InputError(f"{archive}: {path!r} is a link that points out ({link}): refused, nothing was unpacked")
     return target
 
 
-def _content(archive: Path, members: dict[str, _Member], path: str) -> _Member:
+def _content(archive: Path, entries: dict[str, _Entry], path: str) -> _Entry:
     """Return the file whose content stands at `path`, through links to links."""
-    member, seen = members[path], {path}
-    while member.link is not None:
-        if member.link in seen or member.link not in members:
-            raise InputError(f"{archive}: {path!r} is a link to {member.link!r}, which is no file in the archive")
-        seen.add(member.link)
-        member = members[member.link]
-    return member
+    entry, seen = entries[path], {path}
+    while entry.link is not None:
+        if entry.link in seen or entry.link not in entries:
+            raise InputError(f"{archive}: {path!r} is a link to {entry.link!r}, which is no file in the archive")
+        seen.add(entry.link)
+        entry = entries[entry.link]
+    return entry
 
 
-def _write(archive: Path, members: dict[str, _Member], hidden: Path, pace: Pace) -> None:
-    for number, path in enumerate(members, 1):
-        member = _content(archive, members, path)
+def _write(archive: Path, entries: dict[str, _Entry], hidden: Path, pace: Pace) -> None:
+    for number, path in enumerate(entries, 1):
+        entry = _content(archive, entries, path)
         target = hidden / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        with member.open() as source, target.open("wb") as file:
+        with entry.open() as source, target.open("wb") as file:
             shutil.copyfileobj(source, file, 2**20)
-            if file.tell() != member.size:
-                raise EOFError(f"{path} has {file.tell()} bytes instead of {member.size}")
-        pace.step(number, len(members))
+            if file.tell() != entry.size:
+                raise EOFError(f"{path} has {file.tell()} bytes instead of {entry.size}")
+        pace.step(number, len(entries))
 
 
-def _move(members: Iterable[str], hidden: Path, folder: Path) -> int:
+def _move(entries: Iterable[str], hidden: Path, folder: Path) -> int:
     """Move files to their places and return how many were new."""
     new = 0
-    for path in members:
+    for path in entries:
         target = folder / path
         if os.path.lexists(target):
             continue

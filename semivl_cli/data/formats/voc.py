@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from semivl_cli.class_ids import IGNORE, NO_CLASS
+from semivl_cli.data.contract import Color
 from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key, to_hex
 from semivl_cli.data.drawing.canvas import Canvas
 from semivl_cli.data.drawing.format import Format, Given
@@ -38,7 +39,7 @@ def find_voc(given: Given) -> list[Tree]:
 def open_voc(source: Tree) -> Annotations:
     """Open masks in `SegmentationClass/`, which `labelmap.txt` or `class_names.txt` explains; else values are ids."""
     label_map: _LabelMap | None = None
-    labels: dict[str, tuple[int, int, int] | None] = {}
+    labels: dict[str, Color | None] = {}
     masks: list[tuple[str, Tree]] = []
     for name, file in source.files():
         folders = name.split("/")[:-1]
@@ -71,7 +72,7 @@ def open_voc(source: Tree) -> Annotations:
     )
 
 
-def _read_labels(file: Tree) -> Iterator[tuple[str, tuple[int, int, int]]]:
+def _read_labels(file: Tree) -> Iterator[tuple[str, Color]]:
     """Yield label and colour of each line `name:red,green,blue:parts:actions`."""
     for number, line in enumerate(file.text().splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith("#"):

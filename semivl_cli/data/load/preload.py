@@ -6,7 +6,6 @@ ends with its parent.
 
 import signal
 
-import semivl_cli.data.load.batches
-import semivl_cli.data.load.samples  # noqa: F401  (torch is imported once here, not once a worker)
+import semivl_cli.data.load.batches  # noqa: F401  (torch is imported once here, not once a worker)
 
 signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -34,20 +34,17 @@ def choose_transport(batch_bytes: int, workers: int, processes: int) -> Transpor
     """Choose for batches of a size, made by so many workers for each of so many processes of one machine."""
     if not workers or not _SHARED_MEMORY.is_dir():  # elsewhere than on Linux shared memory has no size of its own
         return Transport()
-    about = shutil.disk_usage(_SHARED_MEMORY)
-    fitting = (
-        prefetch
-        for prefetch in (PREFETCH, 1)
-        if _under_way(prefetch, workers, processes) * batch_bytes <= _USABLE * about.free
-    )
-    prefetch = next(fitting, 0)
-    if prefetch == PREFETCH:
+    free = shutil.disk_usage(_SHARED_MEMORY).free
+
+    def needed(prefetch: int) -> int:  # made ahead, and the last two that the training has taken
+        return processes * (workers * prefetch + 2) * batch_bytes
+
+    if needed(PREFETCH) <= _USABLE * free:
         return Transport()
-    needed = _under_way(PREFETCH, workers, processes) * batch_bytes
-    space = f"{_SHARED_MEMORY} has {_mib(about.free)} MiB free and batches under way need {_mib(needed)} MiB"
+    space = f"{_SHARED_MEMORY} has {_mib(free)} MiB free and batches under way need {_mib(needed(PREFETCH))} MiB"
     remedy = "more shared memory (docker run --shm-size=8g, --ipc=host) or fewer data.workers lets them come freely"
-    if prefetch:
-        return Transport(prefetch=prefetch, note=f"{space}: fewer are made ahead; {remedy}")
+    if needed(1) <= _USABLE * free:
+        return Transport(prefetch=1, note=f"{space}: fewer are made ahead; {remedy}")
     return Transport(prefetch=1, pipes=True, note=f"{space}: they are copied through pipes, which is slower; {remedy}")
 
 
@@ -64,11 +61,6 @@ def why_worker_died(message: str) -> str:
             "--set data.workers=0 reads without such processes"
         )
     return "mostly too little memory: --set data.workers=0 reads without such processes"
-
-
-def _under_way(prefetch: int, workers: int, processes: int) -> int:
-    """Return how many batches exist at most: made ahead, and the last two that the training has taken."""
-    return processes * (workers * prefetch + 2)
 
 
 def _mib(size: int) -> int:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-import multiprocessing
 import os
 import pickle
 import signal
-import threading
 import warnings
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -21,7 +19,7 @@ from semivl_cli.data.contract import Record
 from semivl_cli.data.load.transport import SHARED_MEMORY_IS_FULL, Transport, why_worker_died
 from semivl_cli.data.read.opencv import cv2
 from semivl_cli.errors import RunError, SemiVLError
-from semivl_cli.processes import clean_context, usable_cores
+from semivl_cli.processes import clean_context, end_with_parent, usable_cores
 
 Workers = int | Literal["auto"]
 """Processes that read images; 0: this one; `"auto"`: by the number of cores."""
@@ -135,19 +133,11 @@ class _Caught(Generic[Item]):
 
 def _start_worker(folder: Path, _: int) -> None:
     """Prepare a worker: one thread, the parent's folder; stopping is the parent's business, which ends its workers."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     os.chdir(folder)
     cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-def _end_with_parent() -> None:
-    """End this worker when the training is killed: the server that forked it lives as long as its workers do."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _unchanged(item: Item) -> Item:

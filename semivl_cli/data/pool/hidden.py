@@ -16,7 +16,7 @@ class Hidden(Listed):
     def __init__(self, records: Records, left_out: Sequence[int]) -> None:
         self._records = records
         self._left_out = np.unique(np.asarray(left_out, np.int64))
-        # A place lies behind as many gaps as there are numbers here that are not larger.
+        # A position lies behind as many gaps as there are numbers here that are not larger.
         self._gaps = self._left_out - np.arange(len(self._left_out))
 
     def __len__(self) -> int:
@@ -35,9 +35,9 @@ class Hidden(Listed):
             else:
                 yield Record(id=record.id, image=record.image)
 
-    def number(self, place: int) -> int:
-        """Return the number, among all records, of the one at a place."""
-        return place + int(np.searchsorted(self._gaps, place, side="right"))
+    def number(self, position: int) -> int:
+        """Return the number, among all records, of the one at a position."""
+        return position + int(np.searchsorted(self._gaps, position, side="right"))
 
     def digest(self) -> str:
         """Return the SHA-256 that stands for the ids, in whatever order."""

@@ -25,7 +25,7 @@ from semivl_cli.files import FULL, replacing
 
 _MAGIC = b"semivl records 1"
 _BLOCK = 32
-"""Rows between two entries of the table of places."""
+"""Rows between two entries of the table of where they start."""
 _SPILL = 16 * 2**20
 """Bytes above which rows go to a file that has no name and ends with the last process that maps it."""
 _SORTED_IDS = 1_000_000
@@ -37,27 +37,27 @@ class Listed(Sequence[Record]):
 
     @abstractmethod
     def _at(self, number: int) -> Record:
-        """Return a record by its place, which is one of `0..len(self) - 1`."""
+        """Return a record by its number, which is one of `0..len(self) - 1`."""
 
     @overload
-    def __getitem__(self, place: int) -> Record: ...
+    def __getitem__(self, index: int) -> Record: ...
     @overload
-    def __getitem__(self, place: slice) -> tuple[Record, ...]: ...
-    def __getitem__(self, place: int | slice) -> Record | tuple[Record, ...]:
-        if isinstance(place, slice):
-            return tuple(self[number] for number in range(*place.indices(len(self))))
-        number = operator.index(place)
+    def __getitem__(self, index: slice) -> tuple[Record, ...]: ...
+    def __getitem__(self, index: int | slice) -> Record | tuple[Record, ...]:
+        if isinstance(index, slice):
+            return tuple(self[number] for number in range(*index.indices(len(self))))
+        number = operator.index(index)
         number += len(self) if number < 0 else 0
         if not 0 <= number < len(self):
-            raise IndexError(f"record {place} of {len(self)}")
+            raise IndexError(f"record {index} of {len(self)}")
         return self._at(number)
 
 
 class Records(Listed):
     """An immutable sequence of records; `Records.of` makes one from a stream, `save` and `open` keep it in a file.
 
-    The bytes: rows (`Rows`) in blocks of 32, each after its length as uint32; then as little-endian uint64 the place of
-    each block, the numbers of the records that have a label, and the first 8 bytes of the SHA-256 of each id, sorted;
+    The bytes: rows (`Rows`) in blocks of 32, each after its length as uint32; then as little-endian uint64 where each
+    block starts, the numbers of the records that have a label, and the first 8 bytes of the SHA-256 of each id, sorted;
     then a JSON object (`rows`: their bytes, `count`, `labeled`, `base`, `shards`, `sum`: of the SHA-256 of all ids,
     modulo 2^256), its length as uint64, and a magic word.
     """

@@ -38,12 +38,12 @@ class Shard:
     images: int
     bytes: int
 
-    def entry(self, place: int) -> TarEntry:
+    def entry(self, number: int) -> TarEntry:
         """Return one of its images, counted from 0."""
         table = _table(self.path)
         if len(table) != self.images:
             raise InputError(f"{self.path} has changed since the training began: it held {self.images} images")
-        offset, size = table[place].tolist()
+        offset, size = table[number].tolist()
         return TarEntry(shard=self.path, offset=offset * _BLOCK, size=size)
 
 
@@ -132,25 +132,23 @@ def _scan(path: Path) -> NDArray[np.uint32]:
     at = 0
     try:
         with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            while (member := tar.next()) is not None:
+            while (entry := tar.next()) is not None:
                 at = tar.offset
                 tar.members = []  # type: ignore[attr-defined]  # typeshed forgot it; else all would be kept
-                folder, _, name = member.name.rpartition("/")
+                folder, _, name = entry.name.rpartition("/")
                 stem, dot, rest = name.partition(".")
                 suffix = dot + rest.lower()
-                if not member.isfile() or not stem or suffix not in image_suffixes():
+                if not entry.isfile() or not stem or suffix not in image_suffixes():
                     continue
-                if member.issparse() or member.size >= 2**32 or member.offset_data >= 2**32 * _BLOCK:
-                    raise InputError(
-                        f"{path} at byte {member.offset}: {member.name} is sparse, or too large or far off"
-                    )
+                if entry.issparse() or entry.size >= 2**32 or entry.offset_data >= 2**32 * _BLOCK:
+                    raise InputError(f"{path} at byte {entry.offset}: {entry.name} is sparse, or too large or far off")
                 key, rank = f"{folder}/{stem}", _FIRST.index(suffix) if suffix in _FIRST else len(_FIRST)
                 if found and key == last_key:
                     if rank > last_rank:
                         continue
                     found.pop()
                 last_key, last_rank = key, rank
-                found.append((member.offset_data // _BLOCK, member.size))
+                found.append((entry.offset_data // _BLOCK, entry.size))
             file.seek(at)
             if any(file.read(_BLOCK)):  # tarfile takes a header that makes no sense for the end
                 raise tarfile.ReadError("no header there")

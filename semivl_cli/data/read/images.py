@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from semivl_cli.class_ids import IGNORE
 from semivl_cli.data.contract import Dataset, Record, Source, TarEntry
 from semivl_cli.data.read.tar_entries import read_entry
-from semivl_cli.errors import InputError
+from semivl_cli.errors import InputError, SemiVLError, listed
 
 MAX_PIXELS = 500_000_000
 """Larger images are refused."""
@@ -27,11 +27,6 @@ Image.MAX_IMAGE_PIXELS = None
 _ORIENTATION, _TIFF_WIDTH, _TIFF_HEIGHT = 0x0112, 0x0100, 0x0101
 _ON_ITS_SIDE = (5, 6, 7, 8)
 _TIFF = (b"II*\0", b"MM\0*")
-_LISTED_CLASSES = 30
-
-
-class _UnknownFormatError(InputError):
-    """Pillow does not know the format."""
 
 
 def read_image(source: Source) -> NDArray[np.uint8]:
@@ -45,12 +40,9 @@ def read_image(source: Source) -> NDArray[np.uint8]:
     """
     if callable(source):
         return source()
-    try:
-        with _opened(source) as picture:
-            ImageOps.exif_transpose(picture, in_place=True)
-            pixels = _pixels(picture)
-    except _UnknownFormatError as unknown:
-        return _read_tiff(source, unknown)
+    with _opened(source) as picture:
+        ImageOps.exif_transpose(picture, in_place=True)
+        pixels = _pixels(picture)
     return np.repeat(_to_bytes(pixels)[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
 
 
@@ -63,12 +55,8 @@ def image_size(source: Source) -> tuple[int, int]:
     if callable(source):
         height, width = source().shape[:2]
         return height, width
-    try:
-        with _opened(source) as picture:
-            return _shown_size(picture)
-    except _UnknownFormatError as unknown:
-        height, width = _read_tiff(source, unknown).shape[:2]
-        return height, width
+    with _opened(source) as picture:
+        return _shown_size(picture)
 
 
 def read_thumbnail(source: Source) -> tuple[tuple[int, int], NDArray[np.uint8]]:
@@ -77,16 +65,15 @@ def read_thumbnail(source: Source) -> tuple[tuple[int, int], NDArray[np.uint8]]:
     Raises:
         InputError: as `read_image`.
     """
-    pixels: NDArray[Any] | None = None
-    if not callable(source):
-        with suppress(_UnknownFormatError), _opened(source) as picture:
+    if callable(source):
+        pixels: NDArray[Any] = source()
+        size = (pixels.shape[0], pixels.shape[1])
+    else:
+        with _opened(source) as picture:
             size = _shown_size(picture)
             picture.draft("RGB", (64, 64))  # a large JPEG is decoded at an eighth of its size
             ImageOps.exif_transpose(picture, in_place=True)
             pixels = _pixels(picture)
-    if pixels is None:
-        pixels = read_image(source)
-        size = (pixels.shape[0], pixels.shape[1])
     small = Image.fromarray(_to_bytes(pixels)).convert("L").resize((9, 8), Image.Resampling.BOX)
     return size, np.asarray(small)
 
@@ -99,8 +86,7 @@ def read_raw_label(source: Source) -> NDArray[Any]:
     """
     if callable(source):
         return source()
-    # Pillow alone: other readers expand palettes to colours.
-    with _opened(source) as picture:
+    with _opened(source, by_opencv=False) as picture:  # which expands palettes to colours
         ImageOps.exif_transpose(picture, in_place=True)
         values = whole_numbers(picture)
         if values is not None:
@@ -139,13 +125,16 @@ def check_ids(ids: NDArray[np.uint8], raw: NDArray[Any], class_names: Sequence[s
     if unknown.any():
         values, counts = np.unique(raw[unknown], return_counts=True)
         worst = int(counts.argmax())
-        known = ", ".join(f"{number} {word}" for number, word in enumerate(class_names[:_LISTED_CLASSES]))
-        more = f", ... {len(class_names) - 1} {class_names[-1]}" if len(class_names) > _LISTED_CLASSES else ""
         raise InputError(
             f"{name}: value {values[worst]} ({counts[worst]} pixels) is no class; "
-            f"the classes are {known}{more}; {IGNORE} is ignored"
+            f"the classes are {known_classes(class_names)}; {IGNORE} is ignored"
         )
     return ids
+
+
+def known_classes(names: Sequence[str]) -> str:
+    """Return the classes as messages list them: ids and names."""
+    return listed([f"{number} {name}" for number, name in enumerate(names)])
 
 
 def read_pair(
@@ -176,23 +165,35 @@ def label_name(record: Record) -> str:
 
 
 @contextmanager
-def _opened(path: Path | TarEntry) -> Iterator[Image.Image]:
-    """Open an image file; whatever its decoder raises becomes one line that names the file."""
+def _opened(path: Path | TarEntry, *, by_opencv: bool = True) -> Iterator[Image.Image]:
+    """Open an image file; whatever its decoder raises becomes one line that names the file.
+
+    `by_opencv`: a TIFF that Pillow cannot read, such as one of three float channels, becomes 8-bit RGB.
+    """
+    with decoding(str(path)), _open(path, by_opencv) as picture:
+        if picture.width * picture.height > MAX_PIXELS:
+            raise InputError(
+                f"{path}: {picture.width} x {picture.height} pixels are more than "
+                f"{MAX_PIXELS // 1_000_000} megapixels: cut it into tiles"
+            )
+        yield picture
+
+
+def _open(path: Path | TarEntry, by_opencv: bool) -> Image.Image:
     try:
-        with (
-            decoding(str(path)),
-            Image.open(path if isinstance(path, Path) else io.BytesIO(read_entry(path))) as picture,
-        ):
-            if picture.width * picture.height > MAX_PIXELS:
-                raise InputError(
-                    f"{path}: {picture.width} x {picture.height} pixels are more than "
-                    f"{MAX_PIXELS // 1_000_000} megapixels: cut it into tiles"
-                )
-            yield picture
-    except _UnknownFormatError as error:
-        if (path.stat().st_size if isinstance(path, Path) else path.size) == 0:
-            raise _UnknownFormatError(f"{path}: the file is empty") from error
-        raise
+        return Image.open(path if isinstance(path, Path) else io.BytesIO(read_entry(path)))
+    except UnidentifiedImageError as error:
+        data = path.read_bytes() if isinstance(path, Path) else read_entry(path)
+        if not data:
+            raise InputError(f"{path}: the file is empty") from error
+        if not by_opencv or not data.startswith(_TIFF):
+            raise
+    from semivl_cli.data.read.opencv import cv2  # noqa: PLC0415 - hardly any file needs it
+
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise UnidentifiedImageError
+    return Image.fromarray(_to_bytes(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)))
 
 
 @contextmanager
@@ -200,10 +201,10 @@ def decoding(name: str) -> Iterator[None]:
     """Turn whatever a decoder of images raises into one line that begins with `name`."""
     try:
         yield
-    except (InputError, MemoryError):
+    except (SemiVLError, MemoryError):
         raise
     except UnidentifiedImageError as error:
-        raise _UnknownFormatError(f"{name}: not an image that can be read") from error
+        raise InputError(f"{name}: not an image that can be read") from error
     except FileNotFoundError as error:
         raise InputError(f"{name}: no such file") from error
     except IsADirectoryError as error:
@@ -247,18 +248,3 @@ def _to_bytes(numbers: NDArray[Any]) -> NDArray[np.uint8]:
     else:
         scaled = (finite - low) / (high - low if high > low else 1) * 255
     return np.rint(scaled).astype(np.uint8)
-
-
-def _read_tiff(path: Path | TarEntry, unknown: _UnknownFormatError) -> NDArray[np.uint8]:
-    """Read a TIFF that Pillow cannot, such as one of three float channels."""
-    from semivl_cli.data.read.opencv import cv2  # noqa: PLC0415 - hardly any file needs it
-
-    data = path.read_bytes() if isinstance(path, Path) else read_entry(path)
-    if not data.startswith(_TIFF):
-        raise InputError(str(unknown)) from unknown
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise InputError(str(unknown)) from unknown
-    if pixels.shape[0] * pixels.shape[1] > MAX_PIXELS:
-        raise InputError(f"{path}: more than {MAX_PIXELS // 1_000_000} megapixels: cut it into tiles")
-    return _to_bytes(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))

@@ -16,8 +16,8 @@ from semivl_cli.engine.device import autocast, pick_device, to_device
 from semivl_cli.engine.infer.reword import reword
 from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at
 from semivl_cli.engine.rundir.checkpoint import load_checkpoint
-from semivl_cli.engine.rundir.integrity import checkpoint_steps, first_sound
-from semivl_cli.engine.rundir.layout import find_run, read_json, read_status
+from semivl_cli.engine.rundir.integrity import MODEL, STATE, checkpoint_steps, first_sound
+from semivl_cli.engine.rundir.layout import DEFINITION, SETTINGS, checkpoint_folder, find_run, read_json, read_status
 from semivl_cli.errors import InputError
 from semivl_cli.model.semivl import SemiVL
 from semivl_cli.reporter import Reporter, Silence
@@ -87,17 +87,17 @@ def load(
     status = read_status(folder)
     best, rule = status.get("best"), status.get("select", "best")
     wanted = [best] if rule != "last" and best in steps else []
-    step, broken = first_sound(folder, (*wanted, *reversed(steps)), ["model.safetensors"])
+    step, broken = first_sound(folder, (*wanted, *reversed(steps)), [MODEL])
     for other, wrong in broken.items():
         reporter.note(f"checkpoint {other} of {folder} is damaged ({wrong}): taking step {step} instead")
     stored = load_checkpoint(folder, step)
     where = pick_device(device)
-    config = resolve(parse_toml(stored.config, str(folder / "run.toml")), source=str(folder / "run.toml"))
+    config = resolve(parse_toml(stored.config, str(folder / SETTINGS)), source=str(folder / SETTINGS))
     if definition is None:
-        words = parse_definition(stored.definition, str(folder / "definition.toml"))
+        words = parse_definition(stored.definition, str(folder / DEFINITION), config.fidelity)
     else:
-        words = load_definition(definition)
-        trained_on = read_json(folder / "checkpoints" / str(step) / "state.json").get("clip_sha256")
+        words = load_definition(definition, config.fidelity)
+        trained_on = read_json(checkpoint_folder(folder, step) / STATE).get("clip_sha256")
         reword(stored.model, config, words, trained_on, reporter)
     return Predictor(
         run=folder,

@@ -20,7 +20,7 @@ def reword(
     Args:
         model: on the CPU.
         config: of its run, which names the CLIP and the words that the decoder reads (`decoder.text`).
-        definition: the new classes, two or more; nothing of it need be in the definition of the run.
+        definition: the new classes, two or more, spelled as they are to be read; none need be in the run's definition.
         trained_on: hash of the CLIP that the run started from; `None`: not known.
         reporter: hears if that CLIP has random weights.
 
@@ -43,4 +43,4 @@ def reword(
             f"this run was trained with other CLIP weights (sha256 {trained_on[:12]}..., now {clip.sha256[:12]}...): "
             "put the weights back that run.toml names; other text vectors mean nothing to this model"
         )
-    model.text = embed_classes(clip.text, definition, config.decoder.text, config.fidelity == "published")
+    model.text = embed_classes(clip.text, definition, config.decoder.text)

@@ -59,13 +59,21 @@ def class_scores(model: Model, image: Tensor, how: Inference) -> Tensor:
 
     The scores are mean logits, sums of probabilities, or logits, by the mode; their argmax is the class.
     """
+    height, width = image.shape[2:]
     if how.config.evaluation.mode == "whole":
-        height, width = image.shape[2:]
         [(_, scores)] = _answers(model, image, [(0, 0, height, width)], how)
         return scores
-    if how.config.evaluation.mode == "averaged_logits":
-        return _averaged_logits(model, image, how)
-    return _summed_probabilities(model, image, how)
+    summed = how.config.evaluation.mode == "summed_probabilities"
+    windows = _cut_windows(height, width, how) if summed else _moved_windows(height, width, how)
+    total: Tensor | None = None
+    count = image.new_zeros((1, 1, height, width), dtype=torch.float32)
+    for (y, x, h, w), logits in _answers(model, image, windows, how):
+        if total is None:
+            total = logits.new_zeros((*logits.shape[:2], height, width))
+        total[:, :, y : y + h, x : x + w] += logits.softmax(dim=1) if summed else logits
+        count[:, :, y : y + h, x : x + w] += 1
+    assert total is not None
+    return total if summed else total.div_(count)  # in place: maps of a large photograph are what memory is needed for
 
 
 def scores_at(scores: Tensor, size: tuple[int, int]) -> Tensor:
@@ -80,38 +88,16 @@ def classes_at(scores: Tensor, size: tuple[int, int]) -> Tensor:
     return scores_at(scores, size).argmax(dim=1).to(torch.uint8)
 
 
-def _averaged_logits(model: Model, image: Tensor, how: Inference) -> Tensor:
-    """Windows of one size, the last ones moved inside; logits summed and divided by their number."""
-    height, width = image.shape[2:]
-    rows = _moved_starts(height, how.crop, how.stride)
-    columns = _moved_starts(width, how.crop, how.stride)
-    windows = [(y, x, min(how.crop, height), min(how.crop, width)) for y in rows for x in columns]
-    total: Tensor | None = None
-    count = image.new_zeros((1, 1, height, width), dtype=torch.float32)
-    for (y, x, h, w), logits in _answers(model, image, windows, how):
-        if total is None:
-            total = logits.new_zeros((*logits.shape[:2], height, width))
-        total[:, :, y : y + h, x : x + w] += logits
-        count[:, :, y : y + h, x : x + w] += 1
-    assert total is not None
-    return total.div_(count)  # in place: maps of a large photograph are what memory is needed for
+def _moved_windows(height: int, width: int, how: Inference) -> list[Window]:
+    """Windows of one size, the last ones moved inside."""
+    rows, columns = (_moved_starts(side, how.crop, how.stride) for side in (height, width))
+    return [(y, x, min(how.crop, height), min(how.crop, width)) for y in rows for x in columns]
 
 
-def _summed_probabilities(model: Model, image: Tensor, how: Inference) -> Tensor:
-    """Windows cut at the border; softmax probabilities summed."""
-    height, width = image.shape[2:]
-    windows = [
-        (y, x, min(how.crop, height - y), min(how.crop, width - x))
-        for y in range(0, height, how.stride)
-        for x in range(0, width, how.stride)
-    ]
-    total: Tensor | None = None
-    for (y, x, h, w), logits in _answers(model, image, windows, how):
-        if total is None:
-            total = logits.new_zeros((*logits.shape[:2], height, width))
-        total[:, :, y : y + h, x : x + w] += logits.softmax(dim=1)
-    assert total is not None
-    return total
+def _cut_windows(height: int, width: int, how: Inference) -> list[Window]:
+    """Windows cut at the border."""
+    rows, columns = (range(0, side, how.stride) for side in (height, width))
+    return [(y, x, min(how.crop, height - y), min(how.crop, width - x)) for y in rows for x in columns]
 
 
 def _moved_starts(size: int, crop: int, stride: int) -> list[int]:

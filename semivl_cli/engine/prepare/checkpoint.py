@@ -19,7 +19,7 @@ from semivl_cli.config import RunConfig, merge, to_toml
 from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.build import open_clip_of, read_definition, statistics_of
 from semivl_cli.engine.rundir.checkpoint import save_checkpoint
-from semivl_cli.engine.rundir.layout import lock_run
+from semivl_cli.engine.rundir.layout import DEFINITION, SETTINGS, STATUS, lock_run
 from semivl_cli.engine.settings import configure
 from semivl_cli.engine.text_vectors import embed_classes
 from semivl_cli.engine.train.optim import build_optimizer
@@ -55,11 +55,11 @@ def prepare_checkpoint(
         InputError: the file cannot be read, or a tensor of it is missing, unknown or misshapen; there is no text.
     """
     config = configure(merge({"fidelity": "published"}, flags), assignments)
-    if (run / "run.toml").exists():
+    if (run / SETTINGS).exists():
         raise InputError(f"{run} already holds a run: give another --out")
     dataset = open_dataset(config.dataset)
     definition_text, source = read_definition(config, dataset)
-    definition = parse_definition(definition_text, source)
+    definition = parse_definition(definition_text, source, config.fidelity)
     state = _translated(file)
     clip = load_clip(config.model.clip, RANDOM)  # for its shape alone; the weights come from the file
     spec = model_spec(config, clip.spec, statistics_of(config, clip))
@@ -73,12 +73,12 @@ def prepare_checkpoint(
     model.load_state_dict({**state, "text": text})
     set_trainable(model.encoder, config.finetune)
     with lock_run(run):
-        write_text(run / "definition.toml", definition_text)
-        write_text(run / "run.toml", f"# Imported from {file.name}.\n\n{to_toml(config)}")
+        write_text(run / DEFINITION, definition_text)
+        write_text(run / SETTINGS, f"# Imported from {file.name}.\n\n{to_toml(config)}")
         optimizer = build_optimizer(model, config.optimizer)
         state_of_run = {"best": {}, "last": {}, "seconds": 0.0}
         save_checkpoint(run, 0, model, spec, optimizer, to_toml(config), definition_text, state_of_run)
-        write_json(run / "run.json", {"last": 0, "best": None, "finished": False})
+        write_json(run / STATUS, {"last": 0, "best": None, "finished": False})
     if frozen:
         reporter.note(f"{len(frozen)} tensors of the frozen CLIP were left out: further training takes its own weights")
     return run
@@ -132,7 +132,7 @@ def _class_vectors(
             raise InputError(
                 f"a published checkpoint holds no text vectors: give them with --text FILE, or {error}"
             ) from error
-        return embed_classes(clip.text, definition, config.decoder.text, config.fidelity == "published")
+        return embed_classes(clip.text, definition, config.decoder.text)
     try:
         if file.suffix == ".npy":
             vectors = torch.from_numpy(np.load(file, allow_pickle=False))

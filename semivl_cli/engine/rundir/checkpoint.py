@@ -17,7 +17,7 @@ from torch import Tensor
 from semivl_cli.engine.rundir.integrity import MODEL, STATE, TRAINING, checkpoint_steps, seal
 from semivl_cli.engine.rundir.layout import CHECKPOINTS, SCORES, checkpoint_folder, read_json
 from semivl_cli.errors import InputError
-from semivl_cli.files import move_folder, remove_folder, write_json, writing
+from semivl_cli.files import remove_folder, replacing_folder, write_json, writing
 from semivl_cli.model.build import ModelSpec
 from semivl_cli.model.semivl import SemiVL
 
@@ -55,21 +55,13 @@ def save_checkpoint(
     target = checkpoint_folder(run, step)
     if target.exists():
         return
-    temporary = target.with_name(f".{step}.part")
-    with writing(target):
-        try:
-            shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir(parents=True)
-            header = {"format": FORMAT, "step": step, "spec": asdict(spec), "config": config, "definition": definition}
-            tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-            save_file(tensors, temporary / MODEL, metadata={"semivl": json.dumps(header)})
-            save_file(_optimizer_state(model, optimizer), temporary / TRAINING)
-            (temporary / STATE).write_text(json.dumps(dict(state)), encoding="utf-8")
-            seal(temporary, step)
-            move_folder(temporary, target)
-        except (OSError, SafetensorError):
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+    with writing(target), replacing_folder(target, durable=True) as temporary:
+        header = {"format": FORMAT, "step": step, "spec": asdict(spec), "config": config, "definition": definition}
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+        save_file(tensors, temporary / MODEL, metadata={"semivl": json.dumps(header)})
+        save_file(_optimizer_state(model, optimizer), temporary / TRAINING)
+        (temporary / STATE).write_text(json.dumps(dict(state)), encoding="utf-8")
+        seal(temporary, step)
 
 
 def prune_checkpoints(run: Path, best: int | None) -> None:

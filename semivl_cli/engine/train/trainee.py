@@ -66,9 +66,8 @@ class Training:
 def build_trainee(config: RunConfig, material: Material, device: torch.device, reporter: Reporter) -> Trainee:
     """Build model, guidance and optimizer on `device`; every random weight follows from the seed."""
     clip = open_clip_of(config, material.dataset, reporter)
-    published = config.fidelity == "published"
     spec = model_spec(config, clip.spec, statistics_of(config, clip))
-    text = embed_classes(clip.text, material.definition, config.decoder.text, published)
+    text = embed_classes(clip.text, material.definition, config.decoder.text)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = spec.build(text)

@@ -7,20 +7,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from semivl_cli import __version__
-from semivl_cli.concepts.load import load_definition
 from semivl_cli.concepts.prompts import Variant, prompts, texts
 from semivl_cli.concepts.schema import Definition
 from semivl_cli.config import RunConfig
 from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.build import open_clip_of, weights_of
-from semivl_cli.engine.text_vectors import class_vectors, concept_vectors
-from semivl_cli.engine.zero_shot.segmenter import frozen_config
+from semivl_cli.engine.text_vectors import ClassText, class_vectors, concept_vectors
 from semivl_cli.errors import RunError
 from semivl_cli.files import cache_folder, write_bytes
 from semivl_cli.model.clip_weights import weights_id
@@ -33,53 +32,29 @@ _KINDS: tuple[Variant, ...] = ("concepts", "name", "guideline")
 class TextVectors:
     """What a text tower makes of a definition: float32, unit length."""
 
-    concepts: Tensor
-    """`[K, D]`."""
-    class_of_concept: tuple[int, ...]
-    classes: Mapping[str, Tensor]
-    """`[N, D]` by the variants of `decoder.text`: `name`, `guideline`, `mean`."""
+    tensors: dict[str, Tensor]
+    """`concepts` `[K, D]`, and of the classes `[N, D]` the variants of `decoder.text`: `name`, `guideline`, `mean`."""
     metadata: Mapping[str, str]
     """JSON by name: `classes`, `concepts`, `class_of_concept`, `templates`, `prompts`, `weights`, `semivl`."""
     cached: bool
     """Whether they came from the cache, without any model."""
 
-    @property
-    def tensors(self) -> dict[str, Tensor]:
-        """What the file holds: `concepts`, `name`, `guideline`, `mean`."""
-        return {"concepts": self.concepts, **self.classes}
 
-
-def vectors_of(definition: str, *, weights: str | None, dataset: str | None, reporter: Reporter) -> TextVectors:
-    """Embed a definition (shipped name or file) with a CLIP; the arguments are those of `frozen_config`."""
-    config = frozen_config(definition=definition, weights=weights, dataset=dataset)
-    return text_vectors(config, load_definition(definition), reporter)
-
-
-def text_vectors(config: RunConfig, definition: Definition, reporter: Reporter) -> TextVectors:
+def embed(config: RunConfig, definition: Definition, reporter: Reporter) -> TextVectors:
     """Embed concepts and classes, or take them from the cache, in which case no model is loaded.
 
     A cached file that is damaged is made anew; a cache that cannot be written is said, and costs nothing else.
     """
     dataset = open_dataset(config.dataset)
-    published = config.fidelity == "published"
-    weights = weights_id(config.model.clip, weights_of(config, dataset), config.seed)
-    metadata = _metadata(definition, published, weights)
-    path = cache_folder("text") / f"{_digest(metadata)}.safetensors"
-    known = _read(path, metadata)
-    if known is not None:
+    metadata = _metadata(definition, weights_id(config.model.clip, weights_of(config, dataset), config.seed))
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()
+    path = cache_folder("text") / f"{digest}.safetensors"
+    if known := _read(path, metadata):
         return known
     tower = open_clip_of(config, dataset, reporter).text
-    made = TextVectors(
-        concepts=concept_vectors(tower, definition, published),
-        class_of_concept=texts(definition, "concepts").class_of_text,
-        classes={
-            "name": class_vectors(tower, definition, "name", published),
-            "guideline": class_vectors(tower, definition, "guideline", published),
-            "mean": class_vectors(tower, definition, "mean", published),
-        },
-        metadata=metadata,
-        cached=False,
-    )
+    concepts = concept_vectors(tower, definition)
+    classes = {text: class_vectors(tower, definition, text) for text in get_args(ClassText)}
+    made = TextVectors(tensors={"concepts": concepts, **classes}, metadata=metadata, cached=False)
     try:
         write_vectors(path, made)
     except RunError as error:
@@ -91,14 +66,15 @@ def write_vectors(path: Path, vectors: TextVectors) -> None:
     """Write a safetensors file through a temporary name."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, _encode(vectors))
+        # safetensors itself would not notice a changed number
+        write_bytes(path, save(vectors.tensors, {**vectors.metadata, "sha256": _checksum(vectors.tensors)}))
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _metadata(definition: Definition, published: bool, weights: str) -> dict[str, str]:
+def _metadata(definition: Definition, weights: str) -> dict[str, str]:
     """Everything that decides the vectors, as JSON by name."""
-    found = {kind: texts(definition, kind, published) for kind in _KINDS}
+    found = {kind: texts(definition, kind) for kind in _KINDS}
     values = {
         "classes": found["name"].texts,
         "concepts": found["concepts"].texts,
@@ -111,15 +87,6 @@ def _metadata(definition: Definition, published: bool, weights: str) -> dict[str
         "semivl": __version__,
     }
     return {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
-
-
-def _digest(metadata: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()
-
-
-def _encode(vectors: TextVectors) -> bytes:
-    # safetensors itself would not notice a changed number
-    return save(vectors.tensors, {**vectors.metadata, "sha256": _checksum(vectors.tensors)})
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> str:
@@ -136,10 +103,4 @@ def _read(path: Path, metadata: Mapping[str, str]) -> TextVectors | None:
         return None
     if found.pop("sha256", None) != _checksum(tensors) or found != metadata:
         return None
-    return TextVectors(
-        concepts=tensors.pop("concepts"),
-        class_of_concept=tuple(json.loads(metadata["class_of_concept"])),
-        classes=tensors,
-        metadata=metadata,
-        cached=True,
-    )
+    return TextVectors(tensors=tensors, metadata=metadata, cached=True)

@@ -1,8 +1,8 @@
-"""What the frozen CLIP sees for a definition before any training, image by image, with the regions that words win."""
+"""What the frozen CLIP makes of images by the words of a definition, untrained: classes, and which word wins where."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from semivl_cli.data.read.images import read_image
 from semivl_cli.data.read.opencv import cv2
-from semivl_cli.engine.zero_shot.segmenter import FrozenClip, Seen
+from semivl_cli.engine.zero_shot.segmenter import Segmentation, ZeroShotSegmenter
 from semivl_cli.errors import InputError
 from semivl_cli.reporter import Reporter
 
@@ -24,7 +24,7 @@ class Region:
     """Connected pixels that one text wins."""
 
     text: int
-    """Row of `FrozenClip.texts`."""
+    """Row of `ZeroShotSegmenter.texts`."""
     share: float
     """Of the image, 0..1."""
     center: tuple[int, int]
@@ -32,7 +32,7 @@ class Region:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
+class ClassShare:
     """What one class gets of an image; all numbers are shares of its pixels, 0..1."""
 
     class_id: int
@@ -44,52 +44,52 @@ class Share:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class ImagePreview:
     """One image and what CLIP makes of it."""
 
-    path: Path
     image: NDArray[np.uint8]
     """RGB `[H, W, 3]`."""
-    seen: Seen
+    segmentation: Segmentation
     regions: tuple[Region, ...]
     """Largest first."""
-    shares: tuple[Share, ...]
+    shares: tuple[ClassShare, ...]
     """Of the classes that occur, largest first."""
 
 
-def look_at(frozen: FrozenClip, images: Iterable[Path], reporter: Reporter) -> Iterator[Look | tuple[Path, str]]:
-    """Look at images one by one; of one that cannot be read comes its path and why."""
-    paths = list(images)
-    reporter.start("preview", len(paths))
-    for done, path in enumerate(paths, 1):
+def preview(
+    segmenter: ZeroShotSegmenter, images: Collection[Path], reporter: Reporter
+) -> Iterator[tuple[Path, ImagePreview | InputError]]:
+    """Segment images one by one; of one that cannot be read comes the error."""
+    reporter.start("preview", len(images))
+    for done, path in enumerate(images, 1):
         try:
             image = read_image(path)
         except InputError as error:
-            yield path, str(error)
+            yield path, error
         else:
-            seen = frozen.look(image)
-            regions, shares = find_regions(seen.texts), share_out(frozen, seen)
-            yield Look(path=path, image=image, seen=seen, regions=regions, shares=shares)
+            found = segmenter.segment(image)
+            regions, shares = find_regions(found.texts), class_shares(segmenter, found)
+            yield path, ImagePreview(image=image, segmentation=found, regions=regions, shares=shares)
         reporter.advance("preview", done, {})
     reporter.finish("preview")
 
 
-def share_out(frozen: FrozenClip, seen: Seen) -> tuple[Share, ...]:
+def class_shares(segmenter: ZeroShotSegmenter, found: Segmentation) -> tuple[ClassShare, ...]:
     """Count the pixels of each class that occurs, and of each text that wins them."""
-    pixels, found = seen.ids.size, []
-    for class_id in np.unique(seen.ids).tolist():
-        own = seen.ids == class_id
-        rows, counts = np.unique(seen.texts[own], return_counts=True)
+    pixels, shares = found.ids.size, []
+    for class_id in np.unique(found.ids).tolist():
+        own = found.ids == class_id
+        rows, counts = np.unique(found.texts[own], return_counts=True)
         ranked = sorted(zip(counts.tolist(), rows.tolist(), strict=True), reverse=True)
-        found.append(
-            Share(
+        shares.append(
+            ClassShare(
                 class_id=class_id,
                 share=float(own.sum()) / pixels,
-                sure=float((own & (seen.confidence >= frozen.zeta)).sum()) / pixels,
-                words=tuple((frozen.texts[row], count / pixels) for count, row in ranked),
+                sure=float((own & (found.confidence >= segmenter.zeta)).sum()) / pixels,
+                words=tuple((segmenter.texts[row], count / pixels) for count, row in ranked),
             )
         )
-    return tuple(sorted(found, key=lambda one: -one.share))
+    return tuple(sorted(shares, key=lambda one: -one.share))
 
 
 def find_regions(texts: NDArray[np.intp]) -> tuple[Region, ...]:

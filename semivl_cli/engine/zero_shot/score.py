@@ -9,15 +9,16 @@ from typing import Any
 from semivl_cli.config import resolve
 from semivl_cli.engine.build import open_material
 from semivl_cli.engine.settings import configure
-from semivl_cli.engine.zero_shot.segmenter import build_frozen, dataset_of, parse_weights
+from semivl_cli.engine.zero_shot.segmenter import open_segmenter
+from semivl_cli.engine.zero_shot.settings import dataset_of, parse_weights
 from semivl_cli.engine.zero_shot.word_counts import count_words
-from semivl_cli.engine.zero_shot.word_report import Findings, find
+from semivl_cli.engine.zero_shot.word_report import Findings, judge
 from semivl_cli.errors import InputError
 from semivl_cli.reporter import Reporter
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tuned:
+class Scores:
     """What was found, and on what."""
 
     definition: str
@@ -31,7 +32,7 @@ class Tuned:
     findings: Findings
 
 
-def score_words(flags: Mapping[str, Any], assignments: Iterable[str], weights: str | None, reporter: Reporter) -> Tuned:
+def score(flags: Mapping[str, Any], assignments: Iterable[str], weights: str | None, reporter: Reporter) -> Scores:
     """Score a definition by the guidance that a training with the same settings would have.
 
     Args:
@@ -54,14 +55,14 @@ def score_words(flags: Mapping[str, Any], assignments: Iterable[str], weights: s
         clip, tag = parse_weights(weights, config.model.clip)
         config = resolve(config.model_dump(), {"model": {"clip": clip, "weights": tag}})
     material = open_material(config)
-    frozen = build_frozen(config, config.device, reporter)
-    counts = count_words(material, frozen, reporter)
-    return Tuned(
+    segmenter = open_segmenter(config, config.device, reporter)
+    counts = count_words(material, segmenter, reporter)
+    return Scores(
         definition=config.data.definition or material.dataset.definition,
         dataset=config.dataset,
-        clip=frozen.clip_name,
+        clip=segmenter.clip_name,
         labels=tuple(record.id for record in material.index.labeled),
         note=material.index.notes[0],
-        zeta=frozen.zeta,
-        findings=find(counts, frozen.texts, frozen.class_of_text, frozen.names, config.guidance.aggregate),
+        zeta=segmenter.zeta,
+        findings=judge(counts, segmenter.texts, segmenter.class_of_text, segmenter.names, config.guidance.aggregate),
     )

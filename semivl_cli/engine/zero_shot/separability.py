@@ -2,67 +2,102 @@
 
 from __future__ import annotations
 
-from semivl_cli.concepts.checks import Severity
-from semivl_cli.concepts.lines import Path, line_of, parse_with_lines
-from semivl_cli.concepts.load import parse_definition
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from semivl_cli.concepts.lines import Path
+from semivl_cli.concepts.load import parse_definition, parse_file, read_definition
+from semivl_cli.concepts.problems import Finding, Problem
 from semivl_cli.concepts.prompts import as_read, texts
-from semivl_cli.concepts.validate import Problem
-from semivl_cli.engine.nearness import find_near, find_same
-from semivl_cli.engine.text_vectors import different_words
-from semivl_cli.engine.zero_shot.embed import text_vectors
-from semivl_cli.engine.zero_shot.segmenter import frozen_config
+from semivl_cli.engine.text_vectors import SAME, distances, find_same, same_concepts
+from semivl_cli.engine.zero_shot.embed import embed
+from semivl_cli.engine.zero_shot.settings import zero_shot_config
 from semivl_cli.reporter import Reporter
 
+NEAR = 0.5
+"""Near texts lie less than half as far apart as texts of different classes usually do (the median)."""
 
-def indistinct_words(
-    content: bytes, source: str, *, weights: str | None, dataset: str | None, reporter: Reporter
-) -> list[Problem]:
+UNUSUAL = 3.0
+"""They also lie that many deviations below the median, so that towers whose distances scatter accuse fewer pairs."""
+
+_DEVIATION = 1.4826
+"""Standard deviation of a normal distribution whose median absolute deviation is 1."""
+
+
+class Near(NamedTuple):
+    """Two texts of different classes."""
+
+    first: int
+    second: int
+    """Rows of the vectors; `first < second`."""
+    cosine: float
+    relative: float
+    """Their distance as a share of the median distance of texts of different classes."""
+
+
+def indistinct_words(name: str, *, weights: str | None, dataset: str | None, reporter: Reporter) -> list[Problem]:
     """List concepts of different classes, and classes, whose text vectors are the same or near.
 
     Args:
-        content: of a definition file without errors.
-        source: its path or shipped name.
-        weights: which CLIP, as `frozen_config` takes it.
+        name: shipped name or path of a definition without errors.
+        weights: which CLIP, as `zero_shot_config` takes it.
         dataset: whose recipe rules, likewise.
         reporter: hears what is loaded.
 
     Raises:
         InputError: no such CLIP, or a word that it cannot read.
     """
-    config = frozen_config(definition=source, weights=weights, dataset=dataset)
-    definition = parse_definition(content, source)
-    _, lines = parse_with_lines(content.decode("utf-8-sig"))
-    vectors = text_vectors(config, definition, reporter)
-    words = texts(definition, "concepts", config.fidelity == "published")
+    content, source = read_definition(name)
+    config = zero_shot_config(definition=name, weights=weights, dataset=dataset)
+    definition = parse_definition(content, source, config.fidelity)
+    vectors = embed(config, definition, reporter).tensors
+    words, variant = texts(definition, "concepts"), config.decoder.text
 
     def concept(row: int) -> str:
         return f'"{words.texts[row]}" ({definition.names[words.class_of_text[row]]})'
 
-    def problem(path: Path, code: str, message: str, advice: str) -> Problem:
-        severity: Severity = "error" if code == "same-vector" else "warning"
-        return Problem(
-            file=source, line=line_of(path, lines), severity=severity, code=code, message=message, advice=advice
-        )
-
-    found: list[Problem] = []
-    for first, second in different_words(find_same(vectors.concepts, words.class_of_text), words.texts):
+    found: list[Finding] = []
+    for first, second in same_concepts(vectors["concepts"], words):
         message = f"this CLIP reads {concept(second)} and {concept(first)} as the same words"
-        found.append(problem(_place(words.class_of_text, second), "same-vector", message, "reword one of them"))
-    variant = config.decoder.text
-    for first, second in find_same(vectors.classes[variant], range(len(definition.classes))):
+        found.append(Finding(_place(words.class_of_text, second), "same-vector", message, "reword one of them"))
+    for first, second in find_same(vectors[variant], range(len(definition.classes))):
         a, b = definition.names[first], definition.names[second]
         message = f"the classes {b} and {a} have the same vector for the decoder ({variant})"
-        found.append(problem(("class", second), "same-vector", message, "give one of them other words"))
-    for near in find_near(vectors.concepts, words.class_of_text):
+        found.append(Finding(("class", second), "same-vector", message, "give one of them other words"))
+    for near in find_near(vectors["concepts"], words.class_of_text):
         if as_read(words.texts[near.first]) != as_read(words.texts[near.second]):
             message = (
                 f"this CLIP hardly tells {concept(near.second)} from {concept(near.first)}: cosine {near.cosine:.3f}, "
                 f"{near.relative:.0%} of the usual distance between classes"
             )
             advice = "reword one, leave one out, or put both into one class"
-            place = _place(words.class_of_text, near.second)
-            found.append(problem(place, "near-concepts", message, advice))
-    return sorted(found, key=lambda one: (one.line, one.severity))
+            found.append(Finding(_place(words.class_of_text, near.second), "near-concepts", message, advice, "warning"))
+    return parse_file(content, source).problems(found)
+
+
+def find_near(vectors: Tensor, class_of_text: Sequence[int]) -> list[Near]:
+    """List the pairs of different classes that are near but not one, the nearest first.
+
+    All text vectors of a CLIP lie in a narrow cone (cosines of 0.7 and more are common, and how narrow it is differs
+    from CLIP to CLIP), so a pair is compared with the other pairs of the same definition, never with a fixed cosine.
+
+    Args:
+        vectors: `[K, D]`, unit length.
+        class_of_text: class id of each row.
+    """
+    apart = distances(vectors, class_of_text)
+    pairs = apart[apart.isfinite()].numpy()
+    if not len(pairs):
+        return []
+    usual = float(np.median(pairs))
+    deviation = _DEVIATION * float(np.median(np.abs(pairs - usual)))
+    limit = min(NEAR * usual, usual - UNUSUAL * deviation)
+    found = ((apart >= SAME) & (apart < limit)).nonzero().tolist()
+    near = [Near(i, j, 1 - float(apart[i, j]) ** 2 / 2, float(apart[i, j]) / usual) for i, j in found]
+    return sorted(near, key=lambda pair: pair.relative)
 
 
 def _place(class_of_text: tuple[int, ...], row: int) -> Path:

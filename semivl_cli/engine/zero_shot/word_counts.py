@@ -22,7 +22,7 @@ from semivl_cli.class_ids import IGNORE
 from semivl_cli.data.load.samples import val_samples
 from semivl_cli.engine.build import Material
 from semivl_cli.engine.infer.metrics import confusion
-from semivl_cli.engine.zero_shot.segmenter import FrozenClip
+from semivl_cli.engine.zero_shot.segmenter import ZeroShotSegmenter
 from semivl_cli.model.guidance import DenseClip
 from semivl_cli.model.pixels import resize
 from semivl_cli.reporter import Reporter
@@ -38,12 +38,12 @@ _AT_ONCE = 2**25
 class Counts:
     """Pixels counted over all images; int64 on the model's device."""
 
-    seen: Tensor
+    won: Tensor
     """`[N, K]`: by true class and by the concept that wins the pixel."""
     sure: Tensor
-    """`[N, K]`: those of `seen` whose confidence reaches zeta: what guidance would teach."""
+    """`[N, K]`: those of `won` whose confidence reaches zeta: what guidance would teach."""
     astray: Tensor
-    """`[N, K]`: those of `seen` that are wrong and lie more than a patch away from any pixel of the concept's class."""
+    """`[N, K]`: those of `won` that are wrong and lie more than a patch away from any pixel of the concept's class."""
     sampled: Tensor
     """`[2, N, N]`: by true and by predicted class, of all pixels and of those that reach zeta; sampled as `without`."""
     without: Tensor
@@ -51,28 +51,31 @@ class Counts:
 
     def add(self, other: Counts) -> None:
         """Add the counts of other images."""
-        for name in ("seen", "sure", "astray", "sampled", "without"):
+        for name in ("won", "sure", "astray", "sampled", "without"):
             getattr(self, name).add_(getattr(other, name))
 
 
-def count_words(material: Material, frozen: FrozenClip, reporter: Reporter) -> Counts:
+def count_words(material: Material, segmenter: ZeroShotSegmenter, reporter: Reporter) -> Counts:
     """Count over the labelled images of a training.
 
     Args:
         material: its images and their labels.
-        frozen: the definition as CLIP reads it.
+        segmenter: the definition as CLIP reads it.
         reporter: hears how far it is.
     """
-    config, records = frozen.config, material.index.labeled
-    crop, number = config.data.crop, len(frozen.texts)
-    total = no_counts(len(frozen.names), number, frozen.device)
-    samples = val_samples(records, material.dataset, frozen.names, short_side=config.evaluation.short_side, workers=0)
+    config, records = segmenter.config, material.index.labeled
+    crop, number = config.data.crop, len(segmenter.texts)
+    total = no_counts(len(segmenter.names), number, segmenter.device)
+    samples = val_samples(
+        records, material.dataset, segmenter.names, short_side=config.evaluation.short_side, workers=0
+    )
     reporter.start("score", len(records))
     done = 0
     for together in _batches(_windows(samples, crop), max(min(8, _AT_ONCE // (number * crop**2)), 1)):
-        image = torch.from_numpy(np.stack([window for window, _, _ in together])).to(frozen.device).permute(0, 3, 1, 2)
-        label = torch.from_numpy(np.stack([ids for _, ids, _ in together])).to(frozen.device)
-        total.add(count(frozen.guide.similarities(image), label, frozen.guide, frozen.class_of_text, frozen.zeta))
+        image = torch.from_numpy(np.stack([window for window, _, _ in together])).to(segmenter.device)
+        label = torch.from_numpy(np.stack([ids for _, ids, _ in together])).to(segmenter.device)
+        similarities = segmenter.guide.similarities(image.permute(0, 3, 1, 2))
+        total.add(count(similarities, label, segmenter.guide, segmenter.class_of_text, segmenter.zeta))
         done += sum(last for _, _, last in together)
         reporter.advance("score", done, {})
     reporter.finish("score")
@@ -86,7 +89,7 @@ def no_counts(classes: int, concepts: int, device: torch.device) -> Counts:
         return torch.zeros(shape, dtype=torch.int64, device=device)
 
     return Counts(
-        seen=zeros(classes, concepts),
+        won=zeros(classes, concepts),
         sure=zeros(classes, concepts),
         astray=zeros(classes, concepts),
         sampled=zeros(2, classes, classes),
@@ -116,7 +119,7 @@ def count(
     rivals = resize(similarities, size).masked_fill(owner[:, None, None] != predicted[:, None], -torch.inf)
     winner = rivals.argmax(dim=1)  # [B, H, W]: the concept of the predicted class that is most similar
     wrong = (predicted != label) & ~_near(label, predicted, similarities.shape[2:])
-    total.seen += _table(label, winner, classes, concepts)
+    total.won += _table(label, winner, classes, concepts)
     total.sure += _table(torch.where(confidence >= zeta, label, IGNORE), winner, classes, concepts)
     total.astray += _table(torch.where(wrong, label, IGNORE), winner, classes, concepts)
 

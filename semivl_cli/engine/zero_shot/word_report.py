@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,12 +57,8 @@ class Quality:
 
     def minus(self, before: Quality) -> Quality:
         """What a change brought."""
-        return Quality(
-            miou=self.miou - before.miou,
-            taught=self.taught - before.taught,
-            coverage=self.coverage - before.coverage,
-            precision=self.precision - before.precision,
-        )
+        old = asdict(before)
+        return Quality(**{name: value - old[name] for name, value in asdict(self).items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +113,7 @@ class Findings:
     """One sentence a problem."""
 
 
-def find(
+def judge(
     counts: Counts, texts: Sequence[str], class_of_text: Sequence[int], names: Sequence[str], aggregate: Aggregate
 ) -> Findings:
     """Judge the words.
@@ -129,11 +125,11 @@ def find(
         names: of the classes, `[N]`.
         aggregate: of the guidance; with `probability`, concepts of one class share their probability.
     """
-    seen, sure, astray = (table.cpu().numpy() for table in (counts.seen, counts.sure, counts.astray))
+    won, sure, astray = (table.cpu().numpy() for table in (counts.won, counts.sure, counts.astray))
     owner = np.asarray(class_of_text)
-    total = seen.sum(axis=1)  # [N]
-    matrix, taught = _by_class(seen, owner), _by_class(sure, owner)
-    quality, sampled = _judge(matrix, taught), _judge(*counts.sampled.cpu().numpy())
+    total = won.sum(axis=1)  # [N]
+    matrix, taught = _by_class(won, owner), _by_class(sure, owner)
+    quality, sampled = _quality(matrix, taught), _quality(*counts.sampled.cpu().numpy())
     classes = tuple(
         ClassFinding(
             name=name,
@@ -149,15 +145,16 @@ def find(
     for k, (text, n) in enumerate(zip(texts, class_of_text, strict=True)):
         without, better_in, moved = None, None, None
         if (owner == n).sum() > 1:
-            without = _judge(*counts.without[k].cpu().numpy()).minus(sampled)
-            best, change = _best_move(seen, sure, owner, k)
+            without = _quality(*counts.without[k].cpu().numpy()).minus(sampled)
+            changes = [(m, _moved(won, sure, owner, k, m).minus(quality)) for m in range(len(names)) if m != n]
+            best, change = max(changes, key=lambda pair: pair[1].worth)
             if change.worth > max(without.worth, 0):
                 better_in, moved = names[best], change
         concepts.append(
             ConceptFinding(
                 text=text,
                 class_name=names[n],
-                won=int(seen[:, k].sum()),
+                won=int(won[:, k].sum()),
                 pixels=int(sure[:, k].sum()),
                 coverage=_share(sure[n, k], total[n]),
                 precision=_share(sure[n, k], sure[:, k].sum()),
@@ -166,7 +163,7 @@ def find(
                 moved=moved,
             )
         )
-    thefts = _thefts(seen, sure, astray, owner, texts, names)
+    thefts = _thefts(won, sure, astray, owner, texts, names)
     return Findings(
         quality=quality,
         classes=classes,
@@ -228,25 +225,25 @@ def _gain(concept: ConceptFinding) -> float:
 
 
 def _thefts(
-    seen: Numbers, sure: Numbers, astray: Numbers, owner: NDArray[np.int64], texts: Sequence[str], names: Sequence[str]
+    won: Numbers, sure: Numbers, astray: Numbers, owner: NDArray[np.int64], texts: Sequence[str], names: Sequence[str]
 ) -> tuple[Theft, ...]:
-    matrix = _by_class(seen, owner)
+    matrix = _by_class(won, owner)
     before = _miou(matrix)
     found = []
-    for victim, k in zip(*np.nonzero(seen), strict=True):
+    for victim, k in zip(*np.nonzero(won), strict=True):
         if owner[k] == victim:
             continue
         righted = matrix.copy()
         righted[victim, owner[k]] -= astray[victim, k]
         righted[victim, victim] += astray[victim, k]
-        pixels = int(seen[victim, k])
+        pixels = int(won[victim, k])
         found.append(
             Theft(
                 concept=texts[k],
                 class_name=names[owner[k]],
                 victim=names[victim],
                 pixels=pixels,
-                share=pixels / int(seen[victim].sum()),
+                share=pixels / int(won[victim].sum()),
                 sure=int(sure[victim, k]) / pixels,
                 astray=int(astray[victim, k]) / pixels,
                 cost=_miou(righted) - before,
@@ -255,16 +252,11 @@ def _thefts(
     return tuple(sorted(found, key=lambda theft: (-theft.cost, -theft.pixels)))
 
 
-def _best_move(seen: Numbers, sure: Numbers, owner: NDArray[np.int64], concept: int) -> tuple[int, Quality]:
-    """Other class in which a concept would serve best if it went on winning its pixels, and what that would change."""
-    before = _judge(_by_class(seen, owner), _by_class(sure, owner))
-    found = []
-    for class_id in range(len(seen)):
-        if class_id != owner[concept]:
-            moved = owner.copy()
-            moved[concept] = class_id
-            found.append((class_id, _judge(_by_class(seen, moved), _by_class(sure, moved)).minus(before)))
-    return max(found, key=lambda pair: pair[1].worth)
+def _moved(won: Numbers, sure: Numbers, owner: NDArray[np.int64], concept: int, class_id: int) -> Quality:
+    """Judge the words with a concept in another class, where it goes on winning its pixels."""
+    moved = owner.copy()
+    moved[concept] = class_id
+    return _quality(_by_class(won, moved), _by_class(sure, moved))
 
 
 def _by_class(table: Numbers, owner: NDArray[np.int64]) -> Numbers:
@@ -274,7 +266,7 @@ def _by_class(table: Numbers, owner: NDArray[np.int64]) -> Numbers:
     return matrix
 
 
-def _judge(matrix: Numbers, taught: Numbers) -> Quality:
+def _quality(matrix: Numbers, taught: Numbers) -> Quality:
     """Judge pixels by true and predicted class `[N, N]`: all of them, and those that reach zeta."""
     total = matrix.sum()
     return Quality(

@@ -6,7 +6,7 @@ from pydantic.dataclasses import dataclass
 from torch import nn
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config={"extra": "forbid"})
 class DecoderSpec:
     """The shape of a decoder, for all kinds; the paper's numbers are those of Sec. 4.1."""
 
@@ -28,9 +28,9 @@ class DecoderSpec:
 
 
 class Decoder(nn.Module):
-    """h: features (`skips` two, `dense [B, D, h, w]`) and class texts `[N, D]` -> logits `[B, N, 4h, 4w]`.
+    """h: features (`skips` two, `dense [B, D, h, w]`) and class texts `[N, D]` -> logits `[B, N, ., .]`.
 
-    A kind is a subclass with a `forward(features, text)` of those shapes, and a line in `model/build.py`.
+    A kind is a subclass with a `forward(features, text)` and a line in `model/build.py`. The model resizes its logits.
 
     Args:
         spec: its shape; a kind takes of it what it has.

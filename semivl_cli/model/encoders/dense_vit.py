@@ -16,7 +16,7 @@ from semivl_cli.model.features import Features
 SkipPath = Literal["value", "block"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config={"extra": "forbid"})
 class EncoderSpec:
     """The shape of a CLIP ViT; enough to build it without open_clip."""
 

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from semivl_plugins.folder import Folder
 
+from semivl_cli.config import DataSettings
 from semivl_cli.data.choose.index import build_index, find_root
 from semivl_cli.data.contract import Record
 from semivl_cli.errors import InputError
@@ -10,7 +11,8 @@ from semivl_cli.errors import InputError
 
 def build(world, labels=4, missing="refuse", seed=0, names=None, dataset=None):
     dataset = dataset or Folder()
-    return build_index(dataset, world.root, labels=labels, seed=seed, class_names=names or world.names, missing=missing)
+    data = DataSettings(labels=labels, missing=missing)
+    return build_index(dataset, world.root, data, seed=seed, class_names=names or world.names)
 
 
 def ids(records):
@@ -51,7 +53,7 @@ def test_a_mask_that_is_hidden_need_not_exist(world):
     (world.root / "mine.txt").write_text("\n".join(sorted(ids(build(world).labeled))))
     for name in hidden:
         (world.root / "masks" / f"{name}.png").unlink()
-    index = build(world, world.root / "mine.txt", dataset=Fixed(**records))
+    index = build(world, str(world.root / "mine.txt"), dataset=Fixed(**records))
     assert len(index.unlabeled) == 13
 
 
@@ -87,7 +89,7 @@ def test_of_very_many_files_some_are_looked_for_and_that_is_said(world, monkeypa
 def listed(world, index):
     path = world.root / "labeled.txt"
     path.write_text("\n".join(record.id for record in index.labeled))
-    return path
+    return str(path)
 
 
 def test_nothing_to_validate_on_is_refused(world):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from semivl_plugins.folder import Folder
 
-from semivl_cli.config import resolve
+from semivl_cli.config import DataSettings, resolve
 from semivl_cli.data.choose.index import build_index
 from semivl_cli.data.load.batches import Batch, train_batches
 
@@ -13,7 +13,7 @@ TENSORS = ("x_image", "x_label", "u_image", "u_ignore", "partner_image", "partne
 
 @pytest.fixture
 def index(world):
-    return build_index(Folder(), world.root, labels=4, seed=0, class_names=world.names, missing="refuse")
+    return build_index(Folder(), world.root, DataSettings(labels=4), seed=0, class_names=world.names)
 
 
 PUBLISHED = {"augment": {"flip": 0.5, "blur": 0.5, "partner": "same_image"}}

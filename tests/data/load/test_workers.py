@@ -13,6 +13,7 @@ import pytest
 import torch
 from semivl_plugins.folder import Folder
 
+from semivl_cli.config import DataSettings
 from semivl_cli.data.choose.index import build_index
 from semivl_cli.data.contract import Record
 from semivl_cli.errors import InputError, RunError
@@ -32,7 +33,7 @@ def test_workers_change_nothing_and_touch_no_global_generator(index, same, batch
 def test_a_long_list_of_images_is_mapped_by_the_workers_not_copied(world, index, monkeypatch, same, batches):
     expected = batches(index)
     monkeypatch.setattr("semivl_cli.data.pool.records._SPILL", 100)
-    long = build_index(Folder(), world.root, labels=4, seed=0, class_names=world.names, missing="refuse")
+    long = build_index(Folder(), world.root, DataSettings(labels=4), seed=0, class_names=world.names)
     assert isinstance(long.unlabeled._records._data, mmap.mmap)
     assert all(same(one, two) for one, two in zip(batches(long, workers=1), expected, strict=True))
 
@@ -83,12 +84,12 @@ from pathlib import Path
 from semivl_plugins.folder import Folder
 from semivl_cli.data.read.images import read_image
 from semivl_cli.data.choose.index import build_index
-from semivl_cli.config import resolve
+from semivl_cli.config import DataSettings, resolve
 from semivl_cli.data.load.batches import train_batches
 
 if __name__ == "__main__":
     names = ("ground", "tree", "car")
-    index = build_index(Folder(), Path(sys.argv[1]), labels=4, seed=0, class_names=names, missing="refuse")
+    index = build_index(Folder(), Path(sys.argv[1]), DataSettings(labels=4), seed=0, class_names=names)
     batches = train_batches(index, Folder(), names, resolve({"data": {"crop": 24, "workers": 2}}), range(10**6))
     stopped = []
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -125,12 +126,12 @@ import sys
 from pathlib import Path
 from semivl_plugins.folder import Folder
 from semivl_cli.data.choose.index import build_index
-from semivl_cli.config import resolve
+from semivl_cli.config import DataSettings, resolve
 from semivl_cli.data.load.batches import train_batches
 
 if __name__ == "__main__":
     names = ("ground", "tree", "car")
-    index = build_index(Folder(), Path(sys.argv[1]), labels=4, seed=0, class_names=names, missing="refuse")
+    index = build_index(Folder(), Path(sys.argv[1]), DataSettings(labels=4), seed=0, class_names=names)
     batches = train_batches(index, Folder(), names, resolve({"data": {"crop": 24, "workers": 1}}), range(10**6))
     next(batches)
     raise RuntimeError("a mistake while batches are being made")

@@ -11,16 +11,14 @@ import torch
 from PIL import Image
 from semivl_plugins.folder import Folder
 
-from semivl_cli.config import resolve
+from semivl_cli.config import DataSettings, resolve
 from semivl_cli.data.choose.index import build_index, check_labels
 from semivl_cli.data.contract import TarEntry
 from semivl_cli.data.load.batches import train_batches
-from semivl_cli.data.pool import shards as shards_module
-from semivl_cli.data.pool.shards import open_shards
+from semivl_cli.data.pool import shards
 from semivl_cli.data.pool.unlabeled import Pool
 from semivl_cli.data.read.images import image_size, read_image, read_thumbnail
 from semivl_cli.errors import InputError
-from semivl_cli.files import cache_folder
 
 TENSORS = ("x_image", "x_label", "u_image", "u_ignore", "partner_image", "partner_ignore", "boxes")
 
@@ -60,9 +58,8 @@ def photos(tmp_path):
 
 def build(world, *more, say=lambda _: None):
     given = [str(path) for path in more]
-    return build_index(
-        Folder(), world.root, labels=4, seed=0, class_names=world.names, missing="refuse", more=given, say=say
-    )
+    data = DataSettings(labels=4, unlabeled=given)
+    return build_index(Folder(), world.root, data, seed=0, class_names=world.names, say=say)
 
 
 def batches(index, start=0, stop=3, *, workers=0, batch=8, crop=24, damaged="auto", **more):
@@ -145,7 +142,7 @@ def test_shards_give_the_same_batches_whatever_the_number_of_workers(world, phot
     assert all(torch.equal(one.u_image, two.u_image[2:5]) for one, two in zip(part, expected[4:], strict=True))
 
 
-def test_a_member_of_a_shard_reads_as_the_file_it_was(world, photos):
+def test_an_entry_of_a_shard_reads_as_the_file_it_was(world, photos):
     loose, packed = build(world, photos / "photos"), build(world, photos / "shards")
     for one, two in zip(loose.unlabeled[13:], packed.unlabeled[13:], strict=True):
         assert isinstance(two.image, TarEntry)
@@ -153,7 +150,7 @@ def test_a_member_of_a_shard_reads_as_the_file_it_was(world, photos):
         assert image_size(one.image) == image_size(two.image) == read_thumbnail(two.image)[0]
 
 
-def test_members_in_the_place_of_paths_change_no_batch(world, photos):
+def test_entries_in_the_place_of_paths_change_no_batch(world, photos):
     loose, packed = build(world, photos / "photos"), build(world, photos / "shards")
     paths = tuple(loose.unlabeled)
     members = tuple(
@@ -166,76 +163,6 @@ def test_members_in_the_place_of_paths_change_no_batch(world, photos):
 def test_each_image_of_a_pool_comes_once_an_epoch(world, photos):
     pool = build(world, photos / "shards").unlabeled
     assert sorted(pool.at(place, (0, 1, 0)) for place in range(43)) == list(range(43))
-
-
-def test_of_a_sample_the_image_alone_is_taken(tmp_path):
-    members = [
-        ("a/0001.json", b"{}"),
-        ("a/0001.png", b"a mask, as it were"),
-        ("a/0001.jpg", jpeg(1)),
-        ("a/0001.seg.png", b"mask"),
-        ("a/0002.cls", b"3"),
-        ("a/._0003.jpg", b"what a Mac leaves"),
-        ("b/0001.WEBP", b"other folder"),
-        ("./very/" + 30 * "long/" + "0004.jpeg", jpeg(4)),
-        ("0005.jpg", b""),
-    ]
-    for format in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
-        path = write_shard(tmp_path / f"{format}.tar", members, format)
-        (shard,) = open_shards([path], print)
-        data = path.read_bytes()
-        found = [data[m.offset : m.offset + m.size] for m in map(shard.entry, range(shard.images))]
-        assert found == [jpeg(1), b"other folder", jpeg(4), b""]
-
-
-def test_an_empty_shard_holds_nothing(tmp_path):
-    (shard,) = open_shards([write_shard(tmp_path / "empty.tar", [])], print)
-    assert shard.images == 0
-
-
-def test_headers_are_read_once_and_again_where_a_shard_changed(tmp_path, monkeypatch):
-    path = write_shard(tmp_path / "one.tar", [("1.jpg", jpeg(1))])
-    assert open_shards([path], print)[0].images == 1
-    scanned = []
-    scan = shards_module._scan
-    monkeypatch.setattr(shards_module, "_scan", lambda path: scanned.append(path) or scan(path))
-    assert open_shards([path], print)[0].images == 1
-    assert scanned == []
-    write_shard(path, [("1.jpg", jpeg(1)), ("2.jpg", jpeg(2))])
-    assert open_shards([path], print)[0].images == 2
-    for kept in cache_folder("shards").iterdir():
-        kept.write_bytes(kept.read_bytes()[:100])
-    assert open_shards([path], print)[0].images == 2
-    assert len(scanned) == 2
-
-
-def test_many_shards_are_read_by_several_processes(tmp_path):
-    paths = [write_shard(tmp_path / f"{n}.tar", [(f"{n}.jpg", jpeg(n))]) for n in range(10)]
-    said = []
-    assert [shard.images for shard in open_shards(paths, said.append)] == [1] * 10
-    assert said[0].startswith("reading the headers of 10 tar shards, once")
-    paths[7].write_bytes(b"x" * 2000)
-    with pytest.raises(InputError, match=r"7\.tar at byte 0: the shard is damaged"):
-        open_shards(paths, said.append)
-
-
-@pytest.mark.parametrize("cut", [300, 700, 513, 512 + 900])
-def test_a_shard_that_is_cut_off_is_named_with_the_byte(tmp_path, cut):
-    path = write_shard(tmp_path / "cut.tar", [(f"{n}.jpg", jpeg(n)) for n in range(5)])
-    path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(InputError, match=r"cut\.tar at byte \d+: the shard is damaged or cut off"):
-        open_shards([path], print)
-
-
-def test_a_shard_that_is_damaged_in_the_middle_is_no_shorter_shard(tmp_path):
-    path = write_shard(tmp_path / "bad.tar", [(f"{n}.jpg", jpeg(n)) for n in range(5)])
-    with tarfile.open(path) as tar:
-        third = tar.getmembers()[2].offset
-    data = bytearray(path.read_bytes())
-    data[third : third + 512] = b"\x55" * 512
-    path.write_bytes(data)
-    with pytest.raises(InputError, match=rf"bad\.tar at byte {third}: the shard is damaged"):
-        open_shards([path], print)
 
 
 def test_shards_without_an_image_are_told_and_refused_where_there_is_nothing_else(world, photos):
@@ -317,7 +244,7 @@ def test_a_pool_that_is_gone_ends_the_training(world, photos):
     index = build(world, photos / "shards")
     few = dataclasses.replace(index, unlabeled=index.unlabeled[13:])
     shutil.rmtree(photos / "shards")
-    shards_module._table.cache_clear()
+    shards._table.cache_clear()
     with pytest.raises(InputError, match=r"100 images in a row cannot be used, the first: .*the shard cannot be read"):
         batches(few, damaged="skip")
 

@@ -110,7 +110,7 @@ def test_the_decoder_reads_the_kind_of_text_that_the_run_was_trained_with(tmp_pa
     steered = load(run, "cpu", "shapes")
     config = steered.config
     tower = open_clip_of(config, open_material(config).dataset, Silence()).text
-    assert torch.equal(steered.model.text, embed_classes(tower, load_definition("shapes"), variant, published=False))
+    assert torch.equal(steered.model.text, embed_classes(tower, load_definition("shapes"), variant))
 
 
 def test_a_decoder_without_language_is_refused(tmp_path):

@@ -12,8 +12,8 @@ from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.build import open_clip_of
 from semivl_cli.engine.text_vectors import embed_classes, embed_concepts
 from semivl_cli.engine.zero_shot import embed as module
-from semivl_cli.engine.zero_shot.embed import text_vectors, vectors_of, write_vectors
-from semivl_cli.engine.zero_shot.segmenter import frozen_config
+from semivl_cli.engine.zero_shot.embed import embed, write_vectors
+from semivl_cli.engine.zero_shot.settings import zero_shot_config
 from semivl_cli.errors import RunError
 from semivl_cli.files import cache_folder
 from semivl_cli.reporter import Silence
@@ -27,7 +27,7 @@ class Notes(Silence):
         self.notes.append(message)
 
 
-SHAPES = frozen_config(definition="shapes", weights=None, dataset=None)
+SHAPES = zero_shot_config(definition="shapes")
 
 
 @functools.cache
@@ -48,23 +48,23 @@ def towers(monkeypatch):
     return loaded
 
 
-def embed():
-    return vectors_of("shapes", weights=None, dataset=None, reporter=Silence())
+def embedded():
+    return embed(SHAPES, load_definition("shapes"), Silence())
 
 
 def test_the_vectors_are_those_of_training():
-    definition, found, tower = load_definition("shapes"), embed(), tower_of_shapes().text
-    expected, owners = embed_concepts(tower, definition, published=False)
-    torch.testing.assert_close(found.concepts, expected)
-    assert found.class_of_concept == owners
-    for text, class_vectors in found.classes.items():
-        torch.testing.assert_close(class_vectors, embed_classes(tower, definition, text, published=False))
+    definition, found, tower = load_definition("shapes"), embedded(), tower_of_shapes().text
+    expected, owners = embed_concepts(tower, definition)
+    torch.testing.assert_close(found.tensors["concepts"], expected)
+    assert json.loads(found.metadata["class_of_concept"]) == list(owners)
+    for text in ("name", "guideline", "mean"):
+        torch.testing.assert_close(found.tensors[text], embed_classes(tower, definition, text))
 
 
 def test_the_second_time_needs_no_tower(towers):
-    first, second = embed(), embed()
+    first, second = embedded(), embedded()
     assert (first.cached, second.cached, len(towers)) == (False, True, 1)
-    assert first.metadata == second.metadata and first.class_of_concept == second.class_of_concept
+    assert first.metadata == second.metadata
     assert all(torch.equal(first.tensors[name], second.tensors[name]) for name in first.tensors)
 
 
@@ -83,11 +83,11 @@ def test_other_words_templates_or_weights_are_other_vectors(towers):
         (random.model_copy(update={"seed": 1}), definition),
     ]
     for number, (config, words) in enumerate(cases, 1):
-        assert not text_vectors(config, words, Silence()).cached
+        assert not embed(config, words, Silence()).cached
         assert len(towers) == number
     for config, words in cases:
-        assert text_vectors(config, words, Silence()).cached
-    assert text_vectors(SHAPES, definition.model_copy(update={"title": "other"}), Silence()).cached
+        assert embed(config, words, Silence()).cached
+    assert embed(SHAPES, definition.model_copy(update={"title": "other"}), Silence()).cached
 
 
 def _cut(content):
@@ -100,33 +100,33 @@ def _flip(content):
 
 @pytest.mark.parametrize("damage", [_cut, _flip, lambda _: b"", lambda _: b"\xff" * 200])
 def test_a_damaged_file_is_made_anew(damage):
-    first = embed()
+    first = embedded()
     [path] = cache_folder("text").iterdir()
     path.write_bytes(damage(path.read_bytes()))
-    again = embed()
-    assert not again.cached and torch.equal(first.concepts, again.concepts)
-    assert embed().cached and [*cache_folder("text").iterdir()] == [path]
+    again = embedded()
+    assert not again.cached and torch.equal(first.tensors["concepts"], again.tensors["concepts"])
+    assert embedded().cached and [*cache_folder("text").iterdir()] == [path]
 
 
 def test_a_cache_that_cannot_be_written_is_said():
     cache_folder("text").parent.mkdir(parents=True)
     cache_folder("text").write_text("a file stands where the folder belongs")
     notes = Notes()
-    found = vectors_of("shapes", weights=None, dataset=None, reporter=notes)
+    found = embed(SHAPES, load_definition("shapes"), notes)
     assert not found.cached
     assert len(notes.notes) == 1 and str(cache_folder("text")) in notes.notes[0]
 
 
 def test_the_file_says_what_it_holds(tmp_path):
-    found = embed()
+    found = embedded()
     write_vectors(tmp_path / "new" / "vectors.safetensors", found)
     definition = load_definition("shapes")
     with safe_open(tmp_path / "new" / "vectors.safetensors", framework="pt") as file:
         metadata = file.metadata()
-        assert torch.equal(file.get_tensor("concepts"), found.concepts)
+        assert torch.equal(file.get_tensor("concepts"), found.tensors["concepts"])
     assert json.loads(metadata["classes"]) == list(definition.names)
     assert json.loads(metadata["concepts"]) == [text for item in definition.classes for text in item.concepts]
-    assert len(json.loads(metadata["prompts"])["concepts"]) == len(found.concepts)
+    assert len(json.loads(metadata["prompts"])["concepts"]) == len(found.tensors["concepts"])
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot write"):
         write_vectors(tmp_path / "file" / "vectors.safetensors", found)
@@ -140,5 +140,5 @@ def test_classes_of_the_same_words_can_be_embedded():
         f'[[class]]\nname = "{name}"\ncolor = "#00000{i}"\nconcepts = {json.dumps(words)}\n'
         for i, name in enumerate(definition.names[1:3])
     )
-    found = text_vectors(SHAPES, parse_definition(file, "twins.toml"), Silence())
-    assert torch.equal(found.classes["mean"][0], found.classes["mean"][1])
+    found = embed(SHAPES, parse_definition(file, "twins.toml"), Silence())
+    assert torch.equal(found.tensors["mean"][0], found.tensors["mean"][1])

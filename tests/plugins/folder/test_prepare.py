@@ -1,51 +1,13 @@
 """Twenty kinds of damaged data: each gives one clear line, and nothing of the user's is lost."""
 
 import errno
-import json
-import os
 
 import numpy as np
 import pytest
 from PIL import Image
-from semivl_plugins.folder import Folder
 
-from semivl_cli.data.choose.survey import survey
 from semivl_cli.data.convert import paint as conversion
 from semivl_cli.errors import InputError, RunError
-
-CLASSES = (("background", (0, 0, 0)), ("road", (128, 64, 128)))
-NAMES = [name for name, _ in CLASSES]
-
-
-@pytest.fixture
-def root(tmp_path):
-    """Eight images of noise, six masks, one of them validation."""
-    root = tmp_path / "data"
-    for folder in ("images", "masks"):
-        (root / folder).mkdir(parents=True)
-    for number in range(8):
-        noise = np.random.default_rng(number).integers(0, 255, (20, 30, 3), np.uint8)
-        Image.fromarray(noise).save(root / "images" / f"{number}.jpg")
-        if number < 6:
-            Image.fromarray(np.resize(np.array([0, 1], np.uint8), (20, 30))).save(root / "masks" / f"{number}.png")
-    (root / "val.txt").write_text("5\n")
-    return root
-
-
-def look(root, *sources):
-    """Run what `semivl prepare data folder` runs; returns problems and notes, and checks that no file changed."""
-    before = contents(root)
-    dataset = Folder()
-    lines = []
-    dataset.prepare(root, sources, CLASSES, False, lines.append)
-    found = survey(dataset, root, NAMES)
-    assert before.items() <= contents(root).items()
-    assert all("\n" not in line for line in (*found.problems, *found.notes, *lines))
-    return "\n".join(found.problems), "\n".join((*found.notes, *lines))
-
-
-def contents(root):
-    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file() and "prepared" not in path.parts}
 
 
 def truncated_jpeg(root):
@@ -181,7 +143,7 @@ def binary_masks(root):
         (binary_masks, "values = { 0 = 0, 255 = 1 }"),
     ],
 )
-def test_what_training_would_refuse_is_a_problem(root, damage, line):
+def test_what_training_would_refuse_is_a_problem(root, damage, line, look):
     assert look(root)[0] == ""
     damage(root)
     problems, _ = look(root)
@@ -189,14 +151,14 @@ def test_what_training_would_refuse_is_a_problem(root, damage, line):
 
 
 @pytest.mark.parametrize("content", ["values = { 0 = 0, 1 = 2 }", "background = 2", 'values = { "road" = 2 }'])
-def test_class_ids_of_dataset_toml_beyond_the_classes_are_refused_before_anything_is_written(root, content):
+def test_class_ids_of_dataset_toml_beyond_the_classes_are_refused_before_anything_is_written(root, content, look):
     (root / "dataset.toml").write_text(content)
     with pytest.raises(InputError, match=r"dataset\.toml has the class id 2, but the classes are 0 background, 1 road"):
         look(root)
     assert not (root / "prepared/index.jsonl").exists()
 
 
-def test_images_that_all_have_masks_are_told_for_nothing_is_unlabelled(root):
+def test_images_that_all_have_masks_are_told_for_nothing_is_unlabelled(root, look):
     assert "every training image has a mask" not in look(root)[1]
     for number in (6, 7):
         (root / f"images/{number}.jpg").unlink()
@@ -206,48 +168,7 @@ def test_images_that_all_have_masks_are_told_for_nothing_is_unlabelled(root):
     assert "--labels N" in notes
 
 
-def test_a_folder_with_the_name_of_an_image_is_told_and_looked_into(root):
-    (root / "images/9.png").mkdir()
-    problems, notes = look(root)
-    assert problems == ""
-    assert "images/9.png is a folder, not a picture" in notes
-
-
-def test_folders_that_link_in_a_circle_end(root):
-    (root / "images/again").symlink_to(root / "images")
-    problems, notes = look(root)
-    assert problems == ""
-    assert "links to a folder above it: not followed" in notes
-
-
-@pytest.mark.parametrize("name", ["straße 日本", "a b'\"c", "tab\there", "-rf", "über.jpg.old"])
-def test_names_of_any_language_are_read_and_come_back_from_the_index(root, name):
-    for folder, old in (("images", "0.jpg"), ("masks", "0.png")):
-        (root / folder / old).rename(root / folder / f"{name}{old[1:]}")
-    assert look(root)[0] == ""
-    assert name in {record.id for record in Folder().records(root, "train") if record.label}
-
-
-def test_names_that_are_no_text_are_read(root):
-    for folder, old in (("images", "0.jpg"), ("masks", "0.png")):
-        path = root / folder / old
-        try:
-            path.rename(path.with_name(os.fsdecode(b"\xff\xfe") + old))
-        except OSError:
-            pytest.skip("this file system takes text alone")
-    assert look(root)[0] == ""
-    assert os.fsdecode(b"\xff\xfe0") in {record.id for record in Folder().records(root, "train") if record.label}
-
-
-def test_a_root_that_cannot_be_written_has_its_index_in_the_cache(root):
-    (root / "prepared").write_text("in the way")  # root reads past permissions, and not past this
-    _, notes = look(root)
-    assert "cannot be written: index and conversions go to" in notes
-    assert (root / "prepared").read_text() == "in the way"
-    assert len(list(Folder().records(root, "train"))) == 7
-
-
-def test_a_full_disk_stops_with_one_line_and_the_next_call_goes_on(root, monkeypatch):
+def test_a_full_disk_stops_with_one_line_and_the_next_call_goes_on(root, monkeypatch, look, contents):
     for path in (root / "masks").iterdir():
         Image.fromarray(np.array([(0, 0, 0), (128, 64, 128)], np.uint8)[np.array(Image.open(path))]).save(path)
     before, save, saved = contents(root), conversion.save_mask, []
@@ -271,7 +192,7 @@ def test_a_full_disk_stops_with_one_line_and_the_next_call_goes_on(root, monkeyp
     assert all(path.stat().st_mtime_ns == time for path, time in made.items())
 
 
-def test_a_mask_that_is_not_ours_is_never_overwritten(root):
+def test_a_mask_that_is_not_ours_is_never_overwritten(root, look):
     (root / "prepared/masks").mkdir(parents=True)
     foreign = root / "prepared/masks/0.png"
     Image.new("L", (3, 3)).save(foreign)
@@ -279,45 +200,3 @@ def test_a_mask_that_is_not_ours_is_never_overwritten(root):
     Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(root / "masks/0.png")
     assert "prepared/masks/0.png is not of semivl's making, so it is not overwritten" in look(root)[0]
     assert foreign.read_bytes() == kept
-
-
-def test_a_training_reads_the_index_until_a_folder_changes(root, monkeypatch):
-    look(root)
-    assert "day2/x" not in {record.id for record in Folder().records(root, "train")}
-    with monkeypatch.context() as patch:
-        patch.setattr("semivl_plugins.folder.listing.os.scandir", lambda _: pytest.fail("the folders were walked"))
-        assert len(list(Folder().records(root, "train"))) == 7
-    (root / "images/day2").mkdir()
-    os.link(root / "images/7.jpg", root / "images/day2/x.jpg")
-    folder = Folder()
-    assert "day2/x" in {record.id for record in folder.records(root, "train")}
-    assert any("the index is not used" in note and "images is newer" in note for note in folder.notes)
-    look(root)
-    (root / "masks/day2").mkdir()
-    Image.fromarray(np.zeros((20, 30), np.uint8)).save(root / "masks/day2/x.png")
-    assert "day2/x" in {record.id for record in Folder().records(root, "train") if record.label}
-
-
-def test_converted_masks_that_are_out_of_date_are_refused(root):
-    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(root / "masks/0.png")
-    look(root)
-    assert len(list(Folder().records(root, "train"))) == 7
-    Image.fromarray(np.zeros((20, 30), np.uint8)).save(root / "masks/6.png")
-    with pytest.raises(InputError, match=r"masks is not as it was .* run `semivl prepare data folder"):
-        list(Folder().records(root, "train"))
-
-
-def test_a_broken_index_says_what_renews_it(root):
-    look(root)
-    (root / "prepared/index.jsonl").write_text("{")
-    with pytest.raises(InputError, match=r"the index cannot be read .* writes it anew"):
-        list(Folder().records(root, "train"))
-    look(root)
-    assert len(list(Folder().records(root, "train"))) == 7
-
-
-def test_the_split_is_written_beside_the_index(root):
-    (root / "val.txt").unlink()
-    look(root)
-    assert (root / "prepared/val.txt").read_text().split() == [r.id for r in Folder().records(root, "val")]
-    assert json.loads((root / "prepared/index.jsonl").read_text().splitlines()[0])["converted"] is False

@@ -1,16 +1,16 @@
-"""`semivl concepts validate | show | diff` as a user meets them."""
+"""`semivl concepts validate` as a user meets it."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 from typer.testing import CliRunner
 
 from semivl_cli.cli.concepts import app
-from semivl_cli.concepts.validate import CODES
+from semivl_cli.concepts.problems import CODES
+from semivl_cli.data.registry import open_dataset, package_file
 from semivl_cli.errors import CheckFailed, InputError
 
+CLIP = str(package_file(open_dataset("shapes"), "clip.safetensors"))
 KITCHEN = 'title = "Kitchen"\n[[class]]\nname = "cup"\ncolor = "#ff0000"\nconcepts = ["cup", "mug"]\n'
 WARNS = KITCHEN.replace("title", 'templates = ["{} {}"]\ntitle')
 BROKEN = KITCHEN + 'colour = "red"\n'
@@ -109,54 +109,15 @@ def test_an_unknown_dataset_is_the_users_mistake():
     assert isinstance(run("validate", "voc", "--dataset", "vooc").exception, InputError)
 
 
-def test_show_tells_classes_concepts_and_prompts():
-    shown = " ".join(run("show", "voc").stdout.replace("│", " ").split())
-    for text in (
-        "9 chair",
-        "concepts: chair, armchair, deckchair",
-        "excludes: stool, wheelchair",
-        "a photo of a chair",
-    ):
-        assert text in shown
+def test_validate_asks_a_clip_when_told_to():
+    plain = json.loads(run("validate", "shapes", "--json").stdout)
+    asked = json.loads(run("validate", "shapes", "--weights", CLIP, "--json").stdout)
+    assert asked["errors"] == 0
+    new = [problem for problem in asked["problems"] if problem not in plain["problems"]]
+    assert {problem["code"] for problem in new} <= {"near-concepts"}
 
 
-def test_show_as_json():
-    chair = json.loads(run("show", "voc", "--json").stdout)["class"][9]
-    assert (chair["id"], chair["name"], chair["color"]) == (9, "chair", "#c00000")
-    assert chair["prompts"]["concepts"] == ["a photo of a chair", "a photo of a armchair", "a photo of a deckchair"]
-    assert chair["prompts"]["name"] == ["a photo of a chair"]
-
-
-def test_show_refuses_a_broken_file(write):
-    assert isinstance(run("show", write(BROKEN)).exception, InputError)
-
-
-def test_diff_tells_each_change_on_a_line(write):
-    old, new = write(KITCHEN), write(KITCHEN.replace('"mug"', '"beaker"'), "new.toml")
-    result = run("diff", old, new)
-    assert result.exit_code == 0
-    assert sorted(result.stdout.splitlines()) == ['cup gained the concept "beaker"', 'cup lost the concept "mug"']
-    changes = json.loads(run("diff", old, new, "--json").stdout)
-    assert {change["kind"] for change in changes} == {"concept-added", "concept-removed"}
-
-
-def test_diff_of_the_same_says_so():
-    result = run("diff", "voc", "voc")
-    assert (result.exit_code, result.stdout) == (0, "nothing changed in meaning\n")
-    assert json.loads(run("diff", "voc", "voc", "--json").stdout) == []
-
-
-def test_the_commands_import_no_model_and_no_image_library():
-    code = (
-        "import sys; from semivl_cli.cli.concepts import app; "
-        "app(['validate', 'voc', 'camvid'], standalone_mode=False); "
-        "assert not {'torch', 'open_clip', 'cv2', 'numpy', 'PIL'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-
-
-@pytest.mark.parametrize("command", ["validate", "show", "diff"])
-def test_help_fits_a_screen_and_shows_an_example(command):
-    text = run(command, "--help").stdout
-    assert f"Example: semivl concepts {command} " in text
-    assert len(text.splitlines()) <= 24
+def test_validate_does_not_ask_about_a_broken_file(write):
+    result = run("validate", write('title = "Kitchen"\n'), "--weights", "no-such-clip")
+    assert isinstance(result.exception, CheckFailed)
+    assert "no-class" in result.stdout
