@@ -76,7 +76,6 @@ def test_a_decoder_and_a_fine_tuning_that_were_added_train_and_their_run_predict
         assert mask.size == (48, 40)
 
 
-@pytest.mark.skip(reason="the page tells of the table of terms that the step is to have")
 def test_a_term_that_was_added_is_part_of_the_loss_and_logged(copy):
     follow(copy, "A term of the loss")
     semivl(copy, *TRAIN)

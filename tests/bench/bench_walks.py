@@ -26,6 +26,7 @@ import semivl_plugins
 import torch
 
 import semivl_cli
+from semivl_cli.class_ids import IGNORE
 from semivl_cli.cli import app
 from semivl_cli.cli.options import settings_of
 from semivl_cli.concepts.load import parse_definition
@@ -33,7 +34,7 @@ from semivl_cli.data.load.batches import labeled_records, unlabeled_records
 from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.build import build_guide, open_clip_of, open_material, read_definition
 from semivl_cli.engine.settings import configure
-from semivl_cli.engine.train.losses import IGNORE, guidance_term
+from semivl_cli.engine.train.losses import label_term
 from semivl_cli.reporter import Silence
 
 PACKAGES = (semivl_cli, semivl_plugins, semivl_definitions)
@@ -80,7 +81,7 @@ def concept_to_guidance() -> Callable[[], None]:
         guessed, confidence = guide(images)
         label = torch.where(confidence >= config.guidance.zeta, guessed, IGNORE)
         scores = torch.randn(2, len(definition.classes), *label.shape[1:]).log_softmax(dim=1)
-        guidance_term(scores, label, torch.ones(2))
+        label_term(scores, label, torch.ones(2))
 
     return walk
 

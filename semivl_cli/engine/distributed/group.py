@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -33,7 +33,7 @@ class ProcessGroup:
     """Whether the launcher has started these processes before."""
     restarts: bool = False
     """Whether the launcher may do so: one command then has to begin a run and to go on with it."""
-    _asked_to_stop: tuple[dist.Work | None, Tensor] | None = field(default=None, repr=False)
+    _asked_to_stop: tuple[Callable[[], None], Tensor] | None = field(default=None, repr=False)
 
     @property
     def is_main(self) -> bool:
@@ -61,9 +61,19 @@ class ProcessGroup:
     def all_reduce(self, values: Tensor) -> Tensor:
         """Sum a tensor over the processes, in place."""
         if self.world_size > 1:
-            with _contact():
-                dist.all_reduce(values)
+            self.all_reduce_async(values)()
         return values
+
+    def all_reduce_async(self, values: Tensor) -> Callable[[], None]:
+        """Begin to sum a tensor over the processes, in place; what returns waits (a GPU does, not the caller)."""
+        with _contact():
+            work = dist.all_reduce(values, async_op=True)
+
+        def wait() -> None:
+            with _contact():
+                work.wait()
+
+        return wait
 
     def all_gather(self, own: Tensor, positions: slice, batch: int) -> Tensor:
         """Numbers of this process's images, `[M, b]` -> those of the global batch, `[M, B]`."""
@@ -72,20 +82,6 @@ class ProcessGroup:
         everyone = own.new_zeros((len(own), batch))
         everyone[:, positions] = own
         return self.all_reduce(everyone)
-
-    def all_reduce_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Sum the gradients over the processes, in place.
-
-        torch's DistributedDataParallel would average them, and wants one call of the whole model and as many backward
-        passes in every process; here encoder and decoder are called apart, slices of the batch may differ in size, and
-        a process that runs out of memory computes its own again in smaller parts, of which the others need not know.
-        """
-        if self.world_size == 1:
-            return
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        flat = self.all_reduce(torch.cat([gradient.reshape(-1) for gradient in gradients]))
-        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-            gradient.copy_(part.view(gradient.shape))
 
     def all_reduce_min(self, value: int) -> int:
         """Return the smallest value that any process has."""
@@ -126,13 +122,11 @@ class ProcessGroup:
         before = self._asked_to_stop
         signals = torch.zeros(65, dtype=torch.int64)  # one place for every signal there is
         signals[asked or 0] = 1
-        with _contact():
-            self._asked_to_stop = (dist.all_reduce(signals, async_op=True), signals)
-            if before is None:
-                return None
-            work, signals = before
-            if work is not None:
-                work.wait()
+        self._asked_to_stop = (self.all_reduce_async(signals), signals)
+        if before is None:
+            return None
+        wait, signals = before
+        wait()
         return next((number for number, processes in enumerate(signals.tolist()) if number and processes), None)
 
     def broadcast_weights(self, model: nn.Module) -> list[str]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from semivl_cli.config import RunConfig
 from semivl_cli.engine.device import autocast
+from semivl_cli.engine.distributed.gradients import GradientBuckets
 from semivl_cli.engine.train.inputs import Labeled, Unlabeled
 from semivl_cli.engine.train.step import step_losses
 from semivl_cli.engine.train.targets import Targets
@@ -25,13 +26,17 @@ def accumulate_gradients(
     config: RunConfig,
     lambda_DC: float,
     micro_batch: int,
+    buckets: GradientBuckets | None = None,
 ) -> dict[str, Tensor]:
     """Add the gradient of this process's images to the parameters, `micro_batch` images at a time.
+
+    Among several processes `buckets` takes the gradients to the others; its `all_reduce` is still to be called.
 
     Returns:
         The terms of the loss and the shares of accepted pixels as scalar tensors on the device: what this process
         adds to those of the global batch.
     """
+    buckets = buckets or GradientBuckets()
     sums: dict[str, Tensor] = {}
     for start in range(0, len(x.image), micro_batch):
         images = slice(start, start + micro_batch)
@@ -39,7 +44,7 @@ def accumulate_gradients(
             losses = step_losses(
                 model, part_of(x, images), part_of(u, images), part_of(targets, images), config, lambda_DC
             )
-        losses["loss"].backward()
+        buckets.backward(losses["loss"], last=images.stop >= len(x.image))
         for name, value in losses.items():
             sums[name] = sums.get(name, 0) + value.detach()
     return sums | targets.logged

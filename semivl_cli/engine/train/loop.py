@@ -15,6 +15,7 @@ from semivl_cli.data.choose.index import LabelCounts
 from semivl_cli.data.contract import Record
 from semivl_cli.data.load.batches import Batch, labeled_records, train_batches
 from semivl_cli.engine.distributed.batchnorm import convert_sync_batchnorm
+from semivl_cli.engine.distributed.gradients import GradientBuckets
 from semivl_cli.engine.infer.validation import Scores, measure_iou
 from semivl_cli.engine.infer.windows import Inference
 from semivl_cli.engine.rundir.checkpoint import load_weights
@@ -45,6 +46,7 @@ class Loop:
         self.reporter, self.process_group = training.reporter, training.process_group
         self.schedule, self.steps = training.schedule, training.schedule.steps
         convert_sync_batchnorm(self.trainee.model, self.process_group)
+        self.buckets = GradientBuckets(self.process_group, self.trainee.parameters)
         self.micro_batch = MicroBatch(training)
         self.progress = Progress(training, self.micro_batch)
         self.done = 0
@@ -136,11 +138,13 @@ class Loop:
                 targets = targets or prepare_targets(
                     trainee.guide, x, u, config, self.micro_batch.images, self.process_group
                 )
-                losses = accumulate_gradients(trainee.model, x, u, targets, config, lambda_DC, self.micro_batch.images)
+                losses = accumulate_gradients(
+                    trainee.model, x, u, targets, config, lambda_DC, self.micro_batch.images, self.buckets
+                )
                 break
             except torch.OutOfMemoryError as error:
                 self.micro_batch.shrink(error)
-        self.process_group.all_reduce_gradients(trainee.parameters)
+        self.buckets.all_reduce()
         try:
             trainee.optimizer.step()  # the first one makes the moments
         except torch.OutOfMemoryError as error:

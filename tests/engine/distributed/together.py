@@ -14,7 +14,9 @@ from tiny import batch, build, settings
 
 from semivl_cli.config import resolve
 from semivl_cli.data.contract import Record
+from semivl_cli.engine.distributed import gradients
 from semivl_cli.engine.distributed.batchnorm import convert_sync_batchnorm
+from semivl_cli.engine.distributed.gradients import GradientBuckets
 from semivl_cli.engine.distributed.join import joined
 from semivl_cli.engine.infer.validation import measure_iou
 from semivl_cli.engine.infer.windows import Inference
@@ -22,6 +24,7 @@ from semivl_cli.engine.train.accumulate import accumulate_gradients, part_of
 from semivl_cli.engine.train.targets import prepare_targets
 from semivl_cli.reporter import Silence
 
+gradients.BUCKET_BYTES = 2000  # the tiny model makes many buckets
 STEPS, BATCH = 2, 6
 CASES = {
     "same image": {"guidance": {"reduction": "mean"}},
@@ -42,6 +45,7 @@ def training(process_group, case, dtype, micro_batch=BATCH, fails=False):
     model.to(dtype), guide.to(dtype)
     convert_sync_batchnorm(model, process_group)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    buckets = GradientBuckets(process_group, model.parameters())
     positions = process_group.rank_slice(BATCH, unit)
     x, u = batch(BATCH, config.augment.partner == "same_image", (16, 8, 6) if detail else (8, 8, 6))
     x, u = part_of(x, positions), part_of(u, positions)
@@ -53,11 +57,11 @@ def training(process_group, case, dtype, micro_batch=BATCH, fails=False):
         for size in (micro_batch, unit):
             optimizer.zero_grad(set_to_none=True)
             try:
-                seen = accumulate_gradients(model, x, u, targets, config, 0.3, size)
+                seen = accumulate_gradients(model, x, u, targets, config, 0.3, size, buckets)
                 break
             except torch.OutOfMemoryError:
                 assert fails
-        process_group.all_reduce_gradients(model.parameters())
+        buckets.all_reduce()
         optimizer.step()
         names = ("loss", "L_s", "L_u", "guidance", "pseudo_labels", "guidance_pixels")
         losses.append(process_group.all_reduce(torch.stack([seen[name].double() for name in names])))
@@ -65,7 +69,7 @@ def training(process_group, case, dtype, micro_batch=BATCH, fails=False):
 
 
 def fall_short_once(model):
-    """Run out of memory in the first backward pass, when the decoder has its gradients already."""
+    """Run out of memory in the first backward pass, when the decoder's gradients have left already."""
     calls = []
 
     def fail(_):

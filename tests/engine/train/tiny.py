@@ -4,7 +4,6 @@ import torch
 
 from semivl_cli.class_ids import IGNORE
 from semivl_cli.config import RunConfig, resolve
-from semivl_cli.engine.distributed.group import ALONE
 from semivl_cli.engine.train.accumulate import accumulate_gradients
 from semivl_cli.engine.train.inputs import Labeled, Unlabeled, Views, cutmix
 from semivl_cli.engine.train.targets import prepare_targets
@@ -93,9 +92,7 @@ def batch(b: int, partner: bool, channels=(8, 8, 6)) -> tuple[Labeled, Unlabeled
     return Labeled(image=image, label=label), cutmix(own, other if partner else None, box1, box2, dropout)
 
 
-def train_step(model, guide, x, u, config, lambda_DC, micro_batch, process_group=ALONE):
+def train_step(model, guide, x, u, config, lambda_DC, micro_batch):
     """What the loop does between a batch and the optimizer."""
-    targets = prepare_targets(guide, x, u, config, micro_batch, process_group)
-    seen = accumulate_gradients(model, x, u, targets, config, lambda_DC, micro_batch)
-    process_group.all_reduce_gradients(model.parameters())
-    return seen
+    targets = prepare_targets(guide, x, u, config, micro_batch)
+    return accumulate_gradients(model, x, u, targets, config, lambda_DC, micro_batch)
