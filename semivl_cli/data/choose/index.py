@@ -36,7 +36,7 @@ class Index:
     """The records of one training; no id is in two of its parts."""
 
     labeled: tuple[Record, ...]
-    unlabeled: Sequence[Record]
+    unlabeled: Hidden | Pool
     """Images alone: their masks, if they have any, are hidden. Maybe a hundred million, so never turned into objects
     all together; the other two are few, as labels and evaluations are."""
     val: tuple[Record, ...]
@@ -49,19 +49,14 @@ class Index:
 
     def split(self) -> dict[str, Any]:
         """Return the content of `split.json`; the order of the records does not change a hash."""
-        labeled, val = ([record.id for record in records] for records in (self.labeled, self.val))
-        unlabeled = self.unlabeled
-        hidden = (
-            unlabeled.digest()
-            if isinstance(unlabeled, Hidden | Pool)
-            else digest_of_ids(record.id for record in unlabeled)
-        )
-        held_out = [record.id for record in self.held_out]
-        digests = (digest_of_ids(labeled), hidden, digest_of_ids(val), *([digest_of_ids(held_out)] if held_out else []))
+        parts = self.labeled, self.val, self.held_out
+        labeled, val, held_out = ([record.id for record in records] for records in parts)
+        hidden = self.unlabeled.digest()
+        digests = [digest_of_ids(labeled), hidden, digest_of_ids(val), *([digest_of_ids(held_out)] if held_out else [])]
         return {
             "labeled": labeled,
             **({"held_out": held_out} if held_out else {}),
-            "unlabeled": {"count": len(unlabeled), "sha256": hidden},
+            "unlabeled": {"count": len(self.unlabeled), "sha256": hidden},
             "val": val,
             "sha256": hashlib.sha256("\n".join(digests).encode()).hexdigest(),
         }
@@ -111,16 +106,16 @@ def build_index(
     chosen = {record.id for record in choice.labeled}
     out = [number for number in map(int, train.labeled) if train[number].id in chosen]
     absent: list[str] = []
-    labeled = _present(choice.labeled, absent, labels=True)
+    labeled = _present(choice.labeled, absent)
     unlabeled = Hidden(train, out)
     gone, looked_for = _absent_images(unlabeled)
     absent += [str(unlabeled[place].image) for place in gone]
-    checked = _present(val, absent, labels=True)
+    checked = _present(val, absent)
     notes = (choice.note, *plugin_notes(dataset))
     if looked_for < len(unlabeled):
         notes += (f"{looked_for} of the {len(unlabeled)} unlabelled files were looked for, evenly spread",)
+    _refuse(dataset, absent, data.missing)
     if absent:
-        _refuse(dataset, absent, data.missing)
         unlabeled = Hidden(train, [*out, *(unlabeled.number(place) for place in gone)])
         left = len(labeled) + len(unlabeled) + len(checked)
         notes += (f"{len(train) + len(val) - left} images are left out, because files are missing",)
@@ -141,9 +136,8 @@ def list_validation(dataset: Dataset, root: Path, *, missing: Literal["refuse", 
         InputError: if files are missing and refused, or nothing is left.
     """
     absent: list[str] = []
-    present = _present(dataset.records(root, "val"), absent, labels=True)
-    if absent:
-        _refuse(dataset, absent, missing)
+    present = _present(dataset.records(root, "val"), absent)
+    _refuse(dataset, absent, missing)
     if not present:
         raise InputError(f"{root}: dataset {dataset.name!r} has no validation image there")
     return present
@@ -184,7 +178,7 @@ def check_labels(index: Index, dataset: Dataset, class_names: Sequence[str]) -> 
             image. Of more than `MOST_LOOKED_FOR` unlabelled images, the labelled alone are compared.
     """
 
-    def look(record: Record) -> NDArray[np.int64] | str:
+    def pixels_of_classes(record: Record) -> NDArray[np.int64] | str:
         try:
             label = read_label(record, dataset, class_names)
             if not callable(record.label):
@@ -195,7 +189,7 @@ def check_labels(index: Index, dataset: Dataset, class_names: Sequence[str]) -> 
 
     labeled = (*index.labeled, *index.held_out)
     val = tuple(record for record in index.val if not callable(record.label))
-    found = [counted for _, counted in in_threads(look, (*labeled, *val))]
+    found = [counted for _, counted in in_threads(pixels_of_classes, (*labeled, *val))]
     problems = [item for item in found if isinstance(item, str)]
     if problems:
         more = f" ({len(problems)} masks in all; semivl prepare data {dataset.name} lists them)" if problems[1:] else ""
@@ -226,10 +220,10 @@ def list_records(dataset: Dataset, root: Path) -> tuple[Records, Records]:
     train, val = (_listed(dataset, root, split) for split in ("train", "val"))
     places = np.minimum(np.searchsorted(train.hashes, val.hashes), max(len(train) - 1, 0))
     alike = set(val.hashes[train.hashes[places] == val.hashes].tolist()) if len(train) else set()
-    if alike:
-        shared = sorted({record.id for record in train if id_hash(record.id) in alike} & {record.id for record in val})
-        if shared:
-            raise InputError(f"{root}: {len(shared)} ids are in both train and val, for example {shared[0]!r}")
+    suspects = {record.id for record in train if id_hash(record.id) in alike} if alike else set()
+    shared = sorted(suspects & {record.id for record in val}) if suspects else []
+    if shared:
+        raise InputError(f"{root}: {len(shared)} ids are in both train and val, for example {shared[0]!r}")
     return train, val
 
 
@@ -237,8 +231,7 @@ def _listed(dataset: Dataset, root: Path, split: Split) -> Records:
     """Return the records of a split, each id once."""
     listed = dataset.records(root, split)
     records = listed if isinstance(listed, Records) else Records.of(listed, root)
-    twice = records.first_repeated()
-    if twice is not None:
+    if (twice := records.first_repeated()) is not None:
         second = "rendered" if callable(twice.image) else twice.image
         raise InputError(f"{root}: two {split} images have the id {twice.id!r} ({second} is the second)")
     return records
@@ -270,18 +263,18 @@ def missing_files(record: Record, *, label: bool) -> tuple[str, ...]:
 
 
 def _refuse(dataset: Dataset, absent: Sequence[str], missing: Literal["refuse", "skip"]) -> None:
-    if missing == "refuse":
+    if absent and missing == "refuse":
         raise InputError(
             f"{len(absent)} {'file is' if len(absent) == 1 else 'files are'} missing, the first is {absent[0]}: "
             f"`semivl prepare data {dataset.name}` lists what is there, `--set data.missing=skip` goes on without"
         )
 
 
-def _present(records: Iterable[Record], absent: list[str], *, labels: bool) -> tuple[Record, ...]:
-    """Return the records whose files are there, and add what is not to `absent`."""
+def _present(records: Iterable[Record], absent: list[str]) -> tuple[Record, ...]:
+    """Return the records whose image and mask are there, and add what is not to `absent`."""
     present = []
     for record in records:
-        gone = missing_files(record, label=labels)
+        gone = missing_files(record, label=True)
         absent.extend(gone)
         if not gone:
             present.append(record)

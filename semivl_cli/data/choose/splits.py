@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -64,13 +64,14 @@ def choose_labeled(
                 f"labels {str(labels)!r}: expected all, a count of at least 1 (92), a fraction (1/8 or 0.1), or a file "
                 "of ids"
             )
-        return _listed(train, labels)
+        return find_labeled(train, read_ids(labels), str(labels))
     if isinstance(labels, Fraction):
         labels = labeled_fractions(dataset).get(labels, math.ceil(labels * len(train)))
     listed = find_package_file(dataset, f"splits/labeled-{labels}.txt")
     if listed is None:
         return _draw(dataset, with_label, labels, seed, class_names)
-    return Choice(labeled=_listed(train, listed).labeled, note=f"{labels} labels: the protocol's own list")
+    found = find_labeled(train, read_ids(listed), str(listed))
+    return replace(found, note=f"{labels} labels: the protocol's own list")
 
 
 def labeled_fractions(dataset: Dataset) -> dict[Fraction, int]:
@@ -89,19 +90,14 @@ def labeled_fractions(dataset: Dataset) -> dict[Fraction, int]:
         raise InputError(f'{path}: expected lines such as "1/8" = 372 ({error})') from error
 
 
-def _listed(train: Sequence[Record], listed: Path) -> Choice:
-    ids = read_ids(listed)
-    if not ids:
-        raise InputError(f"{listed}: the list of labelled ids is empty")
-    return find_labeled(train, ids, str(listed))
-
-
 def find_labeled(train: Sequence[Record], ids: Sequence[str], listed: str) -> Choice:
     """Choose the records of `ids`.
 
     Raises:
-        InputError: if an id is no training image, or has no mask; `listed` says where it was read.
+        InputError: if there is none, or one is no training image or has no mask; `listed` says where they were read.
     """
+    if not ids:
+        raise InputError(f"{listed}: the list of labelled ids is empty")
     wanted = set(ids)
     known = {record.id: record for record in train if record.id in wanted}
     strangers = [name for name in ids if name not in known]

@@ -24,18 +24,17 @@ from semivl_cli.data.load.workers import read_ahead, worker_count
 from semivl_cli.data.pool.shuffle import shuffled
 from semivl_cli.data.pool.unlabeled import Pool
 from semivl_cli.data.read.augment import ColorDraw, draw_color
-from semivl_cli.data.read.cutmix import Box, draw_box
+from semivl_cli.data.read.cutmix import draw_box
 from semivl_cli.data.read.images import read_image, read_pair
 from semivl_cli.data.read.opencv import cv2
 from semivl_cli.data.read.views import View, draw_view, view_ignore, view_image, view_label
 from semivl_cli.errors import InputError
 
-_STRONG_VIEWS = (0, 1)
 _MOST_IN_A_ROW = 100
 """Images that may be passed over one after the other; more look like a disk that is gone."""
 
 _Crop = tuple[NDArray[np.uint8], NDArray[np.uint8]]
-"""A view `[H, W, 3]` and what of it is padding `[H, W]`."""
+"""A view `[H, W, 3]` and its class ids, or what of it is padding: `[H, W]`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,11 +74,8 @@ class Batch:
         return self._each_tensor(lambda tensor: tensor.share_memory_())
 
     def _each_tensor(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        changed: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, Tensor):
-                changed[field.name] = change(value)
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed: dict[str, Any] = {name: change(value) for name, value in values.items() if isinstance(value, Tensor)}
         return replace(self, **changed)
 
 
@@ -127,13 +123,14 @@ def train_batches(
 
 def labeled_records(index: Index, config: RunConfig, step: int) -> list[Record]:
     """Return the labelled records of a step, in all processes together."""
-    return [_drawn(index.labeled, _Draw.LABELED_ORDER, config.seed, turn) for turn in _turns(config, step)]
+    positions, records = range(config.training.batch), index.labeled
+    return [records[_number(records, _Draw.LABELED_ORDER, config, step, position)] for position in positions]
 
 
 def unlabeled_records(index: Index, config: RunConfig, step: int) -> list[Record]:
     """Return the unlabelled records of a step, before any is passed over; none where they are not needed."""
-    turns = _turns(config, step) if config.uses_unlabeled else ()
-    return [_drawn(index.unlabeled, _Draw.UNLABELED_ORDER, config.seed, turn) for turn in turns]
+    positions, records = range(config.training.batch if config.uses_unlabeled else 0), index.unlabeled
+    return [records[_number(records, _Draw.UNLABELED_ORDER, config, step, position)] for position in positions]
 
 
 class _Draw(IntEnum):
@@ -149,29 +146,21 @@ class _Draw(IntEnum):
     BOX = 7
 
 
-def _turns(config: RunConfig, step: int) -> range:
-    """Return which images of the endless stream of seeded permutations a step takes."""
-    return range(step * config.training.batch, (step + 1) * config.training.batch)
+def _number(
+    records: Sequence[Record], order: _Draw, config: RunConfig, step: int, position: int, passed_over: int = 0
+) -> int:
+    """Return the number of the record that stands at a position of a batch, once so many are passed over there.
 
-
-def _drawn(records: Sequence[Record], order: _Draw, seed: int, turn: int) -> Record:
-    """Return the record whose turn it is in that stream."""
-    epoch, position = divmod(turn, len(records))
-    return records[_number_at(records, position, (seed, order, epoch))]
-
-
-def _number_at(records: Sequence[Record], position: int, key: tuple[int, int, int]) -> int:
-    """Return the number of the record at a position of a seeded permutation."""
-    return records.at(position, key) if isinstance(records, Pool) else shuffled(position, len(records), key)
+    Records come as an endless stream of seeded permutations, so that a set smaller than a batch repeats within it.
+    """
+    epoch, turn = divmod(step * config.training.batch + position, len(records))
+    turn, key = (turn + passed_over) % len(records), (config.seed, order, epoch)
+    return records.at(turn, key) if isinstance(records, Pool) else shuffled(turn, len(records), key)
 
 
 @dataclass(frozen=True, slots=True)
 class Batches:
-    """The batches of a training by their steps, each made when it is asked for; arguments as for `train_batches`.
-
-    Labelled and unlabelled images are each an endless stream of seeded permutations, so that a set smaller than a
-    batch repeats within it.
-    """
+    """The batches of a training by their steps, each made when it is asked for; arguments as for `train_batches`."""
 
     index: Index
     dataset: Dataset
@@ -191,53 +180,49 @@ class Batches:
         return 4 * crops * len(self.positions) * self.config.data.crop**2
 
     def __getitem__(self, step: int) -> Batch:
-        x_image, x_label = zip(*(self._labeled(step, position) for position in self.positions), strict=True)
-        labeled = Batch(step=step, x_image=_stacked(x_image), x_label=torch.from_numpy(np.stack(x_label)))
+        x_image, x_label = _stacked([self._labeled(step, position) for position in self.positions])
+        labeled = Batch(step=step, x_image=x_image, x_label=x_label)
         return self._with_unlabeled(labeled) if self.config.uses_unlabeled else labeled
 
-    def _with_unlabeled(self, batch: Batch) -> Batch:
-        step, twice = batch.step, self.config.augment.partner == "same_image"
+    def _with_unlabeled(self, labeled: Batch) -> Batch:
+        step, augment, crop = labeled.step, self.config.augment, self.config.data.crop
+        twice = augment.partner == "same_image"
         draws = (_Draw.UNLABELED_VIEW, _Draw.PARTNER_VIEW) if twice else (_Draw.UNLABELED_VIEW,)
         crops, passed_over = zip(*(self._unlabeled(step, position, draws) for position in self.positions), strict=True)
-        (weak, ignore), *partner = (zip(*view, strict=True) for view in zip(*crops, strict=True))
-        boxes = [[self._box(step, position, view) for position in self.positions] for view in _STRONG_VIEWS]
-        batch = replace(
-            batch,
-            u_image=_stacked(weak),
-            u_ignore=torch.from_numpy(np.stack(ignore)),
+        weak, *others = map(_stacked, zip(*crops, strict=True))
+        partner = others[0] if twice else (None, None)
+        boxes = [[draw_box(rng, crop, crop, augment) for rng in view] for view in self._generators(_Draw.BOX, step)]
+        return replace(
+            labeled,
+            u_image=weak[0],
+            u_ignore=weak[1],
+            partner_image=partner[0],
+            partner_ignore=partner[1],
             colors=self._colors(_Draw.COLOR, step),
+            partner_colors=self._colors(_Draw.PARTNER_COLOR, step) if twice else None,
             boxes=torch.tensor(boxes, dtype=torch.int64),
             passed_over=tuple(itertools.chain.from_iterable(passed_over)),
         )
-        for other, other_ignore in partner:
-            batch = replace(
-                batch,
-                partner_image=_stacked(other),
-                partner_ignore=torch.from_numpy(np.stack(other_ignore)),
-                partner_colors=self._colors(_Draw.PARTNER_COLOR, step),
-            )
-        return batch
 
     def _labeled(self, step: int, position: int) -> _Crop:
-        turn = _turns(self.config, step)[position]
-        record = _drawn(self.index.labeled, _Draw.LABELED_ORDER, self.config.seed, turn)
+        records = self.index.labeled
+        record = records[_number(records, _Draw.LABELED_ORDER, self.config, step, position)]
         image, label = read_pair(record, self.dataset, self.class_names)
         view = self._view(image, _Draw.LABELED_VIEW, step, position)
         return view_image(image, view), view_label(label, view)
 
     def _unlabeled(self, step: int, position: int, draws: Sequence[_Draw]) -> tuple[list[_Crop], list[str]]:
         """Read one image and cut a crop and its ignore mask for each draw; tell which images were passed over."""
-        image, passed_over = self._unlabeled_image(_turns(self.config, step)[position])
+        image, passed_over = self._unlabeled_image(step, position)
         views = [self._view(image, draw, step, position) for draw in draws]
         return [(view_image(image, view), view_ignore(view)) for view in views], passed_over
 
-    def _unlabeled_image(self, turn: int) -> tuple[NDArray[np.uint8], list[str]]:
+    def _unlabeled_image(self, step: int, position: int) -> tuple[NDArray[np.uint8], list[str]]:
         """Read the image whose turn it is; where it cannot be used, the next one of the shuffle, whoever reads it."""
         records = self.index.unlabeled
-        epoch, position = divmod(turn, len(records))
         passed_over: list[str] = []
-        while True:
-            number = _number_at(records, position, (self.config.seed, _Draw.UNLABELED_ORDER, epoch))
+        while len(passed_over) < _MOST_IN_A_ROW:
+            number = _number(records, _Draw.UNLABELED_ORDER, self.config, step, position, len(passed_over))
             try:
                 source = records[number].image
                 if not isinstance(records, Pool) or not records.is_known(number, source):
@@ -247,9 +232,7 @@ class Batches:
                 if not self._passes_over(number):
                     raise
                 passed_over.append(str(error))
-            if len(passed_over) == _MOST_IN_A_ROW:
-                raise InputError(f"{_MOST_IN_A_ROW} images in a row cannot be used, the first: {passed_over[0]}")
-            position = (position + 1) % len(records)
+        raise InputError(f"{_MOST_IN_A_ROW} images in a row cannot be used, the first: {passed_over[0]}")
 
     def _passes_over(self, number: int) -> bool:
         """Whether a damaged image is passed over; `"auto"`: where not all were looked for beforehand."""
@@ -260,26 +243,25 @@ class Batches:
         return number >= own or own > MOST_LOOKED_FOR
 
     def _view(self, image: NDArray[np.uint8], draw: _Draw, step: int, position: int) -> View:
-        rng = self._generator(draw, step, position)
-        return draw_view(rng, (image.shape[0], image.shape[1]), self.config.data, self.config.augment.flip)
+        size = image.shape[0], image.shape[1]
+        return draw_view(self._generator(draw, step, position), size, self.config.data, self.config.augment.flip)
 
     def _colors(self, draw: _Draw, step: int) -> tuple[tuple[ColorDraw, ...], ...]:
-        augment = self.config.augment
-        return tuple(
-            tuple(draw_color(self._generator(draw, step, position, view), augment) for position in self.positions)
-            for view in _STRONG_VIEWS
-        )
+        views = self._generators(draw, step)
+        return tuple(tuple(draw_color(rng, self.config.augment) for rng in view) for view in views)
 
-    def _box(self, step: int, position: int, view: int) -> Box:
-        rng, crop = self._generator(_Draw.BOX, step, position, view), self.config.data.crop
-        return draw_box(rng, crop, crop, self.config.augment)
+    def _generators(self, draw: _Draw, step: int) -> list[list[np.random.Generator]]:
+        """Return a generator for each image of each of the two strong views."""
+        return [[self._generator(draw, step, position, view) for position in self.positions] for view in (0, 1)]
 
     def _generator(self, *key: int) -> np.random.Generator:
         return np.random.default_rng(np.random.SeedSequence(self.config.seed, spawn_key=key))
 
 
-def _stacked(images: Sequence[NDArray[np.uint8]]) -> Tensor:  # B x [H, W, 3] -> [B, 3, H, W]
+def _stacked(crops: Sequence[_Crop]) -> tuple[Tensor, Tensor]:
+    """Return uint8 `[B, 3, H, W]` of the images and `[B, H, W]` of what goes with them."""
+    images, masks = zip(*crops, strict=True)
     batch = np.empty((len(images), 3, *images[0].shape[:2]), np.uint8)
     for planes, image in zip(batch, images, strict=True):
         cv2.split(image, list(planes))  # six times as fast as a transposed copy
-    return torch.from_numpy(batch)
+    return torch.from_numpy(batch), torch.from_numpy(np.stack(masks))

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Generic, Literal, TypeVar
 
 import torch
 from torch.utils.data import DataLoader, get_worker_info
@@ -28,13 +28,6 @@ _MOST_WORKERS = 8
 _SMALL_PIXELS = 256 * 256
 
 Item = TypeVar("Item")
-
-
-@runtime_checkable
-class _Shared(Protocol):
-    """An item of tensors, which can lie where all processes see them."""
-
-    def share_memory(self) -> object: ...
 
 
 def worker_count(workers: Workers, first: Record, sharing: int) -> int:
@@ -123,7 +116,7 @@ class _Caught(Generic[Item]):
             return error
         if self.pickled:
             return pickle.dumps(item)
-        if isinstance(item, _Shared) and get_worker_info() is not None:
+        if hasattr(item, "share_memory") and get_worker_info() is not None:
             try:  # here: a batch for which torch itself finds no room is lost, and the training would wait for ever
                 item.share_memory()
             except RuntimeError:
