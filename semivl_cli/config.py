@@ -319,8 +319,8 @@ class RunConfig(_Section):
             raise ValueError(f"training.batch = {batch} must be a multiple of loss.group = {group}")
         if isinstance(micro, int) and batch % micro:
             raise ValueError(f"training.batch = {batch} must be a multiple of training.micro_batch = {micro}")
-        unit = self.micro_batch_unit
-        if isinstance(micro, int) and micro % unit:
+        if isinstance(micro, int) and micro % self.micro_batch_unit:
+            unit = self.micro_batch_unit
             raise ValueError(f"training.micro_batch = {micro} must be a multiple of {unit} for these settings")
         if self.augment.partner == "pair" and self.uses_unlabeled and batch % 2:
             raise ValueError(
@@ -346,11 +346,10 @@ class RunConfig(_Section):
     def micro_batch_unit(self) -> int:
         """Smallest number of images that must be computed together: a pair for CutMix, a group for `pixelavg`."""
         unit = 2 if self.augment.partner == "pair" and self.uses_unlabeled else 1
+        group = self.loss.group or self.training.batch
         if self.consistency.mode == "pixelavg" and self.consistency.weight > 0:
-            group = self.loss.group or self.training.batch
-            unit = group if group % unit == 0 else group * unit
+            unit = math.lcm(unit, group)
         if self.model.detail is not None:  # BatchNorm sees the images of a group together
-            group = self.loss.group or self.training.batch
             unit = max(unit, group)
         return unit
 
@@ -437,11 +436,8 @@ def known_settings() -> dict[str, FieldInfo]:
     """All settings by their dotted names."""
     found: dict[str, FieldInfo] = {}
     for name, field in RunConfig.model_fields.items():
-        section = field.annotation
-        if isinstance(section, type) and issubclass(section, BaseModel):
-            found |= {f"{name}.{inner}": setting for inner, setting in section.model_fields.items()}
-        else:
-            found[name] = field
+        inner = getattr(field.annotation, "model_fields", None)  # of a section
+        found |= {f"{name}.{key}": setting for key, setting in inner.items()} if inner else {name: field}
     return found
 
 

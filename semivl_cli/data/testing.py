@@ -88,7 +88,7 @@ def _check_recipe(dataset: Dataset) -> None:
     from semivl_cli.engine.settings import configure_dataset  # noqa: PLC0415 - see above
 
     with _as_assertion("recipe"):
-        configure_dataset(dataset)
+        configure_dataset(dataset, {})
 
 
 def _checked_records(dataset: Dataset, root: Path, split: Split) -> list[Record]:

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from torch import Tensor
-
 from semivl_cli.concepts.load import definition_text, parse_definition
 from semivl_cli.concepts.schema import Definition
 from semivl_cli.config import RunConfig
@@ -51,12 +49,7 @@ class Inherited:
 def open_material(
     config: RunConfig, inherited: Inherited | None = None, say: Callable[[str], None] = lambda _: None
 ) -> Material:
-    """Open the dataset and the definition, and list the records.
-
-    Args:
-        config: of the run.
-        inherited: whose words and labelled images are taken; `None`: those that the settings name.
-        say: takes a line when something takes long.
+    """Open the dataset and the definition, and list the records; `say` takes a line when something takes long.
 
     Raises:
         InputError: data or definition do not fit, or a file of the run is damaged.
@@ -91,24 +84,20 @@ def _labeled_ids(split: Path) -> tuple[list[str], str] | None:
     if not content:
         return None
     ids = content.get("labeled")
-    if isinstance(ids, list):
-        ids += content.get("held_out", [])
     if not isinstance(ids, list) or not ids:
         raise InputError(f"{split} names no labelled images: put the file back that semivl train wrote")
-    return [str(name) for name in ids], str(split)
+    return [str(name) for name in (*ids, *content.get("held_out", []))], str(split)
 
 
 def read_definition(config: RunConfig, dataset: Dataset) -> tuple[str, str]:
     """Return the text of the class definition and where it comes from."""
-    if config.data.definition is not None:
-        return definition_text(config.data.definition), config.data.definition
-    if not dataset.definition:
+    if config.data.definition is None and not dataset.definition:
         raise InputError(
             f"dataset {dataset.name!r} has no class definition of its own: write one (see semivl concepts --help) and "
             "pass it: --definition FILE"
         )
-    own = own_definition(dataset)
-    return definition_text(own), own
+    source = own_definition(dataset) if config.data.definition is None else config.data.definition
+    return definition_text(source), source
 
 
 def open_clip_of(config: RunConfig, dataset: Dataset, reporter: Reporter) -> Clip:
@@ -134,7 +123,6 @@ def statistics_of(config: RunConfig, clip: Clip) -> Statistics:
 def build_guide(config: RunConfig, clip: Clip, definition: Definition) -> DenseClip:
     """Build the frozen CLIP that guides, on the CPU."""
     guidance = config.guidance
-    text: Tensor
     if guidance.text == "max":
         text, class_of_concept = embed_concepts(clip.text, definition)
     else:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import torch
 
@@ -14,48 +14,36 @@ MARGIN = 0.1
 """Share of the memory that is left free: later steps and evaluations need a little more, in other pieces."""
 
 
-class Meter(Protocol):
-    """Measures the memory of one device, in bytes."""
-
-    def start(self) -> int:
-        """Begin to watch for the peak; returns what is in use now."""
-
-    def peak(self) -> int:
-        """Return the most that was in use since `start`."""
-
-    def limit(self) -> int:
-        """Return how much this process may use."""
-
-
+@dataclass(frozen=True)
 class CudaMeter:
-    """What PyTorch's allocator holds of a GPU."""
+    """What PyTorch's allocator holds of a GPU, in bytes."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    device: torch.device
 
     def start(self) -> int:
-        """Begin with what is in use, the rest given back."""
+        """Begin to watch for the peak; returns what is in use now, the rest given back."""
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(self.device)
         return torch.cuda.memory_reserved(self.device)
 
     def peak(self) -> int:
-        """Return the most that was held, with the gaps."""
+        """Return the most that was held since `start`, with the gaps."""
         return torch.cuda.max_memory_reserved(self.device)
 
     def limit(self) -> int:
-        """Return what is held or free."""
+        """Return what is held or free: how much this process may use."""
         return int((torch.cuda.mem_get_info(self.device)[0] + torch.cuda.memory_reserved(self.device)) * (1 - MARGIN))
 
 
+@dataclass(frozen=True)
 class LinuxMeter:
     """Main memory of this process; Linux remembers its peak, and ends who takes too much, so nothing is risked."""
 
-    def __init__(self, processes: int) -> None:
-        self.processes = processes
+    processes: int
+    """That share the machine."""
 
     def start(self) -> int:
-        """Let the peak begin at what is in use."""
+        """Let the peak begin at what is in use, which is returned."""
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         return _kilobytes("/proc/self/status", "VmRSS")
 
@@ -65,8 +53,11 @@ class LinuxMeter:
 
     def limit(self) -> int:
         """Return what is in use and this process's part of what the machine, or its container, has left."""
-        free = min(_kilobytes("/proc/meminfo", "MemAvailable"), *_left_in_groups())
+        free = min(_kilobytes("/proc/meminfo", "MemAvailable"), _left_in_groups())
         return int(_kilobytes("/proc/self/status", "VmRSS") + free / self.processes * (1 - MARGIN))
+
+
+Meter = CudaMeter | LinuxMeter
 
 
 def meter_of(device: torch.device, processes: int) -> Meter:
@@ -92,14 +83,12 @@ def _kilobytes(file: str, name: str) -> int:
     return 1024 * int(match[1])
 
 
-def _left_in_groups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
-    """Bytes that the control groups of this process leave it: a container, a SLURM job (cgroup v2)."""
+def _left_in_groups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:
+    """Return the bytes that the control groups of this process leave it: a container, a SLURM job (cgroup v2)."""
     match = re.search(r"^0::/(.*)$", own.read_text(encoding="utf-8"), re.MULTILINE) if own.exists() else None
-    left = []
-    place = root / match[1] if match else root
-    while place != root.parent:
-        most, now = place / "memory.max", place / "memory.current"
+    group, left = root / match[1] if match else root, [2**62]
+    for folder in (group, *group.parents):
+        most, now = folder / "memory.max", folder / "memory.current"
         if most.is_file() and now.is_file() and (text := most.read_text(encoding="ascii").strip()) != "max":
             left.append(max(int(text) - int(now.read_text(encoding="ascii")), 0))
-        place = place.parent
-    return left or [2**62]
+    return min(left)

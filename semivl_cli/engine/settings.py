@@ -28,43 +28,30 @@ def configure(flags: Mapping[str, Any], assignments: Iterable[str] = ()) -> RunC
 
     Weakest first: defaults, the dataset's recipe, the fidelity preset, the recipe's own table for that fidelity, the
     method preset, the recipe file, flags, assignments. The names of dataset, method, recipe and fidelity are
-    themselves settings, found first by the same order.
-
-    Args:
-        flags: what the user gave on the command line, nested like the settings.
-        assignments: `a.b=value` each.
+    themselves settings, found first by the same order. `flags` are nested like the settings, `assignments` are
+    `a.b=value` each.
 
     Raises:
         InputError: an unknown name or setting, a value that does not fit.
     """
     top = merge(flags, parse_assignments(assignments))
-    chosen = merge(_recipe(top), top)
-    return _layered(open_dataset(str(chosen.get("dataset", RunConfig().dataset))), top)
+    chosen = merge(_given_recipe(top), top)
+    return configure_dataset(open_dataset(str(chosen.get("dataset", RunConfig().dataset))), top)
 
 
-def configure_dataset(dataset: Dataset) -> RunConfig:
-    """Return the settings of a dataset without any flag, whether it is installed or not.
+def configure_dataset(dataset: Dataset, top: Layer) -> RunConfig:
+    """Layer all settings as `configure` does, for a dataset that is installed or not; `top`: what was given.
 
     Raises:
-        InputError: its recipe is not there, or holds a setting that does not fit.
+        InputError: its recipe is not there, or a setting does not fit.
     """
-    return _layered(dataset, {})
-
-
-def _layered(dataset: Dataset, top: Layer) -> RunConfig:
-    own, recipe = dataset_recipe(dataset), _recipe(top)
-    names = merge({"fidelity": "paper", "method": "semivl"}, own, recipe, top)
+    own, given = _dataset_recipe(dataset), _given_recipe(top)
+    names = merge({"fidelity": "paper", "method": "semivl"}, own, given, top)
     fidelity, method = str(names["fidelity"]), str(names["method"])
-    config = resolve(
-        _without_tables(own),
-        _preset("fidelity", fidelity),
-        _table(own, fidelity),
-        _preset("method", method),
-        _without_tables(recipe),
-        _table(recipe, fidelity),
-        {"dataset": dataset.name, "fidelity": fidelity, "method": method, "recipe": top.get("recipe")},
-        top,
-    )
+    (own, own_table), (given, given_table) = _split(own, fidelity), _split(given, fidelity)
+    chosen = {"dataset": dataset.name, "fidelity": fidelity, "method": method, "recipe": top.get("recipe")}
+    preset, method_preset = _preset("fidelity", fidelity), _preset("method", method)
+    config = resolve(own, preset, own_table, method_preset, given, given_table, chosen, top)
     _check_kinds(config)
     return config
 
@@ -82,53 +69,45 @@ def _check_kinds(config: RunConfig) -> None:
     pick(FINE_TUNING, "finetune.encoder", config.finetune.encoder)
 
 
-def _recipe(top: Layer) -> Layer:
-    name = none_if_so_called(top.get("recipe"))
-    return {} if name is None else _named_recipe(str(name))
-
-
-def dataset_recipe(dataset: Dataset) -> Layer:
+def _dataset_recipe(dataset: Dataset) -> Layer:
     """Read the recipe that a dataset names: a shipped one, or a file inside its package."""
     if dataset.recipe.endswith(".toml"):
         return read_toml(package_file(dataset, dataset.recipe))
-    return _named_recipe(dataset.recipe)
+    return _shipped_recipe(dataset.recipe)
 
 
-def shipped_recipes() -> list[str]:
-    """Names of the general recipes."""
-    return list(_shipped())
+def _given_recipe(top: Layer) -> Layer:
+    """Read the recipe that the user names, if any: a shipped one, or a file."""
+    name = none_if_so_called(top.get("recipe"))
+    if name is None:
+        return {}
+    return read_settings(Path(str(name)))[0] if str(name).endswith(".toml") else _shipped_recipe(str(name))
 
 
-def _named_recipe(name: str) -> Layer:
-    if name.endswith(".toml"):
-        return read_settings(Path(name))[0]
-    shipped = _shipped()
+def _shipped_recipe(name: str) -> Layer:
+    shipped = shipped_recipes()
     if name not in shipped:
         raise InputError(f"unknown recipe {name!r}: shipped are {', '.join(shipped)}; or give a .toml file")
     return parse_toml(shipped[name], name)
 
 
 def _preset(kind: str, name: str) -> Layer:
-    known = _shipped(kind)
+    known = shipped_recipes(kind)
     if name not in known:
         raise InputError(f"unknown {kind} {name!r}: expected {' or '.join(known)}")
     return parse_toml(known[name], name)
 
 
-def _shipped(kind: str = "") -> dict[str, str]:
-    """Return the texts of the general recipes, or of the presets of a kind, by their names."""
+def shipped_recipes(kind: str = "") -> dict[str, str]:
+    """Return the texts of the general recipes, or of the presets of a kind (`method`, `fidelity`), by their names."""
     found = files("semivl_cli.recipes").joinpath(kind).iterdir()
     texts = {item.name: item.read_text(encoding="utf-8") for item in found if item.name.endswith(".toml")}
     return {name.removesuffix(".toml"): texts[name] for name in sorted(texts)}
 
 
-def _without_tables(recipe: Layer) -> Layer:
-    return {key: value for key, value in recipe.items() if key not in ("paper", "published")}
-
-
-def _table(recipe: Layer, fidelity: str) -> Layer:
-    """Settings that a recipe has for one fidelity alone."""
+def _split(recipe: Layer, fidelity: str) -> tuple[Layer, Layer]:
+    """Return the settings of a recipe, and those that it has for one fidelity alone, in a table of that name."""
     table = recipe.get(fidelity, {})
     if not isinstance(table, dict):
         raise InputError("the tables [paper] and [published] of a recipe hold settings, such as loss.group = 2")
-    return table
+    return {key: value for key, value in recipe.items() if key not in ("paper", "published")}, table

@@ -81,15 +81,10 @@ def build_index(
 ) -> Index:
     """List the records of a training.
 
-    Args:
-        dataset: the plugin.
-        root: where its files lie.
-        data: which images are labelled, which unlabelled ones there are beside the dataset's own, and whether absent
-            files (images; masks of labelled and validation images) are refused or left out.
-        seed: of the draw of labelled images.
-        class_names: of the definition, in the order of the ids.
-        listed: ids of the labelled images and where they were read; `None`: `data.labels` decides.
-        say: takes a line when something takes long.
+    `data` says which images are labelled, which unlabelled ones there are beside the dataset's own, and whether absent
+    files (images; masks of labelled and validation images) are refused or left out. `listed`, ids of the labelled
+    images and where they were read, is stronger. `seed` is that of the draw of labelled images; `say` takes a line
+    when something takes long.
 
     Raises:
         InputError: if `root` does not hold the dataset, ids repeat or overlap, files are missing and refused, or

@@ -38,14 +38,10 @@ class Choice:
 def choose_labeled(
     dataset: Dataset, train: Sequence[Record], labels: Amount, *, seed: int, class_names: Sequence[str]
 ) -> Choice:
-    """Choose the labelled images among the training records.
+    """Choose the labelled images among all training records.
 
-    Args:
-        dataset: the plugin; its package may hold `splits/labeled-<N>.txt` and `splits/fractions.toml`.
-        train: all training records.
-        labels: how many, or which.
-        seed: of the draw that a count without a list of its own needs.
-        class_names: the classes that the draw covers where the count allows.
+    The package of the plugin may hold `splits/labeled-<N>.txt` and `splits/fractions.toml`. A count without a list of
+    its own is drawn with `seed`, so that the images show all `class_names` where the count allows.
 
     Raises:
         InputError: if `labels` asks for labels that are not there, or names no file of ids.

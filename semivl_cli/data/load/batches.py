@@ -66,7 +66,7 @@ class Batch:
         return self._each_tensor(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
-        """Return the batch in page-locked memory."""
+        """Return the batch in page-locked memory; the loader calls this."""
         return self._each_tensor(lambda tensor: tensor.pin_memory())
 
     def share_memory(self) -> Batch:
@@ -91,18 +91,10 @@ def train_batches(
     sharing: int = 1,
     say: Callable[[str], None] = lambda _: None,
 ) -> Generator[Batch, None, None]:
-    """Yield the batches of `steps`; closing the generator ends its workers.
+    """Yield the batches of `steps`, in page-locked memory if `pin`; closing the generator ends its workers.
 
-    Args:
-        index: which images there are.
-        dataset: the plugin, which reads labels.
-        class_names: of the definition.
-        config: how views are drawn, from which seed, how many, and who reads the images.
-        steps: of the training.
-        pin: whether batches come in page-locked memory.
-        rank_slice: this process's portion of the batch; `None`: all of it.
-        sharing: processes that share the cores which this one may use.
-        say: takes a line when the machine has too little shared memory for the batches under way.
+    `rank_slice` is this process's portion of each batch (`None`: all of it); `sharing` processes share the cores that
+    it may use. `say` takes a line when the machine has too little shared memory for the batches under way.
 
     Raises:
         InputError: if a file cannot be read and is not passed over, or there is no unlabelled image.

@@ -13,7 +13,6 @@ _SHARED_MEMORY = Path("/dev/shm")
 _USABLE = 0.9
 """Share of the free shared memory that may be filled: others live there too."""
 
-
 SHARED_MEMORY_IS_FULL = (
     f"{_SHARED_MEMORY} is full (something else fills it): batches that find no room come through pipes, which is slower"
 )
@@ -41,7 +40,8 @@ def choose_transport(batch_bytes: int, workers: int, processes: int) -> Transpor
 
     if needed(PREFETCH) <= _USABLE * free:
         return Transport()
-    space = f"{_SHARED_MEMORY} has {_mib(free)} MiB free and batches under way need {_mib(needed(PREFETCH))} MiB"
+    there, wanted = (-(-size // 2**20) for size in (free, needed(PREFETCH)))
+    space = f"{_SHARED_MEMORY} has {there} MiB free and batches under way need {wanted} MiB"
     remedy = "more shared memory (docker run --shm-size=8g, --ipc=host) or fewer data.workers lets them come freely"
     if needed(1) <= _USABLE * free:
         return Transport(prefetch=1, note=f"{space}: fewer are made ahead; {remedy}")
@@ -61,7 +61,3 @@ def why_worker_died(message: str) -> str:
             "--set data.workers=0 reads without such processes"
         )
     return "mostly too little memory: --set data.workers=0 reads without such processes"
-
-
-def _mib(size: int) -> int:
-    return -(-size // 2**20)

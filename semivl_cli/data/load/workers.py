@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import pickle
 import signal
@@ -31,19 +32,11 @@ Item = TypeVar("Item")
 
 
 def worker_count(workers: Workers, first: Record, sharing: int) -> int:
-    """Return how many processes read.
-
-    Args:
-        workers: what the settings say.
-        first: one of the records that are read.
-        sharing: processes that share the cores which this one may use.
-    """
+    """Return how many processes read records such as `first`, where `sharing` processes share this one's cores."""
     if workers != "auto":
         return workers
-    if callable(first.image):
-        height, width = first.image().shape[:2]
-        if height * width <= _SMALL_PIXELS:  # rendered faster than handed over
-            return 0
+    if callable(first.image) and math.prod(first.image().shape[:2]) <= _SMALL_PIXELS:
+        return 0  # rendered faster than handed over
     cores = usable_cores()
     return 0 if cores == 1 else max(1, min(cores // sharing, _MOST_WORKERS))
 

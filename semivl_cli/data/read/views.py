@@ -54,13 +54,12 @@ def scale_size(
     its proportions, to fit the base scale times that factor. Without, a new long side is drawn between the old one
     times the ends of `scale_range`.
     """
-    low, high = scale_range
-    if base_scale is not None:
-        return _fit(size, base_scale, float(rng.uniform(low, high)))
-    long_side = max(size)
-    drawn = int(rng.integers(int(low * long_side), int(high * long_side), endpoint=True))
-    height, width = (max(int(side * drawn / long_side + 0.5), 1) for side in size)
-    return height, width
+    (low, high), long_side = scale_range, max(size)
+    if base_scale is None:
+        return _scaled(size, int(rng.integers(int(low * long_side), int(high * long_side), endpoint=True)), long_side)
+    factor = float(rng.uniform(low, high))
+    most_long, most_short = int(max(base_scale) * factor), int(min(base_scale) * factor)
+    return _scaled(size, min(most_long / long_side, most_short / min(size)))
 
 
 def validation_size(size: Size, short_side: int) -> Size:
@@ -117,20 +116,16 @@ def at_short_side(image: NDArray[np.uint8], short_side: int | None) -> NDArray[n
     """Scale an image `[H, W, 3]` as evaluation and prediction see it: short side of that many pixels, or as it is."""
     if short_side is None:
         return image
-    height, width = validation_size((image.shape[0], image.shape[1]), short_side)
-    if image.shape[:2] == (height, width):
+    size = validation_size((image.shape[0], image.shape[1]), short_side)
+    if image.shape[:2] == size:
         return image
-    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+    return np.asarray(cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def _scaled(size: Size, factor: float) -> Size:
-    height, width = (max(int(side * factor + 0.5), 1) for side in size)
+def _scaled(size: Size, factor: float, over: int = 1) -> Size:
+    """Return the whole numbers nearest to `size * factor / over`."""
+    height, width = (max(int(side * factor / over + 0.5), 1) for side in size)
     return height, width
-
-
-def _fit(size: Size, base_scale: Sequence[int], factor: float) -> Size:
-    long_side, short_side = int(max(base_scale) * factor), int(min(base_scale) * factor)
-    return _scaled(size, min(long_side / max(size), short_side / min(size)))
 
 
 def _part(scaled: NDArray[Any], view: View) -> NDArray[Any]:

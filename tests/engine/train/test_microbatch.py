@@ -91,13 +91,13 @@ def test_containers_limit_memory(tmp_path):
     job = tmp_path / "root" / "job" / "step"
     job.mkdir(parents=True)
     (tmp_path / "cgroup").write_text("0::/job/step\n")
-    assert _left_in_groups(tmp_path / "root", tmp_path / "cgroup") == [2**62]
+    assert _left_in_groups(tmp_path / "root", tmp_path / "cgroup") == 2**62
     (job / "memory.max").write_text("max\n")
     (job / "memory.current").write_text("5\n")
     (job.parent / "memory.max").write_text("1000\n")
     (job.parent / "memory.current").write_text("300\n")
-    assert _left_in_groups(tmp_path / "root", tmp_path / "cgroup") == [700]
-    assert _left_in_groups(tmp_path / "root", tmp_path / "none") == [2**62]
+    assert _left_in_groups(tmp_path / "root", tmp_path / "cgroup") == 700
+    assert _left_in_groups(tmp_path / "root", tmp_path / "none") == 2**62
 
 
 def test_advice_names_only_what_is_left():
