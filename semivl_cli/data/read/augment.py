@@ -19,18 +19,16 @@ from semivl_cli.config import AugmentSettings
 
 ColorStep = Literal["brightness", "contrast", "saturation", "hue"]
 _STEPS: tuple[ColorStep, ...] = ("brightness", "contrast", "saturation", "hue")
+_AWAY_FROM = {"brightness": (0.0, 0.0), "contrast": (0.0, 1.0), "saturation": (1.0, 0.0)}
+"""What a factor moves pixels away from, or towards: shares of the own gray and of the image's mean gray; else black."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ColorDraw:
     """What one strong view does to the colours of one image."""
 
-    order: tuple[ColorStep, ...]
-    """The steps of the jitter in their order; empty: no jitter."""
-    brightness: float
-    contrast: float
-    saturation: float
-    hue: float
+    jitter: tuple[tuple[ColorStep, float], ...]
+    """The four steps in their order, each with its factor, or the hue's shift in turns; empty: no jitter."""
     gray: bool
     sigma: float | None
     """Of the blur, in pixels; `None`: no blur."""
@@ -38,20 +36,15 @@ class ColorDraw:
 
 def draw_color(rng: np.random.Generator, augment: AugmentSettings) -> ColorDraw:
     """Draw the colours of one strong view of one image."""
-    (brightness, contrast, saturation, hue), (sharpest, softest) = augment.jitter, augment.blur_sigma
-
-    def factor(strength: float) -> float:
-        return float(rng.uniform(max(0.0, 1 - strength), 1 + strength))
-
-    order = tuple(_STEPS[step] for step in rng.permutation(len(_STEPS)))
+    *strengths, hue = augment.jitter
+    order = rng.permutation(len(_STEPS))
+    jitters = rng.random() < augment.jitter_probability
+    amounts = [float(rng.uniform(max(0.0, 1 - strength), 1 + strength)) for strength in strengths]
+    amounts.append(float(rng.uniform(-hue, hue)))
     return ColorDraw(
-        order=order if rng.random() < augment.jitter_probability else (),
-        brightness=factor(brightness),
-        contrast=factor(contrast),
-        saturation=factor(saturation),
-        hue=float(rng.uniform(-hue, hue)),
+        jitter=tuple((_STEPS[step], amounts[step]) for step in order) if jitters else (),
         gray=bool(rng.random() < augment.grayscale),
-        sigma=float(rng.uniform(sharpest, softest)) if rng.random() < augment.blur else None,
+        sigma=float(rng.uniform(*augment.blur_sigma)) if rng.random() < augment.blur else None,
     )
 
 
@@ -64,7 +57,7 @@ def strong_view(images: Tensor, draws: Sequence[ColorDraw]) -> Tensor:
     assert len(images) == len(draws), f"{len(images)} images, {len(draws)} draws"
     pixels = images.float()
     for nth in range(len(_STEPS)):
-        pixels = _jitter(pixels, draws, [draw.order[nth] if draw.order else None for draw in draws])
+        pixels = _jitter(pixels, [draw.jitter[nth] if draw.jitter else ("brightness", 1.0) for draw in draws])
     gray = _sent(torch.tensor([draw.gray for draw in draws]), images.device)[:, None, None, None]
     pixels = torch.where(gray, _gray(pixels), pixels)
     return _blur(pixels, draws).to(torch.uint8)
@@ -75,27 +68,17 @@ def _sent(few: Tensor, device: torch.device) -> Tensor:
     return few.to(device, non_blocking=True)
 
 
-def _jitter(pixels: Tensor, draws: Sequence[ColorDraw], steps: Sequence[ColorStep | None]) -> Tensor:
+def _jitter(pixels: Tensor, steps: Sequence[tuple[ColorStep, float]]) -> Tensor:
     """Take one step of each image's jitter: float `[B, 3, H, W]` of whole values 0..255."""
-    # Three of the four steps move away from (or towards) something: black, the mean gray, the image's own gray.
-    numbers = torch.zeros(len(draws), 3)  # factor, share of the own gray, share of the mean gray
-    numbers[:, 0] = 1.0
-    turned = [row for row, step in enumerate(steps) if step == "hue"]
-    for row, (draw, step) in enumerate(zip(draws, steps, strict=True)):
-        if step == "brightness":
-            numbers[row, 0] = draw.brightness
-        elif step == "contrast":
-            numbers[row] = torch.tensor((draw.contrast, 0.0, 1.0))
-        elif step == "saturation":
-            numbers[row] = torch.tensor((draw.saturation, 1.0, 0.0))
+    numbers = torch.tensor([(1.0, 0.0, 0.0) if step == "hue" else (by, *_AWAY_FROM[step]) for step, by in steps])
+    turns = {row: by for row, (step, by) in enumerate(steps) if step == "hue"}
     factor, own, mean = _sent(numbers, pixels.device)[:, :, None, None, None].unbind(1)  # [B, 1, 1, 1] each
     gray = _gray(pixels)
     target = own * gray + mean * gray.mean(dim=(1, 2, 3), keepdim=True)
     pixels = (factor * pixels + (1 - factor) * target).clamp_(0, 255).floor_()
-    if turned:
-        rows = _sent(torch.tensor(turned), pixels.device)
-        turns = _sent(torch.tensor([draws[row].hue for row in turned]), pixels.device)
-        pixels[rows] = _turn_hue(pixels[rows], turns)
+    if turns:
+        rows = _sent(torch.tensor(list(turns)), pixels.device)
+        pixels[rows] = _turn_hue(pixels[rows], _sent(torch.tensor(list(turns.values())), pixels.device))
     return pixels
 
 

@@ -8,7 +8,7 @@ from torchvision.transforms.v2 import functional as reference
 from semivl_cli.config import AugmentSettings
 from semivl_cli.data.read.augment import ColorDraw, draw_color, strong_view
 
-PLAIN = ColorDraw(order=(), brightness=1.0, contrast=1.0, saturation=1.0, hue=0.0, gray=False, sigma=None)
+PLAIN = ColorDraw(jitter=(), gray=False, sigma=None)
 
 
 def noise(batch: int = 4, side: int = 32, seed: int = 0) -> torch.Tensor:
@@ -36,14 +36,15 @@ def test_without_any_change_an_image_stays_as_it_is():
 @pytest.mark.parametrize("step", ["brightness", "contrast", "saturation"])
 @pytest.mark.parametrize("factor", [0.5, 0.83, 1.0, 1.37])
 def test_a_factor_does_what_torchvision_does(step, factor):
-    draw = replace(PLAIN, order=(step, *({"brightness", "contrast", "saturation"} - {step}), "hue"), **{step: factor})
+    others = {"brightness", "contrast", "saturation"} - {step}
+    draw = replace(PLAIN, jitter=((step, factor), *((other, 1.0) for other in others), ("hue", 0.0)))
     expected = getattr(reference, f"adjust_{step}")(noise(), factor)
     assert_close(strong_view(noise(), [draw] * 4), expected)
 
 
 @pytest.mark.parametrize("turn", [-0.25, -0.1, 0.0, 0.07, 0.25])
 def test_a_hue_turn_does_what_torchvision_does(turn):
-    draw = replace(PLAIN, order=("brightness", "hue", "contrast", "saturation"), hue=turn)
+    draw = replace(PLAIN, jitter=(("brightness", 1.0), ("hue", turn), ("contrast", 1.0), ("saturation", 1.0)))
     difference = (strong_view(noise(), [draw] * 4).int() - reference.adjust_hue(noise(), turn).int()).abs()
     assert difference.max() <= 1  # torchvision does not round to the nearest value
 
@@ -68,13 +69,14 @@ def test_blur_keeps_an_even_image_even_to_its_border():
 
 
 def test_steps_are_taken_in_the_drawn_order():
-    dark_first = replace(PLAIN, order=("brightness", "contrast", "hue", "saturation"), brightness=0.5, contrast=1.5)
-    contrast_first = replace(dark_first, order=("contrast", "brightness", "hue", "saturation"))
+    darker, flatter, rest = ("brightness", 0.5), ("contrast", 1.5), (("hue", 0.0), ("saturation", 1.0))
+    dark_first = replace(PLAIN, jitter=(darker, flatter, *rest))
+    contrast_first = replace(PLAIN, jitter=(flatter, darker, *rest))
     for draw in (dark_first, contrast_first):
         expected = noise()
-        for step in draw.order[:2]:
+        for step, factor in draw.jitter[:2]:
             # torchvision takes the mean gray over each image of a batch
-            expected = getattr(reference, f"adjust_{step}")(expected, getattr(draw, step))
+            expected = getattr(reference, f"adjust_{step}")(expected, factor)
         assert_close(strong_view(noise(), [draw] * 4), expected)
     assert not torch.equal(strong_view(noise(), [dark_first] * 4), strong_view(noise(), [contrast_first] * 4))
 
@@ -104,7 +106,7 @@ def test_the_input_is_not_written_to():
 
 def test_draws_follow_the_published_chances_and_ranges():
     drawn = draws(4000)
-    assert np.mean([bool(draw.order) for draw in drawn]) == pytest.approx(0.8, abs=0.03)
+    assert np.mean([bool(draw.jitter) for draw in drawn]) == pytest.approx(0.8, abs=0.03)
     assert np.mean([draw.gray for draw in drawn]) == pytest.approx(0.2, abs=0.03)
     assert np.mean([draw.sigma is not None for draw in drawn]) == pytest.approx(0.5, abs=0.03)
     for name, low, high in (
@@ -113,10 +115,10 @@ def test_draws_follow_the_published_chances_and_ranges():
         ("saturation", 0.5, 1.5),
         ("hue", -0.25, 0.25),
     ):
-        values = [getattr(draw, name) for draw in drawn]
+        values = [dict(draw.jitter)[name] for draw in drawn if draw.jitter]
         assert low <= min(values) < low + 0.02
         assert high - 0.02 < max(values) <= high
     sigmas = [draw.sigma for draw in drawn if draw.sigma is not None]
     assert 0.1 <= min(sigmas) < 0.12
     assert 1.98 < max(sigmas) <= 2.0
-    assert len({draw.order for draw in drawn if draw.order}) == 24
+    assert len({tuple(dict(draw.jitter)) for draw in drawn if draw.jitter}) == 24
