@@ -71,8 +71,8 @@ def seeds_to_resume(
         return found
     if seeds is not None and not begins:
         raise InputError(
-            f"{found} is not what --seeds began (it has no {layout.SUMMARY}): leave out --resume to begin, or --seeds to "
-            "go on with a single run"
+            f"{found} is not what --seeds began (it has no {layout.SUMMARY}): leave out --resume to begin, or "
+            "--seeds to go on with a single run"
         )
     return None
 
