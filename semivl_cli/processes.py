@@ -15,6 +15,7 @@ from typing import TypeVar
 
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
+_AT_ONCE = 1024
 
 
 def usable_cores() -> int:
@@ -22,12 +23,12 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_threads(work: Callable[[_Job], _Result], jobs: Iterable[_Job], at_once: int) -> Iterator[tuple[_Job, _Result]]:
-    """Yield each job with its result, in order; never more than `at_once` of them are held."""
+def in_threads(work: Callable[[_Job], _Result], jobs: Iterable[_Job]) -> Iterator[tuple[_Job, _Result]]:
+    """Yield each job with its result, in order; never more than `_AT_ONCE` of them are held."""
     waiting = iter(jobs)
     with ThreadPoolExecutor() as pool:
         try:
-            while some := list(islice(waiting, at_once)):
+            while some := list(islice(waiting, _AT_ONCE)):
                 yield from zip(some, pool.map(work, some), strict=True)
         except BaseException:  # whoever stops now waits for no other job
             pool.shutdown(cancel_futures=True)

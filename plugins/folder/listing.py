@@ -35,11 +35,7 @@ class Listing:
         self._masks_in = lru_cache(maxsize=64)(self._list_masks)
 
     def entries(self) -> Iterator[Entry]:
-        """Yield every image.
-
-        Raises:
-            InputError: if two images have one id, or a folder cannot be read.
-        """
+        """Yield every image; raises `InputError` if two images have one id, or a folder cannot be read."""
         self.notes.clear()
         if self._drawn is not None:
             for _ in self._walk(self.root / "masks"):

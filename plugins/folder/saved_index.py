@@ -80,11 +80,7 @@ def index_folders(root: Path) -> tuple[Path, Path]:
 
 
 def writable_folder(root: Path) -> Path:
-    """Make and return the first of these folders that can be written.
-
-    Raises:
-        RunError: if neither can.
-    """
+    """Make and return the first of these folders that can be written; raises `RunError` if neither can."""
     reason = ""
     folders = index_folders(root)
     for folder in folders:

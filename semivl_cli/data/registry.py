@@ -57,11 +57,7 @@ def open_dataset(name: str) -> Dataset:
 
 
 def package_file(dataset: Dataset, relative: str) -> Path:
-    """Return the path of a file inside the plugin's own package.
-
-    Raises:
-        InputError: if there is no such file.
-    """
+    """Return the path of a file inside the plugin's own package; raises `InputError` if there is no such file."""
     path = find_package_file(dataset, relative)
     if path is None:
         raise InputError(f"the plugin of dataset {dataset.name!r} holds no file {relative!r}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -24,6 +23,7 @@ from semivl_cli.data.pool.records import Records, digest_of_ids, id_hash
 from semivl_cli.data.pool.unlabeled import Pool, open_pool
 from semivl_cli.data.read.images import check_size, image_size, label_name, read_label
 from semivl_cli.errors import InputError
+from semivl_cli.processes import in_threads
 
 MOST_LOOKED_FOR = 100_000
 """Unlabelled files up to which each is looked for at every start."""
@@ -195,11 +195,7 @@ def check_labels(index: Index, dataset: Dataset, class_names: Sequence[str]) -> 
 
     labeled = (*index.labeled, *index.held_out)
     val = tuple(record for record in index.val if not callable(record.label))
-    pool = ThreadPoolExecutor()
-    try:
-        found = list(pool.map(look, (*labeled, *val)))
-    finally:
-        pool.shutdown(cancel_futures=True)  # whoever stops now waits for no other mask
+    found = [counted for _, counted in in_threads(look, (*labeled, *val))]
     problems = [item for item in found if isinstance(item, str)]
     if problems:
         more = f" ({len(problems)} masks in all; semivl prepare data {dataset.name} lists them)" if problems[1:] else ""
@@ -254,9 +250,9 @@ def _absent_images(records: Sequence[Record]) -> tuple[list[int], int]:
     if count <= MOST_LOOKED_FOR:
         return [place for place, record in enumerate(records) if missing_files(record, label=False)], count
     places = range(0, count, count // _SAMPLE)
-    with ThreadPoolExecutor() as pool:  # files may lie on a network, which answers many at once
-        gone = pool.map(lambda place: bool(missing_files(records[place], label=False)), places)
-        return [place for place, absent in zip(places, gone, strict=True) if absent], len(places)
+    # Files may lie on a network, which answers many at once.
+    looked_for = in_threads(lambda place: missing_files(records[place], label=False), places)
+    return [place for place, absent in looked_for if absent], len(places)
 
 
 def plugin_notes(dataset: Dataset) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +19,7 @@ from semivl_cli.data.read.images import read_label
 from semivl_cli.data.registry import find_package_file
 from semivl_cli.errors import InputError
 from semivl_cli.labels import Amount
+from semivl_cli.processes import in_threads
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -138,8 +138,7 @@ def classes_shown(dataset: Dataset, records: Sequence[Record], class_names: Sequ
         ids = read_label(record, dataset, class_names)
         return np.bincount(ids.ravel(), minlength=256)[: len(class_names)] > 0
 
-    with ThreadPoolExecutor() as pool:
-        return np.stack(list(pool.map(shown, records)))
+    return np.stack([classes for _, classes in in_threads(shown, records)])
 
 
 def cover(shows: NDArray[np.bool_], count: int) -> NDArray[np.intp]:

@@ -21,9 +21,6 @@ from semivl_cli.data.read.images import check_ids, check_size, label_name, read_
 from semivl_cli.errors import InputError, listed
 from semivl_cli.processes import in_threads
 
-_AT_ONCE = 1024
-"""Files whose findings are held in memory together."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SplitCount:
@@ -88,7 +85,7 @@ def survey(dataset: Dataset, root: Path, class_names: Sequence[str]) -> Survey:
     prints: dict[Split, Fingerprints] = {"train": Fingerprints(), "val": Fingerprints()}
     plain: list[str] = []
     jobs = ((record, split, position) for split, records in by_split.items() for position, record in enumerate(records))
-    for _, finding in in_threads(lambda job: _look(*job, dataset, class_names), jobs, _AT_ONCE):
+    for _, finding in in_threads(lambda job: _look(*job, dataset, class_names), jobs):
         if finding.problems:
             problems.setdefault(finding.kind, []).extend(finding.problems)
         if finding.size is not None:

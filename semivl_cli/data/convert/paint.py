@@ -20,8 +20,6 @@ from semivl_cli.files import FULL
 from semivl_cli.paint import is_ours, made_from, save_mask
 from semivl_cli.processes import in_threads
 
-_AT_ONCE = 256
-"""Drawings that wait together."""
 _UNMATCHED = "masks that cannot be matched with an image"
 _ALL = np.arange(65536, dtype=np.uint16)
 
@@ -77,7 +75,7 @@ def convert(
         counts = {"written": 0, "kept": 0, "contested": 0, "uncovered": 0}
         first = ""
         painter = _Painter(key, images, out, [color for _, color in classes])
-        for (drawing, image), made in in_threads(painter, jobs, _AT_ONCE):
+        for (drawing, image), made in in_threads(painter, jobs):
             result.drawn[image] = not made.problem
             if made.problem:
                 result.problems.setdefault("masks that cannot be converted", []).append(made.problem)

@@ -71,19 +71,14 @@ class Canvas:
             top = max(math.floor(min(min(ring[1::2]) for ring in solid)) - 1, 0)
             right = min(math.ceil(max(max(ring[::2]) for ring in solid)) + 1, width)
             bottom = min(math.ceil(max(max(ring[1::2]) for ring in solid)) + 1, height)
-            if left < right and top < bottom:
-                self._fill(solid, class_id, (top, left), (bottom - top, right - left))
+            if left < right and top < bottom:  # within this box alone: most objects are small, and images are not
+                moved = [[number - (left, top)[place % 2] for place, number in enumerate(ring)] for ring in solid]
+                code = coco_mask.merge(coco_mask.frPyObjects(moved, bottom - top, right - left))
+                self.region(decode_rle(code), class_id, at=(top, left))
 
     def polygon(self, points: Iterable[Sequence[float]], class_id: int) -> None:
         """Paint one polygon, told by its corners `(x, y)`; raises as `polygons` does."""
         self.polygons([[number for point in points for number in point]], class_id)
-
-    def _fill(
-        self, rings: Sequence[Sequence[float]], class_id: int, at: tuple[int, int], size: tuple[int, int]
-    ) -> None:
-        """Paint polygons within a box alone: most objects are small, and images are not."""
-        moved = [[number - at[1 - place % 2] for place, number in enumerate(ring)] for ring in rings]
-        self.region(decode_rle(coco_mask.merge(coco_mask.frPyObjects(moved, *size))), class_id, at)
 
 
 def ellipse(x: float, y: float, across: float, down: float) -> list[tuple[float, float]]:

@@ -38,11 +38,7 @@ class Given:
 
     @cached_property
     def json(self) -> Sequence[tuple[Tree, object]]:
-        """Its JSON files and their content.
-
-        Raises:
-            InputError: if one is not JSON.
-        """
+        """Its JSON files and their content; raises `InputError` if one is not JSON."""
         return [(file, file.json()) for file in self.files if file.suffix == ".json"]
 
 

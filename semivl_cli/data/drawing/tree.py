@@ -81,11 +81,7 @@ class Tree:
                     yield name if below == "." else f"{below}/{name}", Tree(found.folder / name)
 
     def read(self) -> bytes:
-        """Return the content of a file.
-
-        Raises:
-            InputError: if it cannot be read.
-        """
+        """Return the content of a file; raises `InputError` if it cannot be read."""
         try:
             return self.path.read_bytes() if self.archive is None else self.archive.read(str(self.entry))
         except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
@@ -103,11 +99,7 @@ class Tree:
             raise InputError(f"{self}: expected text in UTF-8 ({error.reason} at byte {error.start})") from error
 
     def json(self) -> object:
-        """Return the content of a JSON file.
-
-        Raises:
-            InputError: if it cannot be read, or is not JSON.
-        """
+        """Return the content of a JSON file; raises `InputError` if it cannot be read, or is not JSON."""
         try:
             content: object = json.loads(self.text())
         except (json.JSONDecodeError, RecursionError) as error:

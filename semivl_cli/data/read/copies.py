@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from semivl_cli.data.contract import TarEntry
 from semivl_cli.data.read.tar_entries import read_entry
 from semivl_cli.files import hash_file
+from semivl_cli.processes import in_threads
 
 File = Path | TarEntry
 """What an image is read from, unless it is rendered."""
@@ -33,8 +33,8 @@ class KnownFiles:
 
     def read_all(self) -> None:
         """Read all of them now, so that no process that gets a copy of this reads them again."""
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(self._contents, self._by_length))
+        for _ in in_threads(self._contents, self._by_length):
+            pass
 
     def twin(self, file: File) -> File | None:
         """Return the known file that another one is a copy of, byte for byte; an absent file is none."""

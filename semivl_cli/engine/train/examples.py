@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from semivl_cli.engine.device import autocast
 from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at, scores_at
 from semivl_cli.engine.rundir.layout import EXAMPLES
 from semivl_cli.engine.train.trainee import Training
-from semivl_cli.files import writing
+from semivl_cli.files import replacing_folder, writing
 from semivl_cli.paint import save_image, save_mask
 
 NUMBER = 6
@@ -26,17 +25,15 @@ def write_examples(training: Training) -> None:
     """Write `examples/<k>-<id>/{image,label,guidance,prediction}.png`; without guidance there is no `guidance.png`."""
     run, trainee, material = training.run, training.trainee, training.material
     config, device = training.config, training.device
-    folder = run / ".examples.part"
-    shutil.rmtree(folder, ignore_errors=True)
     val, colors = material.index.val, material.definition.colors
     chosen = [val[round(k)] for k in np.linspace(0, len(val) - 1, min(NUMBER, len(val)))]
     samples = val_samples(chosen, material.dataset, material.definition.names, short_side=None, workers=0)
     how = Inference(config, trainee.spec.smallest)
     trainee.model.eval()
-    with writing(run / EXAMPLES):
+    with writing(run / EXAMPLES), replacing_folder(run / EXAMPLES) as folder:
         for k, (record, image, label) in enumerate(samples):
             example = folder / f"{k}-{re.sub(r'[^A-Za-z0-9._-]+', '_', record.id)}"
-            example.mkdir(parents=True)
+            example.mkdir()
             size = (label.shape[0], label.shape[1])
             pixels = how.pixels(image, device)
             with autocast(config, device):
@@ -50,6 +47,4 @@ def write_examples(training: Training) -> None:
                 confidence, guessed = scores_at(probabilities, size).max(dim=1)
                 sure = torch.where(confidence >= config.guidance.zeta, guessed, IGNORE).to(torch.uint8)
                 save_mask(example / "guidance.png", sure[0].cpu().numpy(), colors)
-        shutil.rmtree(run / EXAMPLES, ignore_errors=True)
-        folder.replace(run / EXAMPLES)
     trainee.model.train()

@@ -19,7 +19,7 @@ from semivl_cli.engine.distributed.gradients import GradientBuckets
 from semivl_cli.engine.infer.validation import Scores, measure_iou
 from semivl_cli.engine.infer.windows import Inference
 from semivl_cli.engine.rundir.checkpoint import load_weights
-from semivl_cli.engine.rundir.integrity import damage
+from semivl_cli.engine.rundir.integrity import MODEL, damage
 from semivl_cli.engine.rundir.layout import checkpoint_folder
 from semivl_cli.engine.signals import StopWish
 from semivl_cli.engine.train.accumulate import accumulate_gradients
@@ -215,7 +215,7 @@ class Loop:
         run, selection = self.training.run, self.progress.selection
         chosen = selection.step
         if chosen is not None and chosen != self.steps:
-            wrong = damage(checkpoint_folder(run, chosen), ["model.safetensors"])
+            wrong = damage(checkpoint_folder(run, chosen), [MODEL])
             if self.process_group.broadcast(wrong) is None:
                 load_weights(run, chosen, self.trainee.model)
             else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,12 +17,12 @@ from semivl_cli.config import RunConfig
 from semivl_cli.data.load.batches import Batch, Batches, labeled_records, unlabeled_records
 from semivl_cli.data.read.cutmix import box_mask
 from semivl_cli.engine.device import autocast
-from semivl_cli.engine.rundir.integrity import checkpoint_steps
+from semivl_cli.engine.rundir.integrity import MODEL, checkpoint_steps
 from semivl_cli.engine.rundir.layout import NOT_FINITE, Metrics
 from semivl_cli.engine.train.inputs import views_of
 from semivl_cli.engine.train.trainee import Training
 from semivl_cli.errors import RunError
-from semivl_cli.files import writing
+from semivl_cli.files import replacing_folder, writing
 from semivl_cli.paint import save_image, save_mask
 
 
@@ -102,7 +101,7 @@ def keep_evidence(training: Training, broken: Broken, values: Sequence[Mapping[s
         RunError: the disk is full.
     """
     config, schedule = training.config, training.schedule
-    folder, part = training.run / NOT_FINITE, training.run / ".not-finite.part"
+    folder = training.run / NOT_FINITE
     material = training.material
     index = material.index
     batch = Batches(index, material.dataset, material.definition.names, config)[broken.step]
@@ -118,9 +117,7 @@ def keep_evidence(training: Training, broken: Broken, values: Sequence[Mapping[s
         "steps": [{name: str(value) for name, value in step.items()} for step in values],  # JSON knows no NaN
         "weights that are not finite": [name for name, tensor in state.items() if not bool(tensor.isfinite().all())],
     }
-    with writing(folder):
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir()
+    with writing(folder), replacing_folder(folder) as part:
         (part / "values.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         tensors = _seen(batch)
         save_file(tensors, part / "batch.safetensors")
@@ -129,11 +126,7 @@ def keep_evidence(training: Training, broken: Broken, values: Sequence[Mapping[s
                 save_image(part / f"{name}-{number}.png", image.permute(1, 2, 0).contiguous().numpy())
         for number, label in enumerate(tensors["label"]):
             save_mask(part / f"label-{number}.png", label.numpy(), material.definition.colors)
-        save_file(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, part / "model.safetensors"
-        )
-        shutil.rmtree(folder, ignore_errors=True)
-        part.replace(folder)
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, part / MODEL)
     return folder
 
 

@@ -31,14 +31,16 @@ def zero_shot_config(
     if definition is None and dataset is None:
         raise InputError("no words were given: name a class definition (--definition NAME|FILE) or a --dataset")
     own = dataset or dataset_of(definition or "")
-    config = configure({"dataset": own}) if own else RunConfig()
-    changes: dict[str, Any] = {}
-    if definition is not None:
-        changes["data"] = {"definition": definition}
-    if weights is not None:
-        clip, tag = parse_weights(weights, config.model.clip)
-        changes["model"] = {"clip": clip, "weights": tag}
-    return resolve(config.model_dump(), changes)
+    config = with_weights(configure({"dataset": own}) if own else RunConfig(), weights)
+    return config if definition is None else resolve(config.model_dump(), {"data": {"definition": definition}})
+
+
+def with_weights(config: RunConfig, given: str | None) -> RunConfig:
+    """Let what `parse_weights` reads name the CLIP; `None`: what the settings name."""
+    if given is None:
+        return config
+    clip, tag = parse_weights(given, config.model.clip)
+    return resolve(config.model_dump(), {"model": {"clip": clip, "weights": tag}})
 
 
 def dataset_of(definition: str) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import groupby, islice, product
 
 import numpy as np
 import torch
@@ -126,17 +126,11 @@ def count(
     rows, columns = (min(side, _SIDE) for side in size)
     sparse = F.interpolate(label[:, None], size=(rows, columns), mode="nearest-exact")[:, 0]
     total.sampled += _confusions(guide.of_classes(similarities, (rows, columns)), sparse, zeta, classes)
-    for concept in _spare(class_of_concept):
+    for concept in (owner.bincount()[owner] > 1).nonzero()[:, 0].tolist():  # those whose class has another one
         left = similarities.clone()
         left[:, concept] = -torch.inf
         total.without[concept] = _confusions(guide.of_classes(left, (rows, columns)), sparse, zeta, classes)
     return total
-
-
-def _spare(class_of_concept: Sequence[int]) -> list[int]:
-    """Concepts that can be left out: their class has another one."""
-    owners = list(class_of_concept)
-    return [concept for concept, owner in enumerate(owners) if owners.count(owner) > 1]
 
 
 def _confusions(probabilities: Tensor, label: Tensor, zeta: float, classes: int) -> Tensor:
@@ -186,11 +180,6 @@ def _spans(size: int, crop: int) -> list[tuple[int, int, int]]:
 
 def _batches(windows: Iterable[Window], most: int) -> Iterator[list[Window]]:
     """Collect neighbours of one size."""
-    together: list[Window] = []
-    for window in windows:
-        if together and (len(together) == most or together[0][0].shape != window[0].shape):
-            yield together
-            together = []
-        together.append(window)
-    if together:
-        yield together
+    for _, alike in groupby(windows, key=lambda window: window[0].shape):
+        while batch := list(islice(alike, most)):
+            yield batch

@@ -1,0 +1,31 @@
+"""Work that is spread over threads comes back in order."""
+
+import time
+
+import pytest
+
+from semivl_cli.processes import in_threads, usable_cores
+
+
+def test_results_come_in_order_with_their_jobs():
+    def slow_first(number):
+        time.sleep(0.01 * (number == 0))
+        return number * number
+
+    assert list(in_threads(slow_first, range(2000))) == [(number, number * number) for number in range(2000)]
+
+
+def test_jobs_are_taken_as_they_are_needed():
+    taken = []
+    results = in_threads(str, (taken.append(number) or number for number in range(10**6)))
+    assert next(results) == (0, "0")
+    assert len(taken) < 10**4
+
+
+def test_a_job_that_fails_ends_the_others():
+    with pytest.raises(ZeroDivisionError):
+        list(in_threads(lambda number: 1 / number, [1, 0, 2]))
+
+
+def test_there_is_a_core():
+    assert usable_cores() >= 1
