@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -45,20 +43,6 @@ class SynchronizedBatchNorm2d(nn.BatchNorm2d):
         return y
 
 
-@contextmanager
-def alone(model: nn.Module) -> Iterator[None]:
-    """Let every BatchNorm see the images of this process only, for a while."""
-    normal = [module for module in model.modules() if isinstance(module, SynchronizedBatchNorm2d)]
-    groups = [module.process_group for module in normal]
-    for module in normal:
-        module.process_group = ALONE
-    try:
-        yield
-    finally:
-        for module, process_group in zip(normal, groups, strict=True):
-            module.process_group = process_group
-
-
 class _Gather(torch.autograd.Function):
     """A vector of each process `[n]` -> those of all `[processes, n]`; gradients come back from all."""
 
@@ -75,8 +59,8 @@ class _Gather(torch.autograd.Function):
 
 
 def convert_sync_batchnorm(model: nn.Module, process_group: ProcessGroup) -> None:
-    """Let every BatchNorm see the images of all processes."""
+    """Let every BatchNorm see the images of these processes from now on."""
     for module in model.modules():
-        if type(module) is nn.BatchNorm2d and process_group.world_size > 1:
+        if isinstance(module, nn.BatchNorm2d):
             module.__class__ = SynchronizedBatchNorm2d  # the same parameters and buffers, which are known elsewhere
             cast(SynchronizedBatchNorm2d, module).process_group = process_group

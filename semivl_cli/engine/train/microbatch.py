@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from semivl_cli.config import LossSettings, RunConfig
-from semivl_cli.engine.distributed.batchnorm import alone
+from semivl_cli.engine.distributed.batchnorm import convert_sync_batchnorm
+from semivl_cli.engine.distributed.group import ALONE
 from semivl_cli.engine.memory import Meter, meter_of
 from semivl_cli.engine.train.accumulate import accumulate_gradients, part_of
 from semivl_cli.engine.train.inputs import Labeled, Unlabeled
@@ -80,12 +81,13 @@ class MicroBatch:
             group = config.loss.group if config.loss.group and images % config.loss.group == 0 else 0
             settings = config.model_copy(update={"loss": LossSettings(group=group)})
             some_x, some_u = part_of(x, slice(images)), part_of(u, slice(images))
+            convert_sync_batchnorm(model, ALONE)
             try:
-                with alone(model):
-                    targets = prepare_targets(self.trainee.guide, some_x, some_u, settings, images)
-                    accumulate_gradients(model, some_x, some_u, targets, settings, lambda_DC, images)
+                targets = prepare_targets(self.trainee.guide, some_x, some_u, settings, images)
+                accumulate_gradients(model, some_x, some_u, targets, settings, lambda_DC, images)
             finally:
                 optimizer.zero_grad(set_to_none=True)
+                convert_sync_batchnorm(model, self.process_group)
 
         # The first step of the optimizer will make two moments of each parameter.
         moments = 0 if optimizer.state else 2 * sum(p.numel() * p.element_size() for p in self.trainee.parameters)

@@ -12,16 +12,7 @@ from semivl_cli.config import RunConfig, merge, parse_assignments, read_toml, re
 from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.build import read_definition
 from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
-from semivl_cli.engine.rundir.layout import (
-    DEFINITION,
-    RECIPE,
-    SETTINGS,
-    SUMMARY,
-    find_unfinished,
-    is_finished,
-    new_run,
-    read_json,
-)
+from semivl_cli.engine.rundir import layout
 from semivl_cli.engine.settings import configure
 from semivl_cli.engine.train.selection import Result, read_result
 from semivl_cli.engine.train.start import MOVABLE, moved, run_training, train
@@ -75,13 +66,13 @@ def seeds_to_resume(
     begins = process_group.restarts and out is not None  # one command for every start, as for a single run
     if not resume and not (begins and process_group.restarted):
         return None
-    found = out or find_unfinished()
-    if (found / SUMMARY).is_file():
+    found = out or layout.find_unfinished()
+    if (found / layout.SUMMARY).is_file():
         return found
     if seeds is not None and not begins:
         raise InputError(
-            f"{found} is not what --seeds began (it has no {SUMMARY}): leave out --resume to begin, or --seeds to go "
-            "on with a single run"
+            f"{found} is not what --seeds began (it has no {layout.SUMMARY}): leave out --resume to begin, or "
+            "--seeds to go on with a single run"
         )
     return None
 
@@ -116,10 +107,10 @@ def train_seeds(
     assignments = list(assignments)
     if resume:
         assert out is not None, "of seeds_to_resume"
-        numbers: list[int] = read_json(out / SUMMARY)["seeds"]
+        numbers: list[int] = layout.read_json(out / layout.SUMMARY)["seeds"]
         if seeds not in (None, len(numbers)):
             raise InputError(f"{out} was started with --seeds {len(numbers)}, not {seeds}: leave the flag out")
-        config = resolve(read_toml(out / RECIPE), source=str(out / RECIPE))
+        config = resolve(read_toml(out / layout.RECIPE), source=str(out / layout.RECIPE))
         config = moved(config, merge(flags, parse_assignments(assignments)), out)
     else:
         config = configure(flags, assignments)
@@ -129,7 +120,7 @@ def train_seeds(
     failed: dict[int, str] = {}
     for number, seed in enumerate(numbers, 1):
         run = out / f"seed-{seed}"
-        if process_group.broadcast(is_finished(run)):
+        if process_group.broadcast(layout.is_finished(run)):
             results[seed] = read_result(run)
         else:
             reporter.note(f"seed {seed}, {number} of {len(numbers)}: {run}")
@@ -152,7 +143,7 @@ def train_seeds(
             )
     repeated = Repeated(out=out, results=results, failed=failed)
     if process_group.is_main:
-        write_json(out / SUMMARY, {**repeated.as_dict(), "seeds": numbers})
+        write_json(out / layout.SUMMARY, {**repeated.as_dict(), "seeds": numbers})
     return repeated
 
 
@@ -161,23 +152,23 @@ def _begin(config: RunConfig, out: Path | None, numbers: list[int]) -> Path:
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is taken: go on with --resume, or give another --out")
     words, _ = read_definition(config, open_dataset(config.dataset))
-    out = out or new_run(config.dataset, "seeds")
+    out = out or layout.new_run(config.dataset, "seeds")
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    write_text(out / DEFINITION, words)
-    write_text(out / RECIPE, to_toml(config))
-    write_json(out / SUMMARY, {"seeds": numbers})
+    write_text(out / layout.DEFINITION, words)
+    write_text(out / layout.RECIPE, to_toml(config))
+    write_json(out / layout.SUMMARY, {"seeds": numbers})
     return out
 
 
 def _train_one(
     config: RunConfig, out: Path, run: Path, seed: int, reporter: Reporter, process_group: ProcessGroup
 ) -> Result:
-    started = process_group.broadcast((run / SETTINGS).exists())
+    started = process_group.broadcast((run / layout.SETTINGS).exists())
     if started:
         settings, names = config.model_dump(), (name.split(".") for name in MOVABLE)
         moves = merge(*({section: {key: settings[section][key]}} for section, key in names))
         return train(moves, (), run, resume=True, reporter=reporter, process_group=process_group)
-    words = str((out / DEFINITION).resolve())
+    words = str((out / layout.DEFINITION).resolve())
     settings = merge(config.model_dump(), {"seed": seed, "data": {"definition": words}})
     return run_training(resolve(settings), run, reporter, process_group=process_group)

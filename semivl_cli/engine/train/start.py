@@ -15,20 +15,8 @@ from semivl_cli.engine.build import Inherited, open_material
 from semivl_cli.engine.device import pick_device
 from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
 from semivl_cli.engine.environment import deterministic, differences, environment
+from semivl_cli.engine.rundir import layout
 from semivl_cli.engine.rundir.integrity import checkpoint_steps
-from semivl_cli.engine.rundir.layout import (
-    DEFINITION,
-    LOCK,
-    RECIPE,
-    SETTINGS,
-    SPLIT,
-    SUMMARY,
-    find_unfinished,
-    is_finished,
-    lock_run,
-    new_run,
-    read_config,
-)
 from semivl_cli.engine.settings import configure
 from semivl_cli.engine.train.loop import Loop
 from semivl_cli.engine.train.schedule import schedule_of
@@ -61,19 +49,19 @@ def train(
     """
     assignments = list(assignments)
     if process_group.restarts and out is not None:
-        begun = process_group.broadcast((out / SETTINGS).exists())
+        begun = process_group.broadcast((out / layout.SETTINGS).exists())
         resume = begun and (resume or process_group.restarted)
     if not resume:
         config = configure(flags, assignments)
-        if out is not None and (out / SETTINGS).exists():
+        if out is not None and (out / layout.SETTINGS).exists():
             raise InputError(f"{out} already holds a run: go on with --resume, or give another --out")
         if out is not None and out.is_dir() and any(not _is_left_over(path) for path in out.iterdir()):
             raise InputError(f"{out} holds other files: a run wants a directory of its own, give another --out")
         repeated = _repeated(config, merge(flags, parse_assignments(assignments)))
         return run_training(config, out, reporter, inherited=repeated, process_group=process_group)
     run = process_group.broadcast(_begun(out))
-    config = moved(read_config(run), merge(flags, parse_assignments(assignments)), run)
-    if is_finished(run):
+    config = moved(layout.read_config(run), merge(flags, parse_assignments(assignments)), run)
+    if layout.is_finished(run):
         if process_group.is_main:
             sweep(run)
         reporter.note(f"{run} is finished: nothing is left to do")
@@ -118,10 +106,10 @@ def run_training(
             counts = check_labels(material.index, material.dataset, material.definition.names)
         new = process_group.is_main and (run is None or not run.exists())
         if run is None and process_group.is_main:
-            run = new_run(config.dataset, len(material.index.labeled))
+            run = layout.new_run(config.dataset, len(material.index.labeled))
         run = process_group.broadcast(run)
         assert run is not None, "the main process has named it"
-        with lock_run(run) if process_group.is_main else nullcontext():
+        with layout.lock_run(run) if process_group.is_main else nullcontext():
             try:
                 with process_group.local_main_first():
                     trainee = build_trainee(config, material, device, reporter)
@@ -136,10 +124,11 @@ def run_training(
                     schedule=schedule_of(config, len(material.index.unlabeled)),
                 )
                 loop = Loop(training)
-                noticed = _changed_since(inherited.run / SETTINGS, training) if inherited is not None else []
+                noticed = _changed_since(inherited.run / layout.SETTINGS, training) if inherited is not None else []
                 return loop.run(resume=resume, noticed=noticed, counts=counts)
             except BaseException as error:
-                started = (run / SETTINGS).exists() and (checkpoint_steps(run) or not isinstance(error, InputError))
+                begun = (run / layout.SETTINGS).exists()
+                started = begun and (checkpoint_steps(run) or not isinstance(error, InputError))
                 if new and not started:  # a start that failed leaves no run behind
                     shutil.rmtree(run, ignore_errors=True)
                 raise
@@ -157,15 +146,15 @@ def device_of(flags: Mapping[str, Any], assignments: Iterable[str], out: Path | 
     """Say on which device a training would run, before it begins; raises `InputError` where it could not begin."""
     if not resume:
         return configure(flags, assignments).device
-    run = out or find_unfinished()
-    if (run / SUMMARY).is_file():
-        return resolve(read_toml(run / RECIPE)).device
-    return read_config(_begun(run)).device
+    run = out or layout.find_unfinished()
+    if (run / layout.SUMMARY).is_file():
+        return resolve(read_toml(run / layout.RECIPE)).device
+    return layout.read_config(_begun(run)).device
 
 
 def _begun(out: Path | None) -> Path:
-    run = out or find_unfinished()
-    if not (run / SETTINGS).is_file():
+    run = out or layout.find_unfinished()
+    if not (run / layout.SETTINGS).is_file():
         if run.is_dir() and all(_is_left_over(path) for path in run.iterdir()):
             raise InputError(f"{run} was stopped before its first step: nothing is lost, start it without --resume")
         raise InputError(f"{run} holds no run to resume: it has no run.toml; start it without --resume")
@@ -175,7 +164,7 @@ def _begun(out: Path | None) -> Path:
 def _repeated(config: RunConfig, given: Mapping[str, Any]) -> Inherited | None:
     """Return the run that `--recipe <run>/run.toml` repeats: with its words and labels, where no flag names others."""
     recipe = Path(config.recipe or "")
-    if recipe.suffix != ".toml" or not read_settings(recipe)[1] or not (recipe.parent / DEFINITION).is_file():
+    if recipe.suffix != ".toml" or not read_settings(recipe)[1] or not (recipe.parent / layout.DEFINITION).is_file():
         return None
     data = given.get("data", {})
     return Inherited(
@@ -187,7 +176,7 @@ def _repeated(config: RunConfig, given: Mapping[str, Any]) -> Inherited | None:
 
 def _is_left_over(path: Path) -> bool:
     """Whether a start that was killed before `run.toml` was there left this file."""
-    return path.name in (LOCK, DEFINITION, SPLIT) or path.suffix in (".part", ".tmp")
+    return path.name in (layout.LOCK, layout.DEFINITION, layout.SPLIT) or path.suffix in (".part", ".tmp")
 
 
 def moved(config: RunConfig, given: Mapping[str, Any], run: Path) -> RunConfig:
