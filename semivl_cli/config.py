@@ -72,9 +72,6 @@ Range = Annotated[list[T], AfterValidator(_ordered)]
 """The smallest and the largest value."""
 Pair = Annotated[list[T], _of_length(2)]
 
-_LONGEST_BOX = 0.95
-"""Share of a side that a CutMix box may fill at the most: larger ones would be redrawn without end."""
-
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -335,7 +332,7 @@ class RunConfig(_Section):
             raise ValueError(f"model.skips must name {skips} block(s), it names {len(self.model.skips)}")
         (_, area), ratio = self.augment.cutmix_area, self.augment.cutmix_ratio
         form = min(max(1.0, ratio[0]), ratio[1])  # of the drawn ones the nearest to the view's own
-        if math.sqrt(area * max(form, 1 / form)) > _LONGEST_BOX:
+        if math.sqrt(area * max(form, 1 / form)) > 0.95:  # of a side: larger boxes would be redrawn without end
             raise ValueError(
                 f"CutMix boxes of area {area} and ratio {ratio[0]:g} to {ratio[1]:g} hardly ever fit: expected a "
                 "smaller area, or ratios nearer to 1"

@@ -15,7 +15,6 @@ from typing import TypeVar
 
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
-_AT_ONCE = 1024
 
 
 def usable_cores() -> int:
@@ -24,11 +23,11 @@ def usable_cores() -> int:
 
 
 def in_threads(work: Callable[[_Job], _Result], jobs: Iterable[_Job]) -> Iterator[tuple[_Job, _Result]]:
-    """Yield each job with its result, in order; never more than `_AT_ONCE` of them are held."""
+    """Yield each job with its result, in order; never more than 1024 of them are held."""
     waiting = iter(jobs)
     with ThreadPoolExecutor() as pool:
         try:
-            while some := list(islice(waiting, _AT_ONCE)):
+            while some := list(islice(waiting, 1024)):
                 yield from zip(some, pool.map(work, some), strict=True)
         except BaseException:  # whoever stops now waits for no other job
             pool.shutdown(cancel_futures=True)

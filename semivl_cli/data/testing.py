@@ -147,7 +147,7 @@ def _check_lists(dataset: Dataset, train: Sequence[Record]) -> None:
         assert count.isdecimal(), f"splits/{path.name}: expected the number of its ids in its name"
         counts.append(int(count))
         with _as_assertion("splits"):
-            found = len(choose_labeled(dataset, train, int(count), seed=0, class_names=()).labeled)
+            found = len(choose_labeled(dataset, train, int(count), seed=0, class_names=())[0])
         assert found == int(count), f"splits/{path.name} lists {found} ids"
     with _as_assertion("splits"):
         fractions = labeled_fractions(dataset)

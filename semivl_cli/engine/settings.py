@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ from semivl_cli.config import (
     parse_assignments,
     parse_toml,
     read_settings,
-    read_toml,
     resolve,
 )
 from semivl_cli.data.contract import Dataset
@@ -45,7 +45,7 @@ def configure_dataset(dataset: Dataset, top: Layer) -> RunConfig:
     Raises:
         InputError: its recipe is not there, or a setting does not fit.
     """
-    own, given = _dataset_recipe(dataset), _given_recipe(top)
+    own, given = _recipe(dataset.recipe, partial(package_file, dataset)), _given_recipe(top)
     names = merge({"fidelity": "paper", "method": "semivl"}, own, given, top)
     fidelity, method = str(names["fidelity"]), str(names["method"])
     (own, own_table), (given, given_table) = _split(own, fidelity), _split(given, fidelity)
@@ -69,22 +69,16 @@ def _check_kinds(config: RunConfig) -> None:
     pick(FINE_TUNING, "finetune.encoder", config.finetune.encoder)
 
 
-def _dataset_recipe(dataset: Dataset) -> Layer:
-    """Read the recipe that a dataset names: a shipped one, or a file inside its package."""
-    if dataset.recipe.endswith(".toml"):
-        return read_toml(package_file(dataset, dataset.recipe))
-    return _shipped_recipe(dataset.recipe)
-
-
 def _given_recipe(top: Layer) -> Layer:
-    """Read the recipe that the user names, if any: a shipped one, or a file."""
+    """Read the recipe that the user names, if any."""
     name = none_if_so_called(top.get("recipe"))
-    if name is None:
-        return {}
-    return read_settings(Path(str(name)))[0] if str(name).endswith(".toml") else _shipped_recipe(str(name))
+    return {} if name is None else _recipe(str(name), Path)
 
 
-def _shipped_recipe(name: str) -> Layer:
+def _recipe(name: str, find_file: Callable[[str], Path]) -> Layer:
+    """Read a shipped recipe, or a file."""
+    if name.endswith(".toml"):
+        return read_settings(find_file(name))[0]
     shipped = shipped_recipes()
     if name not in shipped:
         raise InputError(f"unknown recipe {name!r}: shipped are {', '.join(shipped)}; or give a .toml file")

@@ -57,26 +57,26 @@ def test_every_column_of_the_paper_has_its_list(name):
 def test_counts_and_the_fractions_of_the_paper_mean_the_same_lists(name):
     train = trained(name)
     for fraction, count in PAPER[name].items():
-        by_count, by_fraction = (
+        (by_count, note), (by_fraction, _) = (
             choose_labeled(open_dataset(name), train, read_labels(labels).amount, seed=0, class_names=())
             for labels in (str(count), fraction)
         )
-        assert [record.id for record in by_count.labeled] == [record.id for record in by_fraction.labeled]
-        assert {record.id for record in by_count.labeled} == set(read_ids(lists(name) / f"labeled-{count}.txt"))
-        assert by_count.note == f"{count} labels: the protocol's own list"
+        assert [record.id for record in by_count] == [record.id for record in by_fraction]
+        assert {record.id for record in by_count} == set(read_ids(lists(name) / f"labeled-{count}.txt"))
+        assert note == f"{count} labels: the protocol's own list"
 
 
 def test_another_fraction_is_rounded_up_and_a_decimal_may_head_a_column(tmp_path):
     train = trained("cityscapes")
     dataset = open_dataset("cityscapes")
-    chosen = choose_labeled(dataset, train, Fraction(1, 2), seed=0, class_names=())
-    assert len(chosen.labeled) == 1488
+    chosen, _ = choose_labeled(dataset, train, Fraction(1, 2), seed=0, class_names=())
+    assert len(chosen) == 1488
     assert Fraction(2975, 1488) < 2  # rounding alone would give the same; 1/30 would not:
-    assert len(choose_labeled(dataset, train, Fraction(1, 30), seed=0, class_names=()).labeled) == 100
+    assert len(choose_labeled(dataset, train, Fraction(1, 30), seed=0, class_names=())[0]) == 100
     ids = tmp_path / "ids.txt"
     ids.write_text(f"{train[5].id}\n{train[2].id}\n")
-    chosen = choose_labeled(dataset, train, ids, seed=0, class_names=())
-    assert [record.id for record in chosen.labeled] == [train[2].id, train[5].id]
+    chosen, _ = choose_labeled(dataset, train, ids, seed=0, class_names=())
+    assert [record.id for record in chosen] == [train[2].id, train[5].id]
 
 
 def test_an_overlap_of_train_and_val_is_refused(tmp_path):

@@ -75,7 +75,8 @@ def same_images(
         if content in by_content:
             same.append((file_at("val", position), file_at("train", by_content[content])))
         elif number % step == 0 and len(train):
-            distances = _bits(hashes ^ np.uint64(difference))
+            differing = (hashes ^ np.uint64(difference)).view(np.uint16)
+            distances = _ONES[differing].reshape(-1, 4).sum(axis=1)  # how many of the 64 bits
             near = np.flatnonzero(distances <= _ALIKE)
             near = near[np.argsort(distances[near], kind="stable")][:_CLOSEST]
             if len(near):
@@ -103,11 +104,6 @@ def check_leaks(train: Iterable[Path], val: Iterable[Path]) -> None:
             f"{found[0][0]} is a validation image, and {found[0][1]} the same image in training: take one of them "
             f"away, or validation means nothing{more}"
         )
-
-
-def _bits(numbers: NDArray[np.uint64]) -> NDArray[np.uint8]:
-    """Count the ones of each number `[n]`."""
-    return np.asarray(_ONES[numbers.view(np.uint16)].reshape(-1, 4).sum(axis=1), np.uint8)
 
 
 def _same_pixels(one: File, other: File) -> bool:

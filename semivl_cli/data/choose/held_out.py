@@ -10,18 +10,11 @@ from semivl_cli.data.choose.splits import classes_shown
 from semivl_cli.data.contract import Dataset, Record
 from semivl_cli.errors import InputError
 
-SHARE = 5
-"""One labelled image in so many is set aside, rounded up."""
-MOST = 500
-"""More are not needed to tell two steps apart."""
-_HELD_OUT = 1
-"""Part of the seed of this draw; the draw of the labelled images has none."""
-
 
 def hold_out(
     dataset: Dataset, labeled: Sequence[Record], *, seed: int, class_names: Sequence[str]
 ) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
-    """Split the labelled images into those that train and those that are set aside; both keep their order.
+    """Split the labelled images into those that train and a fifth (at most 500) set aside; both keep their order.
 
     The draw follows from the seed. It covers as many classes as it can, and never takes the last image of a class.
 
@@ -29,10 +22,11 @@ def hold_out(
         InputError: if no image can be spared.
     """
     shows = classes_shown(dataset, labeled, class_names)  # [images, N]
-    order = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_HELD_OUT,))).permutation(len(labeled))
+    seeds = np.random.SeedSequence(seed, spawn_key=(1,))  # the draw of the labelled images has no key
+    order = np.random.default_rng(seeds).permutation(len(labeled))
     shows = shows[order]
     held = np.zeros(len(labeled), bool)
-    for _ in range(min(-(-len(labeled) // SHARE), MOST)):
+    for _ in range(min(-(-len(labeled) // 5), 500)):  # more are not needed to tell two steps apart
         last = shows[~held].sum(axis=0) == 1
         free = ~held & ~(shows & last).any(axis=1) & shows.any(axis=1)
         if not free.any():

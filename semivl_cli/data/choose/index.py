@@ -95,18 +95,18 @@ def build_index(
     train, val = list_records(dataset, root)
     check_made_for(dataset, class_names)
     if listed is not None:
-        choice = find_labeled(train, *listed)
+        chosen, note = find_labeled(train, *listed)
     else:
-        choice = choose_labeled(dataset, train, data.labels.amount, seed=seed, class_names=class_names)
-    chosen = {record.id for record in choice.labeled}
-    out = [number for number in map(int, train.labeled) if train[number].id in chosen]
+        chosen, note = choose_labeled(dataset, train, data.labels.amount, seed=seed, class_names=class_names)
+    ids = {record.id for record in chosen}
+    out = [number for number in map(int, train.labeled) if train[number].id in ids]
     absent: list[str] = []
-    labeled = _present(choice.labeled, absent)
+    labeled = _present(chosen, absent)
     unlabeled = Hidden(train, out)
     gone, looked_for = _absent_images(unlabeled)
     absent += [str(unlabeled[place].image) for place in gone]
     checked = _present(val, absent)
-    notes = (choice.note, *plugin_notes(dataset))
+    notes = (note, *(dataset.notes if isinstance(dataset, TellsNotes) else ()))
     if looked_for < len(unlabeled):
         notes += (f"{looked_for} of the {len(unlabeled)} unlabelled files were looked for, evenly spread",)
     _refuse(dataset, absent, data.missing)
@@ -241,11 +241,6 @@ def _absent_images(records: Sequence[Record]) -> tuple[list[int], int]:
     # Files may lie on a network, which answers many at once.
     looked_for = in_threads(lambda place: missing_files(records[place], label=False), places)
     return [place for place, absent in looked_for if absent], len(places)
-
-
-def plugin_notes(dataset: Dataset) -> tuple[str, ...]:
-    """Return what a plugin found worth telling while it listed records."""
-    return tuple(dataset.notes) if isinstance(dataset, TellsNotes) else ()
 
 
 def missing_files(record: Record, *, label: bool) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,12 +26,8 @@ else:
     import tomli as tomllib
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Choice:
-    """The labelled images, in the order of the records, and a line that says where they come from."""
-
-    labeled: tuple[Record, ...]
-    note: str
+Choice = tuple[tuple[Record, ...], str]
+"""The labelled images, in the order of the records, and a line that says where they come from."""
 
 
 def choose_labeled(
@@ -53,7 +48,7 @@ def choose_labeled(
     if not with_label:
         raise InputError(f"none of the {len(train)} training images of dataset {dataset.name!r} has a mask")
     if labels == "all":
-        return Choice(labeled=with_label, note=f"every mask is a label: {len(with_label)}")
+        return with_label, f"every mask is a label: {len(with_label)}"
     if isinstance(labels, Path):
         if not labels.is_file():
             raise InputError(
@@ -66,8 +61,7 @@ def choose_labeled(
     listed = find_package_file(dataset, f"splits/labeled-{labels}.txt")
     if listed is None:
         return _draw(dataset, with_label, labels, seed, class_names)
-    found = find_labeled(train, read_ids(listed), str(listed))
-    return replace(found, note=f"{labels} labels: the protocol's own list")
+    return find_labeled(train, read_ids(listed), str(listed))[0], f"{labels} labels: the protocol's own list"
 
 
 def labeled_fractions(dataset: Dataset) -> dict[Fraction, int]:
@@ -104,7 +98,7 @@ def find_labeled(train: Sequence[Record], ids: Sequence[str], listed: str) -> Ch
     bare = [name for name in ids if known[name].label is None]
     if bare:
         raise InputError(f"{listed}: {len(bare)} of {len(ids)} images have no mask, the first is {bare[0]!r}")
-    return Choice(labeled=tuple(known.values()), note=f"{len(known)} labels: listed in {listed}")
+    return tuple(known.values()), f"{len(known)} labels: listed in {listed}"
 
 
 def _draw(dataset: Dataset, with_label: Sequence[Record], count: int, seed: int, class_names: Sequence[str]) -> Choice:
@@ -112,7 +106,7 @@ def _draw(dataset: Dataset, with_label: Sequence[Record], count: int, seed: int,
     if count > len(records):
         raise InputError(f"{count} labelled images are asked for, but only {len(records)} training images have a mask")
     if count == len(records):
-        return Choice(labeled=records, note=f"every mask is a label: {count}")
+        return records, f"every mask is a label: {count}"
     shows = classes_shown(dataset, records, class_names)
     order = np.random.default_rng(np.random.SeedSequence(seed)).permutation(len(records))
     chosen = np.sort(order[cover(shows[order], count)])
@@ -120,7 +114,7 @@ def _draw(dataset: Dataset, with_label: Sequence[Record], count: int, seed: int,
     note = f"{count} labels: drawn with seed {seed} so that they show the classes"
     if absent.any():
         note += f", except {', '.join(np.asarray(class_names)[absent])}"
-    return Choice(labeled=tuple(records[number] for number in chosen), note=note)
+    return tuple(records[number] for number in chosen), note
 
 
 def classes_shown(dataset: Dataset, records: Sequence[Record], class_names: Sequence[str]) -> NDArray[np.bool_]:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from semivl_cli.class_ids import IGNORE
 from semivl_cli.data.choose.duplicates import Fingerprints, difference_hash, same_images
-from semivl_cli.data.choose.index import list_records, missing_files, plugin_notes
-from semivl_cli.data.contract import Dataset, Record, Source, Split, TellsProblems
+from semivl_cli.data.choose.index import list_records, missing_files
+from semivl_cli.data.contract import Dataset, Record, Source, Split, TellsNotes, TellsProblems
 from semivl_cli.data.pool.records import Records
 from semivl_cli.data.read.copies import File, content_hash
 from semivl_cli.data.read.images import check_ids, check_size, label_name, read_raw_label, read_thumbnail
@@ -82,10 +82,10 @@ def survey(dataset: Dataset, root: Path, class_names: Sequence[str]) -> Survey:
     pixels, images = np.zeros(256, np.int64), np.zeros(256, np.int64)
     sizes: Counter[tuple[int, int]] = Counter()
     values: Counter[int] = Counter()
-    prints: dict[Split, Fingerprints] = {"train": Fingerprints(), "val": Fingerprints()}
+    prints = {split: Fingerprints() for split in by_split}
     plain: list[str] = []
     jobs = ((record, split, position) for split, records in by_split.items() for position, record in enumerate(records))
-    for _, finding in in_threads(lambda job: _look(*job, dataset, class_names), jobs):
+    for _, finding in in_threads(lambda job: _examine(*job, dataset, class_names), jobs):
         if finding.problems:
             problems.setdefault(finding.kind, []).extend(finding.problems)
         if finding.size is not None:
@@ -111,7 +111,7 @@ def survey(dataset: Dataset, root: Path, class_names: Sequence[str]) -> Survey:
         ]
     if pixels[IGNORE] > 0 and not shown.any():
         problems["masks show no class"] = [f"all of their pixels are ignored ({pixels[IGNORE]})"]
-    notes = [*plugin_notes(dataset)]
+    notes = [*dataset.notes] if isinstance(dataset, TellsNotes) else []
     bare = splits["train"].images - splits["train"].with_mask
     if bare:
         notes.append(f"{bare} of {splits['train'].images} training images have no mask: they can only be unlabelled")
@@ -145,29 +145,26 @@ def _problems_of_splits(dataset: Dataset, root: Path, splits: Mapping[Split, Spl
     return problems
 
 
-def _look(record: Record, split: Split, position: int, dataset: Dataset, class_names: Sequence[str]) -> _Finding:
+def _examine(record: Record, split: Split, position: int, dataset: Dataset, class_names: Sequence[str]) -> _Finding:
     """Read one record; a mask that is absent matters only for validation."""
     seen = _Finding(record=record, split=split, position=position)
     gone = missing_files(record, label=split == "val")
     if gone:
         return replace(seen, kind="files missing", problems=gone)
+    kind = "images that cannot be read"
     try:
         size, thumbnail = read_thumbnail(record.image)
         content = None if callable(record.image) else content_hash(record.image)
-    except InputError as error:
-        return replace(seen, kind="images that cannot be read", problems=(str(error),))
-    seen = replace(seen, size=size, difference=difference_hash(thumbnail), content=content)
-    if record.label is None or not _has_mask(record):
-        return seen
-    try:
+        seen = replace(seen, size=size, difference=difference_hash(thumbnail), content=content)
+        if record.label is None or not _has_mask(record):
+            return seen
+        kind = "masks that cannot be used"
         raw = read_raw_label(record.label)
         label = check_ids(dataset.class_ids(raw), raw, class_names, label_name(record))
-    except InputError as error:
-        return replace(seen, kind="masks that cannot be used", problems=(str(error),))
-    try:
+        kind = "masks of another size than their image"
         check_size(label_name(record), label.shape, size)
     except InputError as error:
-        return replace(seen, kind="masks of another size than their image", problems=(str(error),))
+        return replace(seen, kind=kind, problems=(str(error),))
     return replace(seen, pixels=np.bincount(label.ravel(), minlength=256), values=_values(raw))
 
 

@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,6 @@ _FIRST = (".jpg", ".jpeg", ".webp", ".png", ".tif", ".tiff", ".bmp", ".gif", ".p
 
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 _BLOCK = 512
-_KEPT_TABLES = 256
 _FEW = 8
 """Shards that one process reads sooner than others are started."""
 
@@ -61,7 +61,10 @@ def open_shards(paths: Sequence[Path], say: Callable[[str], None]) -> tuple[Shar
             for error in pool.map(_kept_or_error, new, chunksize=4):
                 if error:
                     raise InputError(error)
-    return tuple(Shard(path=path, images=_count(path), bytes=size) for path, size in zip(paths, sizes, strict=True))
+    counts = (len(_load(path, "r")) for path in paths)
+    return tuple(
+        Shard(path=path, images=count, bytes=size) for path, count, size in zip(paths, counts, sizes, strict=True)
+    )
 
 
 def _kept_or_error(path: Path) -> str:
@@ -73,23 +76,11 @@ def _kept_or_error(path: Path) -> str:
     return ""
 
 
-def _count(path: Path) -> int:
-    try:
-        return len(np.load(_cached(path), mmap_mode="r"))
-    except (OSError, ValueError):
-        return len(_load(path))
-
-
-@functools.lru_cache(maxsize=_KEPT_TABLES)
-def _table(path: Path) -> NDArray[np.uint32]:
-    return _load(path)
-
-
-def _load(path: Path) -> NDArray[np.uint32]:
+def _load(path: Path, mmap_mode: Literal["r"] | None = None) -> NDArray[np.uint32]:
     """Return uint32 `[images, 2]`: where each image begins, in blocks of 512 bytes, and its size in bytes."""
     cached = _cached(path)
     try:
-        kept: NDArray[np.uint32] = np.load(cached)
+        kept: NDArray[np.uint32] = np.load(cached, mmap_mode=mmap_mode)
     except (OSError, ValueError):  # none yet, or not whole
         kept = _scan(path)
         with suppress(OSError):  # where the cache cannot be written, it is made anew the next time
@@ -97,6 +88,9 @@ def _load(path: Path) -> NDArray[np.uint32]:
             with replacing(cached) as temporary, temporary.open("wb") as file:
                 np.save(file, kept)
     return kept
+
+
+_table = functools.lru_cache(maxsize=256)(_load)
 
 
 def _cached(path: Path) -> Path:

@@ -25,6 +25,7 @@ from semivl_cli.files import image_suffixes, walk
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _LISTS = (".txt", ".lst", ".list")
 _SHARD = ".tar"
+_EXPECTED = "a folder, an image, a .tar shard, a .txt list of paths, or a pattern such as shards-{000..999}.tar"
 
 
 class Pool(Listed):
@@ -66,14 +67,11 @@ class Pool(Listed):
 def open_pool(
     own: Hidden, given: Sequence[str], taken: Sequence[Record], say: Callable[[str], None]
 ) -> tuple[Pool, tuple[str, ...]]:
-    """Find the images that the user adds to a dataset's unlabelled ones; returns them and what is worth telling.
+    """Find the images that the user adds to a dataset's `own` unlabelled ones; returns all and what is worth telling.
 
-    Args:
-        own: of the dataset.
-        given: each a folder (images and shards at any depth), an image, a `.tar` shard, a pattern (`*`, `?`, `**`,
-            `{000..999}`), or a list (`.txt`): a path a line, relative to the list's folder.
-        taken: labelled and validation records: what lies at their paths is left out.
-        say: takes a line when something takes long.
+    Each of `given` is a folder (images and shards at any depth), an image, a `.tar` shard, a pattern (`*`, `?`, `**`,
+    `{000..999}`), or a list (`.txt`): a path a line, relative to the list's folder. What lies at the paths of `taken`,
+    labelled and validation records, is left out. `say` takes a line when something takes long.
 
     Raises:
         InputError: if something given is absent, holds no image, is given twice, or is a shard that cannot be used.
@@ -97,11 +95,10 @@ def open_pool(
                 else:
                     yield Record(id=str(path), image=path)
             if not count:
-                raise InputError(f"data.unlabeled: {entry} holds no image: expected {_expected()}")
+                raise InputError(f"data.unlabeled: {entry} holds no image: expected {_EXPECTED}")
 
     files = Records.of(loose(), Path(given[0]).absolute())
-    twice = files.first_repeated()
-    if twice is not None:
+    if (twice := files.first_repeated()) is not None:
         raise InputError(f"data.unlabeled: {twice.id} is given twice")
     known = KnownFiles(record.image for record in taken if not callable(record.image))
     known.read_all()
@@ -128,7 +125,7 @@ def _files(entry: str) -> Iterator[Path]:
         elif path.suffix.lower() in _LISTS:
             yield from _listed(path)
         else:
-            raise InputError(f"data.unlabeled: {entry} is none of: {_expected()}")
+            raise InputError(f"data.unlabeled: {entry} is none of: {_EXPECTED}")
     elif _RANGE.search(entry):
         names = tuple(_expanded(entry))
         absent = next((name for name in names if not Path(name).exists()), None)
@@ -141,7 +138,7 @@ def _files(entry: str) -> Iterator[Path]:
             if Path(name).is_file() and _is_taken(name):
                 yield Path(name).absolute()
     else:
-        raise InputError(f"data.unlabeled: {entry} does not exist: expected {_expected()}")
+        raise InputError(f"data.unlabeled: {entry} does not exist: expected {_EXPECTED}")
 
 
 def _fitting(pattern: str) -> Iterator[str]:
@@ -185,7 +182,3 @@ def _is_taken(name: str) -> bool:
     """Whether a file is an image or a shard, by its name."""
     suffix = Path(name).suffix.lower()
     return suffix == _SHARD or suffix in image_suffixes()
-
-
-def _expected() -> str:
-    return "a folder, an image, a .tar shard, a .txt list of paths, or a pattern such as shards-{000..999}.tar"

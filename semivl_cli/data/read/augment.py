@@ -36,7 +36,7 @@ class ColorDraw:
 
 def draw_color(rng: np.random.Generator, augment: AugmentSettings) -> ColorDraw:
     """Draw the colours of one strong view of one image."""
-    *strengths, hue = augment.jitter
+    (*strengths, hue), (sharpest, softest) = augment.jitter, augment.blur_sigma
     order = rng.permutation(len(_STEPS))
     jitters = rng.random() < augment.jitter_probability
     amounts = [float(rng.uniform(max(0.0, 1 - strength), 1 + strength)) for strength in strengths]
@@ -44,7 +44,7 @@ def draw_color(rng: np.random.Generator, augment: AugmentSettings) -> ColorDraw:
     return ColorDraw(
         jitter=tuple((_STEPS[step], amounts[step]) for step in order) if jitters else (),
         gray=bool(rng.random() < augment.grayscale),
-        sigma=float(rng.uniform(*augment.blur_sigma)) if rng.random() < augment.blur else None,
+        sigma=float(rng.uniform(sharpest, softest)) if rng.random() < augment.blur else None,
     )
 
 

@@ -10,8 +10,6 @@ from pathlib import Path
 from semivl_cli.data.contract import TarEntry
 from semivl_cli.errors import InputError
 
-_OPEN_SHARDS = 64
-
 
 def read_entry(entry: TarEntry) -> bytes:
     """Return the bytes of a file inside a shard; threads may read at once.
@@ -47,6 +45,4 @@ class _Shard:
             return os.read(self._descriptor, size)
 
 
-@functools.lru_cache(maxsize=_OPEN_SHARDS)
-def _shard(path: Path) -> _Shard:
-    return _Shard(path)
+_shard = functools.lru_cache(maxsize=64)(_Shard)
