@@ -87,8 +87,8 @@ def read_run(path: Path) -> Run:
             raise InputError(
                 f"{path} is no run directory: {name} is missing; give a directory that `semivl train` wrote."
             )
-    split, state, kept = (_json(path / name) for name in ("split.json", "run.json", "scores.json"))
-    scores = {name: Score.model_validate(kept[name]) for name in ("last", "best", "result") if kept.get(name)}
+    split, state, scored = (_json(path / name) for name in ("split.json", "run.json", "scores.json"))
+    scores = {name: Score.model_validate(scored[name]) for name in ("last", "best", "result") if scored.get(name)}
     lines = _lines(path / "metrics.jsonl")
     return Run(
         path=path,
