@@ -6,8 +6,7 @@ import io
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -48,8 +47,7 @@ _STYLE: dict[Any, Any] = {  # matplotlib types the keys only from 3.11 on
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Series:
+class Series(NamedTuple):
     """One line of a chart: `variable` is its colour's name in the style sheet, `latest` its last value as text."""
 
     name: str
@@ -57,8 +55,7 @@ class Series:
     latest: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Chart:
+class Chart(NamedTuple):
     """A drawing with the words around it; `svg` is an `<svg>` element to be put into a page."""
 
     title: str

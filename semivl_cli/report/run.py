@@ -7,7 +7,7 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator
 
@@ -36,8 +36,7 @@ class Score(BaseModel):
     """Images that were scored: `val`, or `held-out` labels."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Example:
+class Example(NamedTuple):
     """The pictures of one validation image; all but `image` are palette PNGs of class ids."""
 
     id: str
