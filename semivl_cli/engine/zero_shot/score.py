@@ -63,6 +63,6 @@ def score(flags: Mapping[str, Any], assignments: Iterable[str], weights: str | N
         clip=segmenter.clip_name,
         labels=tuple(record.id for record in material.index.labeled),
         note=material.index.notes[0],
-        zeta=segmenter.zeta,
+        zeta=segmenter.config.guidance.zeta,
         findings=judge(counts, segmenter.texts, segmenter.class_of_text, segmenter.names, config.guidance.aggregate),
     )
