@@ -25,10 +25,7 @@ def validate_file(name: str, dataset_classes: Sequence[str] | None) -> list[Prob
 def validate(text: bytes, source: str, *, dataset_classes: Sequence[str] | None = None) -> list[Problem]:
     """List every problem of a definition file, in the order of its lines. Raises nothing, whatever the bytes.
 
-    Args:
-        text: the content of the file; UTF-8, with or without byte order mark, any line ends.
-        source: how to name the file in the problems.
-        dataset_classes: class names of the dataset `[N]`, by id, which the file must fit.
+    `source`: how the problems name the file; `dataset_classes`: class names `[N]` by id, which it must fit.
     """
     try:
         file = parse_file(text, source)

@@ -131,10 +131,8 @@ def _write(
 def plan_predictions(inputs: Sequence[Path], out: Path) -> list[Job]:
     """List what to read and where to write it, before any model is loaded.
 
-    Args:
-        inputs: files, or folders that are searched to any depth.
-        out: folder of the masks, `<out>/<path relative to the input folder>/<stem>.png`; where inputs share a stem,
-            the mask's name keeps the suffix.
+    `inputs`: files, or folders that are searched to any depth. The masks are
+    `<out>/<path relative to the input folder>/<stem>.png`; where inputs share a stem, their names keep the suffix.
 
     Raises:
         InputError: an input does not exist or holds no image, or a mask would overwrite what semivl did not write.
@@ -143,11 +141,11 @@ def plan_predictions(inputs: Sequence[Path], out: Path) -> list[Job]:
         raise InputError(f"--out {out} is a file: expected a folder for the masks")
     found: list[tuple[Path, Path]] = []  # file, path relative to its input folder
     for given in inputs:
-        if given.is_dir() and given.resolve() == out.resolve():
-            raise InputError(f"--out {out} is the input folder itself: give the masks a folder of their own")
         if given.is_dir():
-            inside = sorted(path for path in list_images(given) if path.is_file())
-            inside = [path for path in inside if out.resolve() not in path.resolve().parents]
+            if given.resolve() == out.resolve():
+                raise InputError(f"--out {out} is the input folder itself: give the masks a folder of their own")
+            images = sorted(path for path in list_images(given) if path.is_file())
+            inside = [path for path in images if out.resolve() not in path.resolve().parents]
             if not inside:
                 raise InputError(f"{given} holds no image: expected files such as .jpg, .png, .tif at any depth")
             found += [(path, path.relative_to(given)) for path in inside]

@@ -25,8 +25,6 @@ from semivl_cli.files import cache_folder, write_bytes
 from semivl_cli.model.clip_weights import weights_id
 from semivl_cli.reporter import Reporter
 
-_KINDS: tuple[Variant, ...] = ("concepts", "name", "guideline")
-
 
 @dataclass(frozen=True, kw_only=True)
 class TextVectors:
@@ -74,7 +72,8 @@ def write_vectors(path: Path, vectors: TextVectors) -> None:
 
 def _metadata(definition: Definition, weights: str) -> dict[str, str]:
     """Everything that decides the vectors, as JSON by name."""
-    found = {kind: texts(definition, kind) for kind in _KINDS}
+    kinds: tuple[Variant, ...] = ("concepts", "name", "guideline")
+    found = {kind: texts(definition, kind) for kind in kinds}
     values = {
         "classes": found["name"].texts,
         "concepts": found["concepts"].texts,

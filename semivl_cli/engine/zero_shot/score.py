@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from semivl_cli.config import resolve
 from semivl_cli.engine.build import open_material
 from semivl_cli.engine.settings import configure
 from semivl_cli.engine.zero_shot.segmenter import open_segmenter
-from semivl_cli.engine.zero_shot.settings import dataset_of, parse_weights
+from semivl_cli.engine.zero_shot.settings import dataset_of, with_weights
 from semivl_cli.engine.zero_shot.word_counts import count_words
 from semivl_cli.engine.zero_shot.word_report import Findings, judge
 from semivl_cli.errors import InputError
@@ -35,12 +34,8 @@ class Scores:
 def score(flags: Mapping[str, Any], assignments: Iterable[str], weights: str | None, reporter: Reporter) -> Scores:
     """Score a definition by the guidance that a training with the same settings would have.
 
-    Args:
-        flags: nested like the settings; name the definition and, if wanted, dataset, labels, root and seed, from which
-            follow the labelled images exactly as in training.
-        assignments: `a.b=value` each.
-        weights: CLIP as `--weights` takes it; `None`: as the settings say.
-        reporter: hears how far it is.
+    `flags`, nested like the settings, name the definition and, if wanted, dataset, labels, root and seed, from which
+    follow the labelled images exactly as in training. `weights`: CLIP as `--weights` takes it.
 
     Raises:
         InputError: as a training would.
@@ -50,10 +45,7 @@ def score(flags: Mapping[str, Any], assignments: Iterable[str], weights: str | N
         if dataset is None:
             raise InputError("on which images? Name the dataset that holds them: --dataset NAME (and --root DIR)")
         flags = {**flags, "dataset": dataset}
-    config = configure(flags, assignments)
-    if weights is not None:
-        clip, tag = parse_weights(weights, config.model.clip)
-        config = resolve(config.model_dump(), {"model": {"clip": clip, "weights": tag}})
+    config = with_weights(configure(flags, assignments), weights)
     material = open_material(config)
     segmenter = open_segmenter(config, config.device, reporter)
     counts = count_words(material, segmenter, reporter)

@@ -75,14 +75,9 @@ def count_words(material: Material, segmenter: ZeroShotSegmenter, reporter: Repo
 def count(
     similarities: Tensor, label: Tensor, guide: DenseClip, class_of_concept: Sequence[int], zeta: float
 ) -> Counts:
-    """Count the pixels of some windows.
+    """Count the pixels of some windows, whose labels are class ids uint8 `[B, H, W]`.
 
-    Args:
-        similarities: of every patch with every concept, float32 `[B, K, h, w]`.
-        label: class ids uint8 `[B, H, W]`.
-        guide: turns similarities into p_DC, with its temperature and aggregation.
-        class_of_concept: class id of each concept, `[K]`.
-        zeta: confidence from which a pixel guides.
+    `similarities`: of every patch with every concept, float32 `[B, K, h, w]`, which `guide` turns into p_DC.
     """
     size = (label.shape[1], label.shape[2])
     owner = torch.tensor(class_of_concept, device=label.device)
