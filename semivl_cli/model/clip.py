@@ -182,14 +182,12 @@ def _build(config: dict[str, Any], name: str, seed: int, *, quick_gelu: bool) ->
     vision, text = config.get("vision_cfg", {}), config.get("text_cfg", {})
     if vision.get("timm_model_name") or not isinstance(vision.get("layers", 12), int) or "multimodal_cfg" in config:
         raise InputError(f"{name} has no plain CLIP ViT as image tower: take one such as ViT-B-16")
-    config = {"quick_gelu": False, **config}
+    config = {**config, "quick_gelu": quick_gelu or config.get("quick_gelu", False)}
     custom = config.pop("custom_text", False) or "hf_model_name" in text
     with torch.random.fork_rng(devices=[]):  # random weights are a function of the seed alone
         torch.manual_seed(seed)
         try:
-            module = (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(
-                **{**config, "quick_gelu": config["quick_gelu"] or quick_gelu}
-            )
+            module = (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
         except (TypeError, ValueError, KeyError, AssertionError) as error:
             raise InputError(f"model.clip is no open_clip configuration: {first_line(error)}") from error
     return module.float().eval()

@@ -50,9 +50,9 @@ def embed(config: RunConfig, definition: Definition, reporter: Reporter) -> Text
     if known := _read(path, metadata):
         return known
     tower = open_clip_of(config, dataset, reporter).text
-    concepts = concept_vectors(tower, definition)
-    classes = {text: class_vectors(tower, definition, text) for text in get_args(ClassText)}
-    made = TextVectors(tensors={"concepts": concepts, **classes}, metadata=metadata, cached=False)
+    vectors = {"concepts": concept_vectors(tower, definition)}
+    vectors |= {text: class_vectors(tower, definition, text) for text in get_args(ClassText)}
+    made = TextVectors(tensors=vectors, metadata=metadata, cached=False)
     try:
         write_vectors(path, made)
     except RunError as error:

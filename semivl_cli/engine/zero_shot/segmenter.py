@@ -76,8 +76,7 @@ class ZeroShotSegmenter(Segmenter):
         """uint8 RGB `[B, 3, H, W]` -> p_DC and similarities `[B, N + K, H, W]` from one pass of the encoder."""
         size = (image.shape[2], image.shape[3])
         similarities = self.guide.similarities(image)
-        parts = [self.guide.of_classes(similarities, size), resize(similarities.float(), size)]
-        return torch.cat(parts, dim=1)
+        return torch.cat([self.guide.of_classes(similarities, size), resize(similarities.float(), size)], dim=1)
 
 
 def _largest(

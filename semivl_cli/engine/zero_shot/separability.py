@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from operator import itemgetter
 
 import numpy as np
 from torch import Tensor
@@ -22,17 +22,6 @@ NEAR = 0.5
 
 UNUSUAL = 3.0
 """They also lie that many deviations below the median, so that towers whose distances scatter accuse fewer pairs."""
-
-
-class Near(NamedTuple):
-    """Two texts of different classes."""
-
-    first: int
-    second: int
-    """Rows of the vectors; `first < second`."""
-    cosine: float
-    relative: float
-    """Their distance as a share of the median distance of texts of different classes."""
 
 
 def indistinct_words(name: str, *, weights: str | None, dataset: str | None, reporter: Reporter) -> list[Problem]:
@@ -64,19 +53,19 @@ def indistinct_words(name: str, *, weights: str | None, dataset: str | None, rep
         a, b = definition.names[first], definition.names[second]
         message = f"the classes {b} and {a} have the same vector for the decoder ({variant})"
         found.append(Finding(("class", second), "same-vector", message, "give one of them other words"))
-    for near in find_near(vectors["concepts"], words.class_of_text):
-        if as_read(words.texts[near.first]) != as_read(words.texts[near.second]):
-            message = (
-                f"this CLIP hardly tells {concept(near.second)} from {concept(near.first)}: cosine {near.cosine:.3f}, "
-                f"{near.relative:.0%} of the usual distance between classes"
-            )
+    for first, second, cosine, relative in find_near(vectors["concepts"], words.class_of_text):
+        if as_read(words.texts[first]) != as_read(words.texts[second]):
+            distance = f"cosine {cosine:.3f}, {relative:.0%} of the usual distance between classes"
+            message = f"this CLIP hardly tells {concept(second)} from {concept(first)}: {distance}"
             advice = "reword one, leave one out, or put both into one class"
-            found.append(Finding(place(near.second), "near-concepts", message, advice, "warning"))
+            found.append(Finding(place(second), "near-concepts", message, advice, "warning"))
     return parse_file(content, source).problems(found)
 
 
-def find_near(vectors: Tensor, class_of_text: Sequence[int]) -> list[Near]:
+def find_near(vectors: Tensor, class_of_text: Sequence[int]) -> list[tuple[int, int, float, float]]:
     """List the pairs of different classes that are near but not one, the nearest first.
+
+    Of each pair come the rows, the lower one first, the cosine, and the distance as a share of the median distance.
 
     All text vectors (`[K, D]`, unit length) of a CLIP lie in a narrow cone (cosines of 0.7 and more are common, and how
     narrow it is differs from CLIP to CLIP), so a pair is compared with the other pairs of the same definition, never
@@ -90,5 +79,5 @@ def find_near(vectors: Tensor, class_of_text: Sequence[int]) -> list[Near]:
     deviation = 1.4826 * float(np.median(np.abs(pairs - usual)))  # of a normal distribution with this median deviation
     limit = min(NEAR * usual, usual - UNUSUAL * deviation)
     found = ((apart >= SAME) & (apart < limit)).nonzero().tolist()
-    near = [Near(i, j, 1 - float(apart[i, j]) ** 2 / 2, float(apart[i, j]) / usual) for i, j in found]
-    return sorted(near, key=lambda pair: pair.relative)
+    near = [(i, j, 1 - float(apart[i, j]) ** 2 / 2, float(apart[i, j]) / usual) for i, j in found]
+    return sorted(near, key=itemgetter(3))

@@ -35,10 +35,9 @@ def dataset_of(definition: str) -> str | None:
     """Name the dataset whose own definition this is, by its name or its file; `None` where no usable plugin's is."""
     if definition not in shipped() and not Path(definition).is_file():
         return None
-    usable = [name for name, reason in available().items() if reason is None]
-    plugins = [open_dataset(name) for name in usable]
-    own = {one.name: str(find_package_file(one, one.definition) or one.definition) for one in plugins}
-    owners = [name for name in usable if own.get(name) == definition]
+    usable = {name: open_dataset(name) for name, reason in available().items() if reason is None}
+    own = {name: str(find_package_file(one, one.definition) or one.definition) for name, one in usable.items()}
+    owners = [name for name in own if own[name] == definition]
     return definition if definition in owners else next(iter(owners), None)
 
 

@@ -126,11 +126,11 @@ def _windows(samples: Iterable[tuple[object, NDArray[np.uint8], NDArray[np.uint8
     for _, image, mask in samples:
         height, width = image.shape[:2]
         label = mask[np.arange(height) * mask.shape[0] // height][:, np.arange(width) * mask.shape[1] // width]
-        places = list(product(_spans(height, crop), _spans(width, crop)))
-        for k, ((top, new_top, bottom), (left, new_left, right)) in enumerate(places):
+        spans = list(product(_spans(height, crop), _spans(width, crop)))
+        for k, ((top, new_top, bottom), (left, new_left, right)) in enumerate(spans):
             ids = np.full((bottom - top, right - left), IGNORE, np.uint8)
             ids[new_top - top :, new_left - left :] = label[new_top:bottom, new_left:right]
-            yield image[top:bottom, left:right], ids, k == len(places) - 1
+            yield image[top:bottom, left:right], ids, k == len(spans) - 1
 
 
 def _spans(size: int, crop: int) -> list[tuple[int, int, int]]:
