@@ -32,7 +32,7 @@ def load_definition(name_or_path: str | Path, fidelity: Fidelity = "paper") -> D
     Raises:
         InputError: there is no such definition, or it has errors (warnings do not count).
     """
-    return parse_definition(*read_definition(name_or_path), fidelity)
+    return parse_definition(*definition_bytes(name_or_path), fidelity)
 
 
 def definition_text(name_or_path: str | Path) -> str:
@@ -41,14 +41,14 @@ def definition_text(name_or_path: str | Path) -> str:
     Raises:
         InputError: there is no such definition, or it is not UTF-8.
     """
-    content, source = read_definition(name_or_path)
+    content, source = definition_bytes(name_or_path)
     try:
         return content.decode()
     except UnicodeDecodeError as error:
         raise InputError(f"{source} is not UTF-8 text: save it as UTF-8") from error
 
 
-def read_definition(name_or_path: str | Path) -> tuple[bytes, str]:
+def definition_bytes(name_or_path: str | Path) -> tuple[bytes, str]:
     """Return the bytes of a definition file, unchecked, and how to name it in messages.
 
     Raises:

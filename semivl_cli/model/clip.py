@@ -248,10 +248,8 @@ def _encoder_state(visual: nn.Module) -> dict[str, Tensor]:
     state["projection.weight"] = state.pop("proj").T
     for name in [name for name in state if name.endswith(".gamma")]:
         # Layer scale, where a model has it, is a factor of the output projections.
-        scale, output = (
-            state.pop(name),
-            name.replace("ls_1.gamma", "attention.out_proj").replace("ls_2.gamma", "mlp.fc2"),
-        )
+        output = name.replace("ls_1.gamma", "attention.out_proj").replace("ls_2.gamma", "mlp.fc2")
+        scale = state.pop(name)
         state[f"{output}.weight"] *= scale[:, None]
         state[f"{output}.bias"] *= scale
     return state

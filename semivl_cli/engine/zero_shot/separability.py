@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from semivl_cli.concepts.lines import Path
-from semivl_cli.concepts.load import parse_definition, parse_file, read_definition
+from semivl_cli.concepts.load import definition_bytes, parse_definition, parse_file
 from semivl_cli.concepts.problems import Finding, Problem
 from semivl_cli.concepts.prompts import as_read, texts
 from semivl_cli.engine.text_vectors import SAME, distances, find_same, same_concepts
@@ -32,7 +32,7 @@ def indistinct_words(name: str, *, weights: str | None, dataset: str | None, rep
     Raises:
         InputError: no such CLIP, or a word that it cannot read.
     """
-    content, source = read_definition(name)
+    content, source = definition_bytes(name)
     config = zero_shot_config(definition=name, weights=weights, dataset=dataset)
     definition = parse_definition(content, source, config.fidelity)
     vectors = embed(config, definition, reporter).tensors
@@ -41,14 +41,14 @@ def indistinct_words(name: str, *, weights: str | None, dataset: str | None, rep
     def concept(row: int) -> str:
         return f'"{words.texts[row]}" ({definition.names[words.class_of_text[row]]})'
 
-    def place(row: int) -> Path:
+    def path_of(row: int) -> Path:
         class_id = words.class_of_text[row]  # where the class lists no concepts, its own line is the nearest
         return ("class", class_id, "concepts", row - words.class_of_text.index(class_id))
 
     found: list[Finding] = []
     for first, second in same_concepts(vectors["concepts"], words):
         message = f"this CLIP reads {concept(second)} and {concept(first)} as the same words"
-        found.append(Finding(place(second), "same-vector", message, "reword one of them"))
+        found.append(Finding(path_of(second), "same-vector", message, "reword one of them"))
     for first, second in find_same(vectors[variant], range(len(definition.classes))):
         a, b = definition.names[first], definition.names[second]
         message = f"the classes {b} and {a} have the same vector for the decoder ({variant})"
@@ -58,7 +58,7 @@ def indistinct_words(name: str, *, weights: str | None, dataset: str | None, rep
             distance = f"cosine {cosine:.3f}, {relative:.0%} of the usual distance between classes"
             message = f"this CLIP hardly tells {concept(second)} from {concept(first)}: {distance}"
             advice = "reword one, leave one out, or put both into one class"
-            found.append(Finding(place(second), "near-concepts", message, advice, "warning"))
+            found.append(Finding(path_of(second), "near-concepts", message, advice, "warning"))
     return parse_file(content, source).problems(found)
 
 

@@ -180,7 +180,7 @@ def _advice(
     aggregate: Aggregate,
 ) -> tuple[str, ...]:
     guilty = {(concept.text, concept.class_name): concept for concept in concepts if _gain(concept) >= WORTH}
-    found = [(_gain(one), f'"{one.text}" ({one.class_name}): {_proposal(one)}') for one in guilty.values()]
+    found = [(_gain(one), f'"{one.text}" ({one.class_name}): {_remedy(one)}') for one in guilty.values()]
     for theft in thefts:
         if theft.cost >= WORTH and (theft.concept, theft.class_name) not in guilty:
             takes = f'"{theft.concept}" ({theft.class_name}) takes {100 * theft.share:.0f} % of {theft.victim}'
@@ -202,7 +202,7 @@ def _advice(
     return tuple(sentences)
 
 
-def _proposal(concept: ConceptFinding) -> str:
+def _remedy(concept: ConceptFinding) -> str:
     own = "" if concept.precision is None else f"{100 * concept.precision:.0f} % of what it labels is its own; "
     what = f"as a concept of {concept.better_in} mIoU about" if concept.moved else "without it mIoU"
     assert concept.change is not None
