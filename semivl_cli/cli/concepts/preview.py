@@ -72,7 +72,7 @@ def _draw(path: Path, title: str, segmenter: ZeroShotSegmenter, found: ImagePrev
         classes=list(zip(segmenter.names, segmenter.colors, strict=True)),
         ids=found.segmentation.ids,
         confidence=found.segmentation.confidence,
-        zeta=segmenter.zeta,
+        zeta=segmenter.config.guidance.zeta,
         winners=found.segmentation.texts,
         labels=[(*region.center, segmenter.texts[region.text]) for region in found.regions],
         shares=[(one.class_id, one.share, one.sure, one.words) for one in found.shares],
