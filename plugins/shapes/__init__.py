@@ -50,13 +50,11 @@ class Shapes:
             (root / folder).mkdir(parents=True, exist_ok=True)
         colors = [color for _, color in classes]
         for split in SPLITS:
-            names = []
-            for index in range(SIZES[split]):
-                name = f"{split}-{index:04d}"
+            names = [f"{split}-{index:04d}" for index in range(SIZES[split])]
+            for index, name in enumerate(names):
                 Image.fromarray(render_image(self.seeds[split], index)).save(root / "images" / f"{name}.png")
                 mask = root / "masks" / f"{name}.png"
                 save_mask(mask, render_label(self.seeds[split], index), colors, ours=False)
-                names.append(name)
             (root / f"{split}.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
         report(f"{sum(SIZES.values())} scenes written to {root}: train on them with --dataset folder --root {root}")
 
