@@ -55,12 +55,10 @@ class ADE20K:
             yield Record(id=name, image=home / images / f"{name}.jpg", label=home / masks / f"{name}.png")
 
     def class_ids(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
-        """Shift the raw values: 0 is "other" and ignored, 1..150 become the classes 0..149."""
-        shifted = np.where(raw == 0, IGNORE, raw.astype(np.int64) - 1)
-        # A value that is no class stays none: 254 is refused with the file's name.
-        return np.where((raw > _CLASSES) & (raw != IGNORE), NO_CLASS, np.where(raw == IGNORE, IGNORE, shifted)).astype(
-            np.uint8
-        )
+        """Shift the raw values: 0 is "other" and ignored, 1..150 become the classes 0..149; higher ones are no class."""
+        ids = np.where(raw > _CLASSES, NO_CLASS, raw.astype(np.int64) - 1)
+        ids[(raw == 0) | (raw == IGNORE)] = IGNORE
+        return ids.astype(np.uint8)
 
     def prepare(self, root: Path, sources: Sequence[Path], classes: Classes, download: bool, report: Say) -> None:
         """Unpack the archive that the user has, or the publisher's."""

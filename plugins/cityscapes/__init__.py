@@ -45,7 +45,12 @@ class Cityscapes:
 
     def records(self, root: Path, split: Split) -> Iterator[Record]:
         """Yield the protocol's records; where a root has masks of both kinds, each mask is read as what it is."""
-        images, masks = _find(root, split)
+        images, masks = (find_home(root, homes, split) for homes in (_IMAGES, _MASKS))
+        if images is None or masks is None:
+            raise InputError(
+                f"{root}: expected Cityscapes there, that is leftImg8bit/{split}/ and gtFine/{split}/; "
+                f"--root names another place; to get it, {STEPS}"
+            )
         names = {one: read_ids(_SPLITS / f"{one}.txt") for one in SPLITS}
         trained = any((masks / one / f"{name}{_TRAIN_IDS}").is_file() for one in SPLITS for name in names[one])
         # One table must do for all masks of the root, since a raw value does not tell of which kind it is.
@@ -76,17 +81,6 @@ def read_train_ids(path: Path) -> NDArray[np.uint8]:
 
     ids: NDArray[np.uint8] = _table(_CLASS_VALUES)[np.clip(read_raw_label(path), 0, IGNORE)]
     return ids
-
-
-def _find(root: Path, split: Split) -> tuple[Path, Path]:
-    """Return the folders of images and of masks, in which the splits lie."""
-    images, masks = (find_home(root, homes, split) for homes in (_IMAGES, _MASKS))
-    if images is None or masks is None:
-        raise InputError(
-            f"{root}: expected Cityscapes there, that is leftImg8bit/{split}/ and gtFine/{split}/; "
-            f"--root names another place; to get it, {STEPS}"
-        )
-    return images, masks
 
 
 def _table(values: Iterable[int]) -> NDArray[np.uint8]:

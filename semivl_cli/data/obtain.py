@@ -103,11 +103,15 @@ def _fetch_and_unpack(archive: Archive, root: Path, report: Say, known: Iterable
     file = root / "downloads" / archive.name
     try:
         sha256 = fetch(archive.url, file, report, size=archive.size, md5=archive.md5)
+        report(f"{archive.name}: {unpack(file, root, report, known=known)} new files in {root}")
+        _note_download(root / RECORD, archive, file.stat().st_size, sha256)
+        file.unlink()
     finally:
-        _remove_empty(file.parent)
-    size = file.stat().st_size
-    report(f"{archive.name}: {unpack(file, root, report, known=known)} new files in {root}")
-    record = root / RECORD
+        with suppress(OSError):  # something lies there still
+            file.parent.rmdir()
+
+
+def _note_download(record: Path, archive: Archive, size: int, sha256: str) -> None:
     try:
         entries = json.loads(record.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -122,13 +126,6 @@ def _fetch_and_unpack(archive: Archive, root: Path, report: Say, known: Iterable
         "fetched": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     write_bytes(record, (json.dumps(entries, indent=1) + "\n").encode())
-    file.unlink()
-    _remove_empty(file.parent)
-
-
-def _remove_empty(folder: Path) -> None:
-    with suppress(OSError):  # something lies there still
-        folder.rmdir()
 
 
 def _archives_in(source: Path, archives: Sequence[Archive]) -> list[Path]:
