@@ -55,7 +55,7 @@ class ADE20K:
             yield Record(id=name, image=home / images / f"{name}.jpg", label=home / masks / f"{name}.png")
 
     def class_ids(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
-        """Shift the raw values: 0 is "other" and ignored, 1..150 become the classes 0..149; higher ones are no class."""
+        """Shift the raw values: 0 is "other" and ignored, 1..150 become the classes 0..149; others are no class."""
         ids = np.where(raw > _CLASSES, NO_CLASS, raw.astype(np.int64) - 1)
         ids[(raw == 0) | (raw == IGNORE)] = IGNORE
         return ids.astype(np.uint8)

@@ -13,9 +13,6 @@ from semivl_cli.errors import InputError
 
 from .listing import Entry, Listing
 
-_VAL_SHARE = 10
-"""Without `val.txt` one labelled image in so many is validation."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Division:
@@ -115,4 +112,4 @@ def _tenth(labeled: Sequence[str]) -> set[str]:
     if len(labeled) == 1:
         raise InputError(f"only {labeled[0]!r} has a mask: training and validation need one each")
     by_hash = sorted(labeled, key=lambda name: hashlib.sha256(os.fsencode(name)).digest())
-    return set(by_hash[: max(round(len(labeled) / _VAL_SHARE), 1)])
+    return set(by_hash[: max(round(len(labeled) / 10), 1)])

@@ -34,14 +34,21 @@ def check_dataset(dataset: Dataset, root: Path) -> None:
     Raises:
         AssertionError: with what is wrong, one sentence.
     """
+    from semivl_cli.concepts.load import load_definition  # noqa: PLC0415 - see above
+    from semivl_cli.engine.settings import configure_dataset  # noqa: PLC0415 - see above
+
     for attribute in ("name", "definition", "recipe"):
         value = getattr(dataset, attribute, None)
         assert isinstance(value, str), f"{attribute} must be text, not {value!r}"
     assert dataset.name, "name must not be empty"
     assert isinstance(dataset, Dataset), "records(root, split) and class_ids(raw) must be methods"
     _check_entry_point(dataset)
-    classes = _count_classes(dataset)
-    _check_recipe(dataset)
+    classes = None  # of a definition of its own; else each user brings one
+    if dataset.definition:
+        with _as_assertion("definition"):
+            classes = len(load_definition(own_definition(dataset)).names)
+    with _as_assertion("recipe"):
+        configure_dataset(dataset)
     assert _pickles(dataset), "the dataset cannot be pickled, so no loader process can read its masks"
     train, val = (_checked_records(dataset, root, split) for split in SPLITS)
     both = {record.id for record in train} & {record.id for record in val}
@@ -72,23 +79,6 @@ def _check_entry_point(dataset: Dataset) -> None:
     assert not names or dataset.name in names, (
         f"its entry point is called {names[0]!r}, but its name is {dataset.name!r}"
     )
-
-
-def _count_classes(dataset: Dataset) -> int | None:
-    """Return the number of classes of the plugin's own definition; `None` where each user brings one."""
-    from semivl_cli.concepts.load import load_definition  # noqa: PLC0415 - see above
-
-    if not dataset.definition:
-        return None
-    with _as_assertion("definition"):
-        return len(load_definition(own_definition(dataset)).names)
-
-
-def _check_recipe(dataset: Dataset) -> None:
-    from semivl_cli.engine.settings import configure_dataset  # noqa: PLC0415 - see above
-
-    with _as_assertion("recipe"):
-        configure_dataset(dataset)
 
 
 def _checked_records(dataset: Dataset, root: Path, split: Split) -> list[Record]:

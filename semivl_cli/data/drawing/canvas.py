@@ -67,12 +67,12 @@ class Canvas:
         solid = [_checked(ring) for ring in rings if len(ring) >= 6]
         if solid:
             height, width = self.ids.shape
-            left = max(math.floor(min(min(ring[::2]) for ring in solid)) - 1, 0)
-            top = max(math.floor(min(min(ring[1::2]) for ring in solid)) - 1, 0)
-            right = min(math.ceil(max(max(ring[::2]) for ring in solid)) + 1, width)
-            bottom = min(math.ceil(max(max(ring[1::2]) for ring in solid)) + 1, height)
+            across = [number for ring in solid for number in ring[::2]]
+            down = [number for ring in solid for number in ring[1::2]]
+            left, top = max(math.floor(min(across)) - 1, 0), max(math.floor(min(down)) - 1, 0)
+            right, bottom = min(math.ceil(max(across)) + 1, width), min(math.ceil(max(down)) + 1, height)
             if left < right and top < bottom:  # within this box alone: most objects are small, and images are not
-                moved = [[number - (left, top)[place % 2] for place, number in enumerate(ring)] for ring in solid]
+                moved = [[number - (left, top)[index % 2] for index, number in enumerate(ring)] for ring in solid]
                 code = coco_mask.merge(coco_mask.frPyObjects(moved, bottom - top, right - left))
                 self.region(decode_rle(code), class_id, at=(top, left))
 

@@ -6,7 +6,7 @@ import base64
 import binascii
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
@@ -46,12 +46,13 @@ def open_labelme(source: Tree) -> Annotations:
                 else:
                     labels.setdefault(str(shape.get("label")))
 
-    def drawings() -> Iterator[Drawing]:
-        for name, file in files:
-            yield _drawing(name, file)
-
-    notes = [f"{flat} points and lines have no area: left out"] if flat else []
-    return Annotations(kind="labelme JSON", where=str(source.path), labels=labels, drawings=drawings, notes=notes)
+    return Annotations(
+        kind="labelme JSON",
+        where=str(source.path),
+        labels=labels,
+        drawings=lambda: (_drawing(name, file) for name, file in files),
+        notes=[f"{flat} points and lines have no area: left out"] if flat else [],
+    )
 
 
 def _is_labelme(content: object) -> bool:
