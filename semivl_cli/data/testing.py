@@ -58,8 +58,10 @@ def check_dataset(dataset: Dataset, root: Path) -> None:
     labeled = [record for record in train if record.label is not None]
     assert labeled, "no record of train has a label"
     for record in (*train[:_LOOKED_AT], *labeled[:_LOOKED_AT], *val[:_LOOKED_AT]):
-        _check_pixels(dataset, record, classes)
-    _check_lists(dataset, train)
+        with _as_assertion(record.id):
+            _check_pixels(dataset, record, classes)
+    with _as_assertion("splits"):
+        _check_lists(dataset, train)
 
 
 @contextmanager
@@ -102,22 +104,19 @@ def _checked_records(dataset: Dataset, root: Path, split: Split) -> list[Record]
 
 
 def _check_pixels(dataset: Dataset, record: Record, classes: int | None) -> None:
-    with _as_assertion(record.id):
-        image = read_image(record.image)
+    image = read_image(record.image)
     fits = image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
     assert fits, f"{record.id}: the image is {image.dtype} {image.shape}, expected uint8 [H, W, 3]"
     if record.label is None:
         return
-    with _as_assertion(record.id):
-        raw = read_raw_label(record.label)
+    raw = read_raw_label(record.label)
     assert raw.ndim == 2, f"{record.id}: the label is {raw.shape}, expected [H, W]"
     before = raw.copy()
     ids = dataset.class_ids(raw)
     fits = ids.dtype == np.uint8 and ids.shape == raw.shape
     assert fits, f"{record.id}: class_ids gave {ids.dtype} {ids.shape}, expected uint8 {raw.shape}"
     assert np.array_equal(raw, before), f"{record.id}: class_ids changed the raw values that it was given"
-    with _as_assertion(record.id):
-        check_size(label_name(record), ids.shape, image.shape)
+    check_size(label_name(record), ids.shape, image.shape)
     if classes is None:
         return
     outside = before[(ids >= classes) & (ids != IGNORE)]
@@ -136,12 +135,9 @@ def _check_lists(dataset: Dataset, train: Sequence[Record]) -> None:
         count = path.stem.removeprefix("labeled-")
         assert count.isdecimal(), f"splits/{path.name}: expected the number of its ids in its name"
         counts.append(int(count))
-        with _as_assertion("splits"):
-            found = len(choose_labeled(dataset, train, int(count), seed=0, class_names=()).labeled)
+        found = len(choose_labeled(dataset, train, int(count), seed=0, class_names=()).labeled)
         assert found == int(count), f"splits/{path.name} lists {found} ids"
-    with _as_assertion("splits"):
-        fractions = labeled_fractions(dataset)
-    for fraction, number in fractions.items():
+    for fraction, number in labeled_fractions(dataset).items():
         assert number in counts, f"splits/fractions.toml: {fraction} means {number} labels, without a list of so many"
 
 
