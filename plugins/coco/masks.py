@@ -33,12 +33,6 @@ _Task = tuple[str, tuple[int, int], list[str]]  # stem, (H, W), annotations as J
 def write_masks(file: Path, folder: Path, colors: Sequence[Color], report: Say) -> None:
     """Write `folder/<stem>.png` for every image of an instance file that has none there yet.
 
-    Args:
-        file: `instances_train2017.json` or its like.
-        folder: of the masks.
-        colors: RGB of the classes, for the palette.
-        report: takes a line.
-
     Raises:
         InputError: the file or one of its annotations is broken; masks that are written stay.
         RunError: the disk is full; masks that are written stay.

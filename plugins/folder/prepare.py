@@ -30,10 +30,10 @@ def choose_sources(root: Path, sources: Sequence[Path], report: Say) -> Sequence
     except InputError:  # a broken index is about to be written anew
         return sources
     before = [Path(name) for name in index.header.sources] if index else []
-    for path in before if sources else []:
-        if path not in [source.absolute() for source in sources]:
-            report(f"{path} is not taken in any more: name it with --from, too, to keep it")
     if sources:
+        for path in before:
+            if path not in [source.absolute() for source in sources]:
+                report(f"{path} is not taken in any more: name it with --from, too, to keep it")
         return sources
     for path in before:
         report(f"{path}: {'taken in as before' if path.exists() else 'gone, so its masks and images do not count'}")

@@ -84,7 +84,8 @@ def divide(listing: Listing, unmatched: Sequence[str] = ()) -> Division:
     return Division(
         listing=listing,
         train_list=train,
-        val=[_with_mask(entry, root) for entry in val],
+        # A mask that is absent is named all the same, so that it counts as missing.
+        val=[entry if entry.mask else entry._replace(mask=root / "masks" / f"{entry.id}.png") for entry in val],
         orphans=[Entry(name, root / "images" / name, root / "masks" / f"{name}.png") for name in absent],
         notes=tuple(notes),
     )
@@ -94,11 +95,6 @@ def _entry(name: str, found: dict[str, Entry], root: Path) -> Entry:
     """Return what a list names; what is absent counts as missing."""
     there = (found[form] for form in _forms(name) if form in found)
     return next(there, Entry(name, root / "images" / name, None))
-
-
-def _with_mask(entry: Entry, root: Path) -> Entry:
-    """Name a mask that is absent all the same, so that it counts as missing."""
-    return entry if entry.mask is not None else entry._replace(mask=root / "masks" / f"{entry.id}.png")
 
 
 def _forms(name: str) -> tuple[str, ...]:

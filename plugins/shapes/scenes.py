@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -271,14 +272,10 @@ def _spokes(u: Floats, v: Floats, period: float) -> Floats:
     return _soft(np.sin(count * np.arctan2(v, u)))
 
 
-def _stripes(degrees: float) -> Pattern:
-    """Return a pattern of parallel lines whose normal points `degrees` clockwise from the right."""
+def _stripes(degrees: float, u: Floats, v: Floats, period: float) -> Floats:
+    """Draw parallel lines whose normal points `degrees` clockwise from the right."""
     a, b = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-
-    def stripes(u: Floats, v: Floats, period: float) -> Floats:
-        return _soft(np.sin(2 * np.pi / period * (a * u + b * v)))
-
-    return stripes
+    return _soft(np.sin(2 * np.pi / period * (a * u + b * v)))
 
 
 def _checks(u: Floats, v: Floats, period: float) -> Floats:
@@ -307,17 +304,17 @@ CONCEPTS: dict[str, Concept] = {
     "ring": Concept("round", "round", ("blue", "white"), (_arc(1, 0, 360), _arc(0.42, 0, 360)), _spokes),
     "oval": Concept("round", "round", ("pink", "green"), (_OVAL,), _dots),
     "dome": Concept("round", "round", ("orange", "purple"), (_DOME,), _zigzag),
-    "triangle": Concept("polygon", "polygon", ("green", "yellow"), (_TRIANGLE,), _stripes(90)),
+    "triangle": Concept("polygon", "polygon", ("green", "yellow"), (_TRIANGLE,), partial(_stripes, 90)),
     "square": Concept("polygon", "polygon", ("orange", "blue"), (_SQUARE * np.float32(0.85),), _checks),
     "pentagon": Concept("polygon", "polygon", ("red", "blue"), (_PENTAGON,), _net),
-    "diamond": Concept("polygon", "polygon", ("white", "pink"), (_DIAMOND,), _stripes(45)),
-    "plus": Concept("cross", "cross", ("white", "green"), (_PLUS,), _stripes(0)),
-    "saltire": Concept("cross", "cross", ("purple", "yellow"), (_SALTIRE,), _stripes(45)),
+    "diamond": Concept("polygon", "polygon", ("white", "pink"), (_DIAMOND,), partial(_stripes, 45)),
+    "plus": Concept("cross", "cross", ("white", "green"), (_PLUS,), partial(_stripes, 0)),
+    "saltire": Concept("cross", "cross", ("purple", "yellow"), (_SALTIRE,), partial(_stripes, 45)),
     "arrow": Concept("arrow", "arrow", ("black", "yellow"), (_ARROW,), _zigzag),
     "chevron": Concept("arrow", "arrow", ("black", "orange"), (_CHEVRON,), _waves),
-    "dart": Concept("arrow", "arrow", ("blue", "pink"), (_DART,), _stripes(135)),
+    "dart": Concept("arrow", "arrow", ("blue", "pink"), (_DART,), partial(_stripes, 135)),
     "heart": Concept("heart", "heart", ("pink", "red"), (_HEART,), _dots),
-    "star": Concept("background", "polygon", ("red", "yellow"), (_STAR,), _stripes(135)),
+    "star": Concept("background", "polygon", ("red", "yellow"), (_STAR,), partial(_stripes, 135)),
     "frame": Concept("background", "polygon", ("purple", "white"), _FRAME, _net),
     "crescent": Concept("background", "round", ("blue", "black"), (_CRESCENT,), _rings),
     "clover": Concept("background", "cross", ("green", "purple"), (_clover(),), _checks),

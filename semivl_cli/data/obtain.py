@@ -15,9 +15,6 @@ from semivl_cli.data.fetch.download import fetch
 from semivl_cli.errors import InputError
 from semivl_cli.files import locked, write_bytes
 
-RECORD = "downloads.json"
-"""File in the root that says what was fetched from where, with sizes and hashes."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Archive:
@@ -59,7 +56,8 @@ def obtain(
 ) -> None:
     """Unpack the sources into `root`, then fetch and unpack what is still lacking, if that is wanted.
 
-    An archive that was fetched is removed once it is unpacked; `downloads.json` in the root tells what it was.
+    An archive that was fetched is removed once it is unpacked; `downloads.json` in the root tells what was fetched from
+    where, with sizes and hashes.
 
     Args:
         archives: of the dataset, in the order in which they are fetched.
@@ -104,7 +102,7 @@ def _fetch_and_unpack(archive: Archive, root: Path, report: Say, known: Iterable
     try:
         sha256 = fetch(archive.url, file, report, size=archive.size, md5=archive.md5)
         report(f"{archive.name}: {unpack(file, root, report, known=known)} new files in {root}")
-        _note_download(root / RECORD, archive, file.stat().st_size, sha256)
+        _note_download(root / "downloads.json", archive, file.stat().st_size, sha256)
         file.unlink()
     finally:
         with suppress(OSError):  # something lies there still

@@ -21,7 +21,6 @@ from semivl_cli.data.read.images import check_size, label_name, read_image, read
 from semivl_cli.data.registry import GROUP, own_definition, package_files
 from semivl_cli.errors import InputError
 
-_SOURCES = tuple(get_origin(kind) or kind for kind in get_args(Source))
 _LOOKED_AT = 3
 """Records of each split whose pixels are read."""
 
@@ -89,11 +88,12 @@ def _checked_records(dataset: Dataset, root: Path, split: Split) -> list[Record]
         again = [getattr(record, "id", None) for record in dataset.records(root, split)]
     assert records, f"records(root, {split!r}) is empty"
     ids = []
+    sources = tuple(get_origin(kind) or kind for kind in get_args(Source))
     for record in records:
         assert isinstance(record, Record), f"records(root, {split!r}) gave {record!r}, which is no Record"
         assert record.id and isinstance(record.id, str), f"records(root, {split!r}) gave the id {record.id!r}"
         for source in (record.image, record.label):
-            fits = source is None or isinstance(source, _SOURCES)
+            fits = source is None or isinstance(source, sources)
             assert fits, f"{record.id}: {source!r} is neither a Path, a TarEntry nor a function"
         ids.append(record.id)
     twice = sorted(name for name in set(ids) if ids.count(name) > 1) if len(set(ids)) < len(ids) else []

@@ -22,7 +22,6 @@ from semivl_cli.paint import is_ours, made_from, save_mask
 from semivl_cli.processes import in_threads
 
 _UNMATCHED = "masks that cannot be matched with an image"
-_ALL = np.arange(65536, dtype=np.uint16)
 
 
 @dataclass(slots=True)
@@ -72,7 +71,7 @@ def convert(
             result.problems.setdefault(_UNMATCHED, []).extend(source.strays)
         written = there = contested = uncovered = 0
         first = ""
-        values = hashlib.sha256(key.class_ids(_ALL).tobytes()).hexdigest()
+        values = hashlib.sha256(key.class_ids(np.arange(65536, dtype=np.uint16)).tobytes()).hexdigest()
         meaning = json.dumps([sorted(key.class_of.items()), key.background, list(key.names), values])
         make = partial(_make, key=key, meaning=meaning, images=images, out=out, colors=[color for _, color in classes])
         for (drawing, image), made in in_threads(make, jobs):

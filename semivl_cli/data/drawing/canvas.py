@@ -12,11 +12,6 @@ from pycocotools import mask as coco_mask
 from semivl_cli.data.drawing.rle import decode_rle
 from semivl_cli.errors import InputError
 
-_FAR = 100_000
-"""Coordinates further outside than so many pixels are a mistake, and would cost memory without end."""
-_CORNERS = 64
-"""Corners of the polygon that stands for an ellipse."""
-
 
 class Canvas:
     """Class ids uint8 `[H, W]`; what is painted later lies on top."""
@@ -82,8 +77,8 @@ class Canvas:
 
 
 def ellipse(x: float, y: float, across: float, down: float) -> list[tuple[float, float]]:
-    """Return the corners of a polygon that stands for an ellipse about `(x, y)` with these radii."""
-    turns = [2 * math.pi * corner / _CORNERS for corner in range(_CORNERS)]
+    """Return the 64 corners of a polygon that stands for an ellipse about `(x, y)` with these radii."""
+    turns = [2 * math.pi * corner / 64 for corner in range(64)]
     return [(x + across * math.cos(turn), y + down * math.sin(turn)) for turn in turns]
 
 
@@ -93,6 +88,6 @@ def _checked(ring: Sequence[float]) -> Sequence[float]:
     for number in ring:
         if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
             raise InputError(f"a polygon has the coordinate {number!r}: expected a number of pixels")
-        if abs(number) > _FAR:
+        if abs(number) > 100_000:  # a mistake, which would cost memory without end
             raise InputError(f"a polygon has the coordinate {number:g}, which is far outside of any image")
     return ring

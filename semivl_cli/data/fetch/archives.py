@@ -36,7 +36,6 @@ SMALL = 2**30
 
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, struct.error, ValueError,
            NotImplementedError, RuntimeError, OverflowError)  # fmt: skip
-_MAX_LINK = 4096
 
 
 class _File(NamedTuple):
@@ -149,7 +148,7 @@ def _zip_entries(archive: Path, packed: zipfile.ZipFile) -> Iterator[tuple[str, 
         if info.is_dir():
             continue
         if kind == stat.S_IFLNK:
-            if info.file_size > _MAX_LINK:
+            if info.file_size > 4096:
                 raise InputError(f"{archive}: {info.filename!r} is a link of {info.file_size} bytes: refused")
             yield path, _link_target(archive, path, posixpath.dirname(path), os.fsdecode(packed.read(info)))
         elif kind in (0, stat.S_IFREG):

@@ -40,20 +40,10 @@ class _ChangedError(Exception):
 
 
 def fetch(url: str, target: Path, report: Say, *, size: int | None = None, md5: str | None = None) -> str:
-    """Fetch a file, or go on fetching it; a file that is there already is only checked.
+    """Fetch a file, or go on fetching it, and return its SHA-256; a file that is there already is only checked.
 
     Until all is there, it is called `<name>.part`, with `<name>.part.json` beside it, which says which version on the
-    server it is a part of.
-
-    Args:
-        url: http or https.
-        target: where the file shall lie.
-        report: takes a line about how far it is.
-        size: published number of bytes, where there is one.
-        md5: published checksum, where there is one.
-
-    Returns:
-        The SHA-256 of the file.
+    server it is a part of. `size` (in bytes) and `md5` are what is published, where something is.
 
     Raises:
         InputError: the file is not what was published; a part that cannot become it is removed.

@@ -19,8 +19,6 @@ from semivl_cli.errors import InputError
 _KINDS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels", "labels")
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")
 """What Label Studio puts before the name of an uploaded file."""
-_COVERED = 128
-"""Opacity 0..255 from which a pixel is inside a brush stroke."""
 
 
 def find_labelstudio(given: Given) -> list[Tree]:
@@ -144,7 +142,7 @@ def _paint_region(canvas: Canvas, value: Mapping[str, Any], class_id: int) -> No
     height, width = canvas.ids.shape
     if "rle" in value:
         opacity = decode_brush(value["rle"], height * width * 4)[3::4]  # red, green, blue, opacity
-        canvas.region(opacity.reshape(height, width) >= _COVERED, class_id)
+        canvas.region(opacity.reshape(height, width) >= 128, class_id)
         return
     if "points" in value:
         points = value["points"]
