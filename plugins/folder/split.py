@@ -40,9 +40,7 @@ class Division:
 def divide(listing: Listing, unmatched: Sequence[str] = ()) -> Division:
     """Divide the entries by `train.txt` and `val.txt`; without `val.txt` a tenth of the labelled is validation.
 
-    Args:
-        listing: of all images.
-        unmatched: images that annotations name and that are not there.
+    `unmatched` are images that annotations name and that are not there.
 
     Raises:
         InputError: if there is no image, a list cannot be read, or a single labelled image would have to do for both.

@@ -51,7 +51,7 @@ def obtain(
     report: Say,
     *,
     homes: Sequence[str] = ("",),
-    known: Iterable[str] = (),
+    known: Sequence[str] = (),
     steps: str,
 ) -> None:
     """Unpack the sources into `root`, then fetch and unpack what is still lacking, if that is wanted.
@@ -96,7 +96,7 @@ def obtain(
             report(f"{root}: all that can be fetched is there")
 
 
-def _fetch_and_unpack(archive: Archive, root: Path, report: Say, known: Iterable[str]) -> None:
+def _fetch_and_unpack(archive: Archive, root: Path, report: Say, known: Sequence[str]) -> None:
     assert archive.url is not None, "only what everyone may fetch comes here"
     file = root / "downloads" / archive.name
     try:

@@ -64,19 +64,19 @@ def check_dataset(dataset: Dataset, root: Path) -> None:
 
 
 @contextmanager
-def _as_assertion(place: str) -> Iterator[None]:
+def _as_assertion(where: str) -> Iterator[None]:
     """Turn what a user would be told into what an author is told."""
     try:
         yield
     except InputError as error:
-        raise AssertionError(f"{place}: {error}") from error
+        raise AssertionError(f"{where}: {error}") from error
 
 
 def _check_entry_point(dataset: Dataset) -> None:
     """A plugin that is installed must be registered under its own name, by which runs and folders are called."""
     cls = type(dataset)
-    place = f"{cls.__module__}:{cls.__qualname__}"
-    names = [entry.name for entry in entry_points(group=GROUP) if entry.value == place]
+    value = f"{cls.__module__}:{cls.__qualname__}"
+    names = [entry.name for entry in entry_points(group=GROUP) if entry.value == value]
     assert not names or dataset.name in names, (
         f"its entry point is called {names[0]!r}, but its name is {dataset.name!r}"
     )

@@ -44,8 +44,8 @@ class Canvas:
         """Paint where `inside` `[h, w]`, whose first pixel lies at `at` (row, column), is true; the rest is cut off."""
         top, left = at
         inside = inside[max(-top, 0) :, max(-left, 0) :]
-        place = (slice(max(top, 0), max(top, 0) + inside.shape[0]), slice(max(left, 0), max(left, 0) + inside.shape[1]))
-        ids, covered, contested = self.ids[place], self._covered[place], self._contested[place]
+        part = (slice(max(top, 0), max(top, 0) + inside.shape[0]), slice(max(left, 0), max(left, 0) + inside.shape[1]))
+        ids, covered, contested = self.ids[part], self._covered[part], self._contested[part]
         inside = inside[: ids.shape[0], : ids.shape[1]]
         contested |= inside & covered & (ids != class_id)
         ids[inside] = class_id

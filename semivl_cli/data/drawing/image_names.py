@@ -52,10 +52,8 @@ class ImageNames:
 def _parts(name: str) -> tuple[str, ...]:
     """Return the folders and the name, without folders that say what files are, not which."""
     parts = PurePosixPath(name).parts
-    return (
-        *(part for part in parts[:-1] if part not in ("images", "labels", "masks", "JPEGImages", "/", "..")),
-        *parts[-1:],
-    )
+    telling = (part for part in parts[:-1] if part not in ("images", "labels", "masks", "JPEGImages", "/", ".."))
+    return (*telling, *parts[-1:])
 
 
 def _is_end(one: tuple[str, ...], other: tuple[str, ...]) -> bool:

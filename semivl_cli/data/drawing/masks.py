@@ -97,14 +97,14 @@ def count_colors(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[
 
 def _ids_of_colors(pixels: NDArray[np.uint8], key: Key, name: str) -> NDArray[np.uint8]:
     codes = _codes(pixels)
-    found, places = np.unique(codes, return_inverse=True)
+    found, inverse = np.unique(codes, return_inverse=True)
     ids = np.array([key.class_of.get(f"#{code:06x}", NO_CLASS) for code in found.tolist()], np.uint8)
-    result = ids[places.reshape(codes.shape)]
+    result = ids[inverse.reshape(codes.shape)]
     if (ids == NO_CLASS).any():
-        counts = np.bincount(places.ravel())
+        counts = np.bincount(inverse.ravel())
         off = np.flatnonzero(ids == NO_CLASS)
         off = off[np.argsort(-counts[off], kind="stable")]
-        shown = ", ".join(f"#{found[place]:06x} ({counts[place]} pixels)" for place in off[:_SHOWN])
+        shown = ", ".join(f"#{found[index]:06x} ({counts[index]} pixels)" for index in off[:_SHOWN])
         more = f" and {len(off) - _SHOWN} more" if len(off) > _SHOWN else ""
         what = f"the colours {shown}{more} are no classes" if off[1:].size else f"the colour {shown} is no class"
         colors = ((color, number) for color, number in key.class_of.items() if color[0] == "#")

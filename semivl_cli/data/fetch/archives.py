@@ -17,7 +17,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import accumulate
@@ -45,33 +45,24 @@ class _File(NamedTuple):
     open: Callable[[], IO[bytes] | None]
 
 
-def unpack(archive: Path, folder: Path, report: Say, *, known: Iterable[str] = ()) -> int:
-    """Unpack an archive into a folder; a file that is there already stays as it is.
+def unpack(archive: Path, folder: Path, report: Say, *, known: Sequence[str] = ()) -> int:
+    """Unpack a tar (also .gz, .bz2, .xz) or zip archive into a folder, which need not exist; return how much was new.
 
-    Links become copies of what they name. Hidden files of macOS are left out. Until the last file is unpacked,
-    everything lies in a hidden folder inside `folder`, which is removed if anything goes wrong.
-
-    Args:
-        archive: tar (also .gz, .bz2, .xz) or zip.
-        folder: need not exist.
-        report: takes a line about how far it is.
-        known: names of which the archive must hold at least one, as folder or file.
-
-    Returns:
-        The number of new files.
+    A file that is there already stays as it is. Links become copies of what they name. Hidden files of macOS are left
+    out. Until the last file is unpacked, everything lies in a hidden folder inside `folder`, which is removed if
+    anything goes wrong. Of `known` the archive must hold at least one name, as folder or file.
 
     Raises:
         InputError: the archive is damaged, is not one, holds none of `known`, or holds something that would leave the
             folder, a device, or far more than its size can justify.
         RunError: the disk is full.
     """
-    with _told(archive), ExitStack() as stack:
-        files = _look(archive, stack)
-        known = tuple(known)
+    with _in_one_line(archive), ExitStack() as stack:
+        files = _list_files(archive, stack)
         if known and not any(name in path.split("/") for path in files for name in known):
             raise InputError(f"{archive}: holds none of {', '.join(known)}: is it the right archive?")
         total = sum(file.size for file in files.values())
-        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
         free = shutil.disk_usage(there).free
         if total > free:
             raise RunError(
@@ -87,7 +78,7 @@ def unpack(archive: Path, folder: Path, report: Say, *, known: Iterable[str] = (
             shutil.rmtree(hidden, ignore_errors=True)
 
 
-def _look(archive: Path, stack: ExitStack) -> dict[str, _File]:
+def _list_files(archive: Path, stack: ExitStack) -> dict[str, _File]:
     """Return the files of an archive by path, after looking at each; a link stands for the file that it names."""
     limit = max(SMALL, MAX_GROWTH * archive.stat().st_size)
     if zipfile.is_zipfile(archive):
@@ -199,7 +190,7 @@ def _write(files: Mapping[str, _File], hidden: Path, pace: Pace) -> None:
 
 
 def _move(paths: Iterable[str], hidden: Path, folder: Path) -> int:
-    """Move files to their places and return how many were new."""
+    """Move files to where they belong and return how many were new."""
     new = 0
     for path in paths:
         target = folder / path
@@ -218,7 +209,7 @@ def _move(paths: Iterable[str], hidden: Path, folder: Path) -> int:
 
 
 @contextmanager
-def _told(archive: Path) -> Iterator[None]:
+def _in_one_line(archive: Path) -> Iterator[None]:
     """Turn whatever a reader or the disk raises into one line."""
     try:
         yield

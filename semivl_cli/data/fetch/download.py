@@ -167,15 +167,15 @@ def _check(file: Path, report: Say, size: int | None, md5: str | None) -> tuple[
     there = file.stat().st_size
     if size is not None and there != size:
         return "", f"{there} bytes instead of {size}"
-    published, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    md5_sum, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     pace, done = Pace(report, f"checking {file.name.removesuffix('.part')}"), 0
     for block in blocks(file):
-        published.update(block)
+        md5_sum.update(block)
         sha256.update(block)
         done += len(block)
         pace.step(done, there, in_bytes)
-    if md5 not in (None, published.hexdigest()):
-        return "", f"its MD5 is {published.hexdigest()} instead of {md5}"
+    if md5 not in (None, md5_sum.hexdigest()):
+        return "", f"its MD5 is {md5_sum.hexdigest()} instead of {md5}"
     return sha256.hexdigest(), ""
 
 

@@ -45,7 +45,6 @@ def open_coco(file: Tree) -> Annotations:
         boxes += not annotation.get("segmentation")
         drawn.setdefault(annotation["image_id"], []).append(annotation)
     used = {annotation["category_id"] for annotations in drawn.values() for annotation in annotations}
-
     drawings = [
         Drawing(
             image=unquote(str(image["file_name"])).replace("\\", "/"),
@@ -130,9 +129,9 @@ def _paint_image(
 
 def _checked(content: Any, part: str, keys: Sequence[str], file: Tree) -> list[Mapping[str, Any]]:  # noqa: ANN401 - JSON
     entries: list[Mapping[str, Any]] = content[part]
-    for place, entry in enumerate(entries):
+    for index, entry in enumerate(entries):
         if not isinstance(entry, dict) or any(not isinstance(entry.get(key), int | str) for key in keys):
-            raise InputError(f"{file}: {part}[{place}]: expected an entry with {' and '.join(keys)}")
+            raise InputError(f"{file}: {part}[{index}]: expected an entry with {' and '.join(keys)}")
     return entries
 
 

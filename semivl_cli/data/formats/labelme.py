@@ -45,7 +45,6 @@ def open_labelme(source: Tree) -> Annotations:
                     flat += 1
                 else:
                     labels.setdefault(str(shape.get("label")))
-
     return Annotations(
         kind="labelme JSON",
         where=str(source.path),
@@ -68,9 +67,9 @@ def _shapes(content: Any, file: Tree) -> list[Mapping[str, Any]]:  # noqa: ANN40
 
 def _drawing(name: str, file: Tree) -> Drawing:
     content: Any = file.json()
-    told = str(content["imagePath"]).replace("\\", "/")
+    path = str(content["imagePath"]).replace("\\", "/")
     # what labelme wrote may be a path of another machine; beside it, the file has the name of its image
-    image = str(PurePosixPath(name).parent / (PurePosixPath(told).name or PurePosixPath(name).stem))
+    image = str(PurePosixPath(name).parent / (PurePosixPath(path).name or PurePosixPath(name).stem))
     return Drawing(
         image=image,
         origin=str(file),
