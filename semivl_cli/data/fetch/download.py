@@ -26,9 +26,6 @@ TIMEOUT = 30.0
 PAUSES = (1.0, 5.0, 20.0)
 """Seconds before a broken connection is tried again; a try that brought something starts from the first."""
 
-_BLOCK = 2**20
-_BROKEN = (OSError, http.client.HTTPException)
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
@@ -82,11 +79,11 @@ def _fetch_part(url: str, part: Path, report: Say, size: int | None) -> None:
             if error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise RunError(f"{url}: the server answers {error.code} {error.reason}; {_kept(part)}") from error
             problem = error
-        except _BROKEN as error:
+        except (OSError, http.client.HTTPException) as error:
             number = error.errno if isinstance(error, OSError) else None
             if number in FULL:
                 raise RunError(f"{name} could not be fetched: the disk is full; {_kept(part)}") from error
-            if number in _FORBIDDEN:
+            if number in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise InputError(f"{part}: cannot be written ({error})") from error
             problem = error
         tries = 1 if _size(part) > before else tries + 1
@@ -155,7 +152,7 @@ def _receive(response: IO[bytes], part: Path, start: int, total: int | None, rep
         file.truncate(start)
         file.seek(start)
         done = start
-        while block := response.read(_BLOCK):
+        while block := response.read(2**20):
             file.write(block)
             done += len(block)
             pace.step(done, total, in_bytes, start)

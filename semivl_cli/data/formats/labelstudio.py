@@ -104,14 +104,12 @@ def clean_name(value: str) -> str:
 
 
 def _labels(region: Mapping[str, Any]) -> list[str]:
+    """Return the labels of a region that has an area."""
     value = region.get("value", region)
     if not isinstance(value, dict):
         return []
-    return [str(label) for kind in _KINDS for label in (value.get(kind) or []) if _has_area(value)]
-
-
-def _has_area(value: Mapping[str, Any]) -> bool:
-    return any(key in value for key in ("rle", "points", "radiusX")) or ("width" in value and "height" in value)
+    has_area = any(key in value for key in ("rle", "points", "radiusX")) or ("width" in value and "height" in value)
+    return [str(label) for kind in _KINDS for label in (value.get(kind) or [])] if has_area else []
 
 
 def _size(regions: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:
