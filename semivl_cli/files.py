@@ -228,11 +228,7 @@ class Content(NamedTuple):
 
 
 def read_folder(folder: Path) -> Content:
-    """List a folder; an absent one holds nothing.
-
-    Raises:
-        InputError: it cannot be read.
-    """
+    """List a folder; an absent one holds nothing, and one that cannot be read raises `InputError`."""
     names: dict[bool, list[str]] = {False: [], True: []}  # by whether they are folders
     try:
         changed = folder.stat().st_mtime_ns

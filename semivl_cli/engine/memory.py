@@ -61,11 +61,7 @@ Meter = CudaMeter | LinuxMeter
 
 
 def meter_of(device: torch.device, processes: int) -> Meter:
-    """Return the meter of a device that `processes` on this machine use (a GPU has one).
-
-    Raises:
-        InputError: there is none.
-    """
+    """Return the meter of a device; raises `InputError` where there is none. `processes` share this machine."""
     if device.type == "cuda":
         return CudaMeter(device)
     if device.type == "cpu" and Path("/proc/self/clear_refs").exists():

@@ -40,11 +40,7 @@ def configure(flags: Mapping[str, Any], assignments: Iterable[str] = ()) -> RunC
 
 
 def configure_dataset(dataset: Dataset, top: Layer) -> RunConfig:
-    """Layer all settings as `configure` does, for a dataset that is installed or not; `top`: what was given.
-
-    Raises:
-        InputError: its recipe is not there, or a setting does not fit.
-    """
+    """Layer and check all settings as `configure` does, of a dataset installed or not; `top`: what was given."""
     own, given = _recipe(dataset.recipe, partial(package_file, dataset)), _given_recipe(top)
     names = merge({"fidelity": "paper", "method": "semivl"}, own, given, top)
     fidelity, method = str(names["fidelity"]), str(names["method"])

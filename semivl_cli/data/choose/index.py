@@ -104,14 +104,14 @@ def build_index(
     labeled = _present(chosen, absent)
     unlabeled = Hidden(train, out)
     gone, looked_for = _absent_images(unlabeled)
-    absent += [str(unlabeled[place].image) for place in gone]
+    absent += [str(unlabeled[position].image) for position in gone]
     checked = _present(val, absent)
     notes = (note, *(dataset.notes if isinstance(dataset, TellsNotes) else ()))
     if looked_for < len(unlabeled):
         notes += (f"{looked_for} of the {len(unlabeled)} unlabelled files were looked for, evenly spread",)
     _refuse(dataset, absent, data.missing)
     if absent:
-        unlabeled = Hidden(train, [*out, *(unlabeled.number(place) for place in gone)])
+        unlabeled = Hidden(train, [*out, *(unlabeled.number(position) for position in gone)])
         left = len(labeled) + len(unlabeled) + len(checked)
         notes += (f"{len(train) + len(val) - left} images are left out, because files are missing",)
     for name, records in (("labelled", labeled), ("validation", checked)):
@@ -139,11 +139,7 @@ def list_validation(dataset: Dataset, root: Path, *, missing: Literal["refuse", 
 
 
 def check_made_for(dataset: Dataset, class_names: Sequence[str]) -> None:
-    """Refuse masks that a plugin converted for other classes.
-
-    Raises:
-        InputError: names the first class that differs.
-    """
+    """Refuse masks that a plugin converted for other classes: `InputError` names the first class that differs."""
     if isinstance(dataset, MadeForClasses) and dataset.made_for and tuple(dataset.made_for) != tuple(class_names):
         pairs = zip_longest(dataset.made_for, class_names, fillvalue="(none)")
         number, (old, new) = next((number, pair) for number, pair in enumerate(pairs) if pair[0] != pair[1])
@@ -207,14 +203,10 @@ def check_labels(index: Index, dataset: Dataset, class_names: Sequence[str]) -> 
 
 
 def list_records(dataset: Dataset, root: Path) -> tuple[Records, Records]:
-    """Return the training and validation records of a dataset.
-
-    Raises:
-        InputError: if an id occurs twice in a split, or in both.
-    """
+    """Return the training and validation records of a dataset; raises `InputError` where an id occurs twice."""
     train, val = (_listed(dataset, root, split) for split in ("train", "val"))
-    places = np.minimum(np.searchsorted(train.hashes, val.hashes), max(len(train) - 1, 0))
-    alike = set(val.hashes[train.hashes[places] == val.hashes].tolist()) if len(train) else set()
+    nearest = np.minimum(np.searchsorted(train.hashes, val.hashes), max(len(train) - 1, 0))
+    alike = set(val.hashes[train.hashes[nearest] == val.hashes].tolist()) if len(train) else set()
     suspects = {record.id for record in train if id_hash(record.id) in alike} if alike else set()
     shared = sorted(suspects & {record.id for record in val}) if suspects else []
     if shared:
@@ -233,14 +225,14 @@ def _listed(dataset: Dataset, root: Path, split: Split) -> Records:
 
 
 def _absent_images(records: Sequence[Record]) -> tuple[list[int], int]:
-    """Return the places of image files that are absent, and how many files were looked for."""
+    """Return the positions of image files that are absent, and how many files were looked for."""
     count = len(records)
     if count <= MOST_LOOKED_FOR:
-        return [place for place, record in enumerate(records) if missing_files(record, label=False)], count
-    places = range(0, count, count // _SAMPLE)
+        return [position for position, record in enumerate(records) if missing_files(record, label=False)], count
+    positions = range(0, count, count // _SAMPLE)
     # Files may lie on a network, which answers many at once.
-    looked_for = in_threads(lambda place: missing_files(records[place], label=False), places)
-    return [place for place, absent in looked_for if absent], len(places)
+    looked_for = in_threads(lambda position: missing_files(records[position], label=False), positions)
+    return [position for position, absent in looked_for if absent], len(positions)
 
 
 def missing_files(record: Record, *, label: bool) -> tuple[str, ...]:

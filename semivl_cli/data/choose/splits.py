@@ -80,6 +80,11 @@ def labeled_fractions(dataset: Dataset) -> dict[Fraction, int]:
         raise InputError(f'{path}: expected lines such as "1/8" = 372 ({error})') from error
 
 
+def has_mask(record: Record) -> bool:
+    """Whether a record has a mask, and not one whose file is absent."""
+    return record.label is not None and (not isinstance(record.label, Path) or record.label.is_file())
+
+
 def find_labeled(train: Sequence[Record], ids: Sequence[str], listed: str) -> Choice:
     """Choose the records of `ids`.
 
@@ -102,7 +107,7 @@ def find_labeled(train: Sequence[Record], ids: Sequence[str], listed: str) -> Ch
 
 
 def _draw(dataset: Dataset, with_label: Sequence[Record], count: int, seed: int, class_names: Sequence[str]) -> Choice:
-    records = tuple(record for record in with_label if not isinstance(record.label, Path) or record.label.is_file())
+    records = tuple(filter(has_mask, with_label))
     if count > len(records):
         raise InputError(f"{count} labelled images are asked for, but only {len(records)} training images have a mask")
     if count == len(records):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from semivl_cli.class_ids import IGNORE
 from semivl_cli.data.choose.duplicates import Fingerprints, difference_hash, same_images
 from semivl_cli.data.choose.index import list_records, missing_files
+from semivl_cli.data.choose.splits import has_mask
 from semivl_cli.data.contract import Dataset, Record, Source, Split, TellsNotes, TellsProblems
 from semivl_cli.data.pool.records import Records
 from semivl_cli.data.read.copies import File, content_hash
@@ -75,7 +76,7 @@ def survey(dataset: Dataset, root: Path, class_names: Sequence[str]) -> Survey:
     """
     by_split: dict[Split, Records] = dict(zip(("train", "val"), list_records(dataset, root), strict=True))
     splits = {
-        split: SplitCount(images=len(records), with_mask=sum(_has_mask(record) for record in records))
+        split: SplitCount(images=len(records), with_mask=sum(has_mask(record) for record in records))
         for split, records in by_split.items()
     }
     problems = _problems_of_splits(dataset, root, splits)
@@ -156,7 +157,7 @@ def _examine(record: Record, split: Split, position: int, dataset: Dataset, clas
         size, thumbnail = read_thumbnail(record.image)
         content = None if callable(record.image) else content_hash(record.image)
         seen = replace(seen, size=size, difference=difference_hash(thumbnail), content=content)
-        if record.label is None or not _has_mask(record):
+        if record.label is None or not has_mask(record):
             return seen
         kind = "masks that cannot be used"
         raw = read_raw_label(record.label)
@@ -212,10 +213,6 @@ def _likeness_notes(
     if plain:
         notes.append(f"{len(plain)} images show a single colour, such as {plain[0]!r}")
     return notes
-
-
-def _has_mask(record: Record) -> bool:
-    return record.label is not None and (not isinstance(record.label, Path) or record.label.is_file())
 
 
 def _line(kind: str, found: Sequence[str]) -> str:

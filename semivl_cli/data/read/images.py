@@ -140,11 +140,7 @@ def known_classes(names: Sequence[str]) -> str:
 def read_pair(
     record: Record, dataset: Dataset, class_names: Sequence[str]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Read image `[H, W, 3]` and class ids `[H, W]` of a record.
-
-    Raises:
-        InputError: as `read_image` and `read_label`, and if their sizes differ.
-    """
+    """Read image `[H, W, 3]` and class ids `[H, W]` of a record; raises `InputError` also where their sizes differ."""
     image, label = read_image(record.image), read_label(record, dataset, class_names)
     check_size(label_name(record), label.shape, image.shape)
     return image, label

@@ -47,11 +47,7 @@ def save_checkpoint(
     definition: str,
     state: Mapping[str, Any],
 ) -> None:
-    """Write `checkpoints/<step>`; until it is complete it has another name.
-
-    Raises:
-        RunError: the disk is full or cannot be written.
-    """
+    """Write `checkpoints/<step>`, which is there once it is complete; raises `RunError` where it cannot be written."""
     target = checkpoint_folder(run, step)
     if target.exists():
         return

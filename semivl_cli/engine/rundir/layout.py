@@ -50,11 +50,7 @@ def new_run(dataset: str, labeled: int | str) -> Path:
 
 
 def find_run(path: Path | None) -> Path:
-    """Return the given run, or the newest one below `runs/` that has a checkpoint.
-
-    Raises:
-        InputError: there is none.
-    """
+    """Return the given run, else the newest one below `runs/` with a checkpoint; raises `InputError` without one."""
     if path is not None:
         if not (path / SETTINGS).is_file():
             raise InputError(f"{path} is not a run directory: it has no {SETTINGS}; expected what semivl train wrote")
@@ -149,7 +145,7 @@ class Metrics:
         """Keep the lines up to `step`, and its evaluation only if that is part of the state."""
         self.path = run / METRICS
         lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines() if self.path.is_file() else []
-        kept = [line for line in lines if _place(line) <= (step, int(evaluated))]
+        kept = [line for line in lines if _position(line) <= (step, int(evaluated))]
         write_text(self.path, "".join(f"{line}\n" for line in kept))
 
     def write(self, step: int, kind: str, values: Mapping[str, Any]) -> None:
@@ -166,7 +162,7 @@ class Metrics:
             sync(self.path)
 
 
-def _place(line: str) -> tuple[float, int]:
+def _position(line: str) -> tuple[float, int]:
     """Where a line stands in the story: its step, and whether it belongs to what follows it: evaluation, end."""
     try:
         values = json.loads(line)
