@@ -16,13 +16,12 @@ import torch
 from semivl_cli import __version__
 from semivl_cli.data.choose.index import Index
 
-PACKAGES = ("torch", "torchvision", "numpy", "open_clip_torch", "opencv-python", "pillow")
-
 
 def environment(device: torch.device, index: Index, weights: str) -> dict[str, Any]:
     """Return plain values for the table `[environment]` of `run.toml`; `weights`: SHA-256 of the CLIP."""
     found: dict[str, Any] = {"semivl": __version__, "python": platform.python_version()}
-    found |= {name: _version(name) for name in PACKAGES}
+    packages = ("torch", "torchvision", "numpy", "open_clip_torch", "opencv-python", "pillow")
+    found |= {name: _version(name) for name in packages}
     if device.type == "cuda":
         found |= {"device": torch.cuda.get_device_name(device), "cuda": torch.version.cuda or "none"}
     else:

@@ -122,7 +122,7 @@ def main():
             picture.convert("RGB").resize((2048, 1024)).save(larger, quality=90)
         for name, work in (("Pillow", pillow), ("OpenCV", opencv), ("read_image", read_image)):
             print(json.dumps({"part": f"2048 x 1024, {name}", "ms": round(milliseconds(work, [larger] * 20), 2)}))
-    index = Index(labeled=tuple(records[:20]), unlabeled=tuple(records[20:]), val=(), missing=(), notes=())
+    index = Index(labeled=tuple(records[:20]), unlabeled=tuple(records[20:]), val=(), notes=())
     alone = None
     for workers in arguments.workers:
         ways = (

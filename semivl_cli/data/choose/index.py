@@ -40,8 +40,6 @@ class Index:
     """Images alone: their masks, if they have any, are hidden. Maybe a hundred million, so never turned into objects
     all together; the other two are few, as labels and evaluations are."""
     val: tuple[Record, ...]
-    missing: tuple[str, ...]
-    """Paths of files that are needed and absent; their records are left out."""
     notes: tuple[str, ...]
     """What the user should know, one line each."""
     held_out: tuple[Record, ...] = ()
@@ -121,7 +119,7 @@ def build_index(
     if data.unlabeled:
         pool, found = open_pool(unlabeled, data.unlabeled, (*labeled, *checked), say)
         notes += found
-    return Index(labeled=labeled, unlabeled=pool, val=checked, missing=tuple(absent), notes=notes)
+    return Index(labeled=labeled, unlabeled=pool, val=checked, notes=notes)
 
 
 def list_validation(dataset: Dataset, root: Path, *, missing: Literal["refuse", "skip"]) -> tuple[Record, ...]:

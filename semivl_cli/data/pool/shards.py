@@ -58,22 +58,12 @@ def open_shards(paths: Sequence[Path], say: Callable[[str], None]) -> tuple[Shar
     if len(new) > _FEW:
         say(f"reading the headers of {len(new)} tar shards, once; what they hold is kept in {cache_folder('shards')}")
         with ProcessPoolExecutor(min(usable_cores(), len(new)), mp_context=clean_context()) as pool:
-            for error in pool.map(_kept_or_error, new, chunksize=4):
-                if error:
-                    raise InputError(error)
-    counts = (len(_load(path, "r")) for path in paths)
-    return tuple(
-        Shard(path=path, images=count, bytes=size) for path, count, size in zip(paths, counts, sizes, strict=True)
-    )
+            list(pool.map(_count, new, chunksize=4))  # which raises what a process raised
+    return tuple(Shard(path=path, images=_count(path), bytes=size) for path, size in zip(paths, sizes, strict=True))
 
 
-def _kept_or_error(path: Path) -> str:
-    """Scan a shard in a process of its own; a mistake of the user comes back as its line, without a traceback."""
-    try:
-        _load(path)
-    except InputError as error:
-        return str(error)
-    return ""
+def _count(path: Path) -> int:
+    return len(_load(path, "r"))
 
 
 def _load(path: Path, mmap_mode: Literal["r"] | None = None) -> NDArray[np.uint32]:
