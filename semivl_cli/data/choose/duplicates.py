@@ -20,8 +20,6 @@ _COMPARISONS = 2 * 10**10
 """Pairs that are compared at most; more validation images are then compared in part, evenly spread."""
 _CLOSEST = 4
 """Training images of which each validation image is compared pixel by pixel, if they look alike."""
-_FLAT = 2
-"""Grey values within which an image shows a single colour, as broken cameras and empty tiles do: nothing is like it."""
 _ONES = np.array([number.bit_count() for number in range(1 << 16)], np.uint8)
 
 
@@ -51,9 +49,9 @@ class Fingerprints:
 def difference_hash(thumbnail: NDArray[np.uint8]) -> int | None:
     """Return 64 bits that images of the same scene share for the most part: where `[8, 9]` gets brighter to the right.
 
-    An image of a single colour has none: `None`.
+    An image of a single colour, as of broken cameras and empty tiles, has none, and nothing is like it: `None`.
     """
-    if int(thumbnail.max()) - int(thumbnail.min()) <= _FLAT:
+    if int(thumbnail.max()) - int(thumbnail.min()) <= 2:
         return None
     return int.from_bytes(np.packbits(thumbnail[:, 1:] > thumbnail[:, :-1]).tobytes(), "big")
 

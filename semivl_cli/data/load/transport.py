@@ -10,8 +10,6 @@ PREFETCH = 2
 """Batches that a worker makes ahead."""
 
 _SHARED_MEMORY = Path("/dev/shm")
-_USABLE = 0.9
-"""Share of the free shared memory that may be filled: others live there too."""
 
 SHARED_MEMORY_IS_FULL = (
     f"{_SHARED_MEMORY} is full (something else fills it): batches that find no room come through pipes, which is slower"
@@ -34,16 +32,17 @@ def choose_transport(batch_bytes: int, workers: int, processes: int) -> Transpor
     if not workers or not _SHARED_MEMORY.is_dir():  # elsewhere than on Linux shared memory has no size of its own
         return Transport()
     free = shutil.disk_usage(_SHARED_MEMORY).free
+    usable = 0.9 * free  # others live there too
 
     def needed(prefetch: int) -> int:  # made ahead, and the last two that the training has taken
         return processes * (workers * prefetch + 2) * batch_bytes
 
-    if needed(PREFETCH) <= _USABLE * free:
+    if needed(PREFETCH) <= usable:
         return Transport()
     there, wanted = (-(-size // 2**20) for size in (free, needed(PREFETCH)))
     space = f"{_SHARED_MEMORY} has {there} MiB free and batches under way need {wanted} MiB"
     remedy = "more shared memory (docker run --shm-size=8g, --ipc=host) or fewer data.workers lets them come freely"
-    if needed(1) <= _USABLE * free:
+    if needed(1) <= usable:
         return Transport(prefetch=1, note=f"{space}: fewer are made ahead; {remedy}")
     return Transport(prefetch=1, pipes=True, note=f"{space}: they are copied through pipes, which is slower; {remedy}")
 

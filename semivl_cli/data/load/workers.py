@@ -25,9 +25,6 @@ from semivl_cli.processes import clean_context, end_with_parent, usable_cores
 Workers = int | Literal["auto"]
 """Processes that read images; 0: this one; `"auto"`: by the number of cores."""
 
-_MOST_WORKERS = 8
-_SMALL_PIXELS = 256 * 256
-
 Item = TypeVar("Item")
 
 
@@ -35,10 +32,10 @@ def worker_count(workers: Workers, first: Record, sharing: int) -> int:
     """Return how many processes read records such as `first`, where `sharing` processes share this one's cores."""
     if workers != "auto":
         return workers
-    if callable(first.image) and math.prod(first.image().shape[:2]) <= _SMALL_PIXELS:
+    if callable(first.image) and math.prod(first.image().shape[:2]) <= 256 * 256:
         return 0  # rendered faster than handed over
     cores = usable_cores()
-    return 0 if cores == 1 else max(1, min(cores // sharing, _MOST_WORKERS))
+    return 0 if cores == 1 else max(1, min(cores // sharing, 8))
 
 
 def read_ahead(

@@ -26,8 +26,6 @@ _FIRST = (".jpg", ".jpeg", ".webp", ".png", ".tif", ".tiff", ".bmp", ".gif", ".p
 
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 _BLOCK = 512
-_FEW = 8
-"""Shards that one process reads sooner than others are started."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +53,7 @@ def open_shards(paths: Sequence[Path], say: Callable[[str], None]) -> tuple[Shar
     """
     sizes = [_size(path) for path in paths]
     new = [path for path in paths if not _cached(path).is_file()]
-    if len(new) > _FEW:
+    if len(new) > 8:  # so few are read before other processes are started
         say(f"reading the headers of {len(new)} tar shards, once; what they hold is kept in {cache_folder('shards')}")
         with ProcessPoolExecutor(min(usable_cores(), len(new)), mp_context=clean_context()) as pool:
             list(pool.map(_count, new, chunksize=4))  # which raises what a process raised

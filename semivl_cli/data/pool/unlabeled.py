@@ -23,7 +23,6 @@ from semivl_cli.errors import InputError
 from semivl_cli.files import image_suffixes, walk
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
-_LISTS = (".txt", ".lst", ".list")
 _SHARD = ".tar"
 _EXPECTED = "a folder, an image, a .tar shard, a .txt list of paths, or a pattern such as shards-{000..999}.tar"
 
@@ -122,7 +121,7 @@ def _files(entry: str) -> Iterator[Path]:
     elif path.is_file():
         if _is_taken(path.name):
             yield path.absolute()
-        elif path.suffix.lower() in _LISTS:
+        elif path.suffix.lower() in (".txt", ".lst", ".list"):
             yield from _listed(path)
         else:
             raise InputError(f"data.unlabeled: {entry} is none of: {_EXPECTED}")
