@@ -14,7 +14,7 @@ from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at,
 from semivl_cli.engine.rundir.layout import EXAMPLES
 from semivl_cli.engine.train.trainee import Training
 from semivl_cli.files import replacing_folder, writing
-from semivl_cli.paint import save_image, save_mask
+from semivl_cli.palette import save_image, save_mask
 
 NUMBER = 6
 """How many images are shown, spread over the validation split."""

@@ -17,9 +17,9 @@ from semivl_cli.engine.rundir.checkpoint import add_scores, load_training, prune
 from semivl_cli.engine.rundir.integrity import checkpoint_steps, first_sound
 from semivl_cli.engine.rundir.layout import DEFINITION, SCORES, SETTINGS, SPLIT, STATUS, Found, Metrics, read_json
 from semivl_cli.engine.train.alarms import Alarms
+from semivl_cli.engine.train.best_step import Selection
 from semivl_cli.engine.train.microbatch import MicroBatch
 from semivl_cli.engine.train.nonfinite import refuse_nonfinite
-from semivl_cli.engine.train.selection import Selection
 from semivl_cli.engine.train.trainee import Training
 from semivl_cli.errors import InputError
 from semivl_cli.files import sweep, write_json, write_text

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semivl_cli.data.pool.blocks import Blocks
+from semivl_cli.data.pool.shuffle_blocks import Blocks
 
 PARTS = st.lists(st.integers(0, 40), min_size=1, max_size=8).filter(any)
 
