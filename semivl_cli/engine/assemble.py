@@ -100,7 +100,7 @@ def read_definition(config: RunConfig, dataset: Dataset) -> tuple[str, str]:
     return definition_text(source), source
 
 
-def open_clip_of(config: RunConfig, dataset: Dataset, reporter: Reporter) -> Clip:
+def clip_of(config: RunConfig, dataset: Dataset, reporter: Reporter) -> Clip:
     """Load the CLIP that the settings name; says aloud when its weights are random."""
     if config.model.weights == RANDOM:
         reporter.note("CLIP has random weights: this shows the mechanics, the masks will be poor")

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from semivl_cli.data.load.samples import val_samples
-from semivl_cli.engine.assemble import Inherited, build_guide, open_clip_of, open_material
+from semivl_cli.engine.assemble import Inherited, build_guide, clip_of, open_material
 from semivl_cli.engine.device import pick_device
 from semivl_cli.engine.infer.metrics import class_iou, confusion
 from semivl_cli.engine.rundir.checkpoint import load_checkpoint
@@ -42,7 +42,7 @@ def main():
     for run in arguments.runs:
         config = read_config(run)
         material = open_material(config, Inherited(run=run))
-        guide = build_guide(config, open_clip_of(config, material.dataset, Silence()), material.definition).to(device)
+        guide = build_guide(config, clip_of(config, material.dataset, Silence()), material.definition).to(device)
         before = miou(guide, material, config, arguments.images, device)
         trained = load_checkpoint(run, checkpoint_steps(run)[-1]).model.encoder
         guide.encoder.load_state_dict(trained.state_dict())

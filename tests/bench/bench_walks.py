@@ -32,7 +32,7 @@ from semivl_cli.cli.options import settings_of
 from semivl_cli.concepts.load import parse_definition
 from semivl_cli.data.load.batches import labeled_records, unlabeled_records
 from semivl_cli.data.registry import open_dataset
-from semivl_cli.engine.assemble import build_guide, open_clip_of, open_material, read_definition
+from semivl_cli.engine.assemble import build_guide, clip_of, open_material, read_definition
 from semivl_cli.engine.precedence import configure
 from semivl_cli.engine.train.losses import label_term
 from semivl_cli.reporter import Silence
@@ -77,7 +77,7 @@ def concept_to_guidance() -> Callable[[], None]:
     def walk() -> None:
         dataset = open_dataset(config.dataset)
         definition = parse_definition(*read_definition(config, dataset))
-        guide = build_guide(config, open_clip_of(config, dataset, Silence()), definition)
+        guide = build_guide(config, clip_of(config, dataset, Silence()), definition)
         guessed, confidence = guide(images)
         label = torch.where(confidence >= config.guidance.zeta, guessed, IGNORE)
         scores = torch.randn(2, len(definition.classes), *label.shape[1:]).log_softmax(dim=1)

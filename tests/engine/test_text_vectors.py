@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from semivl_cli.concepts.load import load_definition, parse_definition
-from semivl_cli.engine.assemble import build_guide, open_clip_of
+from semivl_cli.engine.assemble import build_guide, clip_of
 from semivl_cli.engine.precedence import configure
 from semivl_cli.engine.text_vectors import embed_classes, embed_concepts, find_same
 from semivl_cli.errors import InputError
@@ -119,7 +119,7 @@ def test_the_same_text_in_two_classes_is_the_matter_of_the_definition():
 @pytest.fixture(scope="module")
 def random_clip():
     config = configure({"recipe": "tiny"})
-    return config, open_clip_of(config, None, Silence())
+    return config, clip_of(config, None, Silence())
 
 
 @pytest.mark.parametrize("name", ["voc-gpt", "cityscapes"])

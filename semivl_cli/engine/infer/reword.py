@@ -5,7 +5,7 @@ from __future__ import annotations
 from semivl_cli.concepts.schema import Definition
 from semivl_cli.config import RunConfig
 from semivl_cli.data.registry import open_dataset
-from semivl_cli.engine.assemble import open_clip_of
+from semivl_cli.engine.assemble import clip_of
 from semivl_cli.engine.text_vectors import embed_classes
 from semivl_cli.errors import InputError
 from semivl_cli.model.semivl import SemiVL
@@ -31,7 +31,7 @@ def reword(
     if len(definition.classes) < 2:
         raise InputError(f"{definition.title!r} has one class: segmentation tells at least two apart")
     try:
-        clip = open_clip_of(config, open_dataset(config.dataset), reporter)
+        clip = clip_of(config, open_dataset(config.dataset), reporter)
     except InputError as error:
         raise InputError(f"other words need the text encoder of the CLIP that the run started from: {error}") from error
     if trained_on not in (None, clip.sha256):

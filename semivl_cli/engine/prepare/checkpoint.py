@@ -17,7 +17,7 @@ from semivl_cli.concepts.load import parse_definition
 from semivl_cli.concepts.schema import Definition
 from semivl_cli.config import RunConfig, merge, to_toml
 from semivl_cli.data.registry import open_dataset
-from semivl_cli.engine.assemble import open_clip_of, read_definition, statistics_of
+from semivl_cli.engine.assemble import clip_of, read_definition, statistics_of
 from semivl_cli.engine.precedence import configure
 from semivl_cli.engine.rundir.checkpoint import save_checkpoint
 from semivl_cli.engine.rundir.layout import DEFINITION, SETTINGS, STATUS, lock_run
@@ -118,7 +118,7 @@ def _class_vectors(
     """Class vectors `[N, D]`, from a file or from CLIP."""
     if file is None:
         try:
-            clip = open_clip_of(config, open_dataset(config.dataset), reporter)
+            clip = clip_of(config, open_dataset(config.dataset), reporter)
         except InputError as error:
             raise InputError(
                 f"a published checkpoint holds no text vectors: give them with --text FILE, or {error}"

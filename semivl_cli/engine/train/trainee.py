@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from semivl_cli.config import RunConfig
-from semivl_cli.engine.assemble import Material, build_guide, open_clip_of, statistics_of
+from semivl_cli.engine.assemble import Material, build_guide, clip_of, statistics_of
 from semivl_cli.engine.device import to_device
 from semivl_cli.engine.distributed.group import ProcessGroup
 from semivl_cli.engine.text_vectors import embed_classes
@@ -65,7 +65,7 @@ class Training:
 
 def build_trainee(config: RunConfig, material: Material, device: torch.device, reporter: Reporter) -> Trainee:
     """Build model, guidance and optimizer on `device`; every random weight follows from the seed."""
-    clip = open_clip_of(config, material.dataset, reporter)
+    clip = clip_of(config, material.dataset, reporter)
     spec = model_spec(config, clip.spec, statistics_of(config, clip))
     text = embed_classes(clip.text, material.definition, config.decoder.text)
     with torch.random.fork_rng(devices=[]):

@@ -18,7 +18,7 @@ from semivl_cli.concepts.prompts import Variant, prompts, texts
 from semivl_cli.concepts.schema import Definition
 from semivl_cli.config import RunConfig
 from semivl_cli.data.registry import open_dataset
-from semivl_cli.engine.assemble import open_clip_of, weights_of
+from semivl_cli.engine.assemble import clip_of, weights_of
 from semivl_cli.engine.text_vectors import ClassText, class_vectors, concept_vectors
 from semivl_cli.errors import RunError
 from semivl_cli.files import cache_folder, write_bytes
@@ -49,7 +49,7 @@ def embed(config: RunConfig, definition: Definition, reporter: Reporter) -> Text
     path = cache_folder("text") / f"{digest}.safetensors"
     if known := _read(path, metadata):
         return known
-    tower = open_clip_of(config, dataset, reporter).text
+    tower = clip_of(config, dataset, reporter).text
     vectors = {"concepts": concept_vectors(tower, definition)}
     vectors |= {text: class_vectors(tower, definition, text) for text in get_args(ClassText)}
     made = TextVectors(tensors=vectors, metadata=metadata, cached=False)

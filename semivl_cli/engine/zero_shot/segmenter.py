@@ -13,7 +13,7 @@ from semivl_cli.concepts.load import parse_definition
 from semivl_cli.concepts.prompts import texts
 from semivl_cli.config import RunConfig
 from semivl_cli.data.registry import open_dataset
-from semivl_cli.engine.assemble import build_guide, open_clip_of, read_definition
+from semivl_cli.engine.assemble import build_guide, clip_of, read_definition
 from semivl_cli.engine.device import autocast, pick_device
 from semivl_cli.engine.infer.predict import Segmenter
 from semivl_cli.engine.infer.windows import Inference, Model, class_scores, scores_at
@@ -106,7 +106,7 @@ def open_segmenter(config: RunConfig, device: str, reporter: Reporter) -> ZeroSh
     """
     plugin = open_dataset(config.dataset)
     words = parse_definition(*read_definition(config, plugin), config.fidelity)
-    clip = open_clip_of(config, plugin, reporter)
+    clip = clip_of(config, plugin, reporter)
     where = pick_device(device)
     found = texts(words, "concepts" if config.guidance.text == "max" else "name")
     return ZeroShotSegmenter(

@@ -15,7 +15,7 @@ from semivl_cli.concepts.load import load_definition
 from semivl_cli.config import to_toml
 from semivl_cli.data.read.images import read_image
 from semivl_cli.data.registry import open_dataset, package_file
-from semivl_cli.engine.assemble import open_clip_of, open_material
+from semivl_cli.engine.assemble import clip_of, open_material
 from semivl_cli.engine.infer.predictor import load
 from semivl_cli.engine.infer.windows import class_scores
 from semivl_cli.engine.precedence import configure
@@ -109,7 +109,7 @@ def test_the_decoder_reads_the_kind_of_text_that_the_run_was_trained_with(tmp_pa
     run = make_run(tmp_path / "run", f"decoder.text={variant}")
     steered = load(run, "cpu", "shapes")
     config = steered.config
-    tower = open_clip_of(config, open_material(config).dataset, Silence()).text
+    tower = clip_of(config, open_material(config).dataset, Silence()).text
     assert torch.equal(steered.model.text, embed_classes(tower, load_definition("shapes"), variant))
 
 

@@ -9,7 +9,7 @@ from safetensors import safe_open
 
 from semivl_cli.concepts.load import load_definition, parse_definition
 from semivl_cli.data.registry import open_dataset
-from semivl_cli.engine.assemble import open_clip_of
+from semivl_cli.engine.assemble import clip_of
 from semivl_cli.engine.text_vectors import embed_classes, embed_concepts
 from semivl_cli.engine.zero_shot import embed as module
 from semivl_cli.engine.zero_shot.embed import embed, write_vectors
@@ -32,7 +32,7 @@ SHAPES = zero_shot_config(definition="shapes")
 
 @functools.cache
 def tower_of_shapes():
-    return open_clip_of(SHAPES, open_dataset("shapes"), Silence())
+    return clip_of(SHAPES, open_dataset("shapes"), Silence())
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def towers(monkeypatch):
         loaded.append(config.model.weights)
         return tower_of_shapes()
 
-    monkeypatch.setattr(module, "open_clip_of", load)
+    monkeypatch.setattr(module, "clip_of", load)
     return loaded
 
 
