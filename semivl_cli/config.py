@@ -460,10 +460,7 @@ def _explain(detail: Any) -> tuple[str, ...]:  # noqa: ANN401 - pydantic's Error
     return f"{name} = {detail['input']!r}: expected ", wanted, *or_none
 
 
-Kind = TypeVar("Kind")
-
-
-def pick(kinds: Mapping[str, Kind], setting: str, kind: str) -> Kind:
+def pick(kinds: Mapping[str, T], setting: str, kind: str) -> T:
     """Return what a plain dict calls `kind`, as `setting` does; raises `InputError`, which names the known kinds."""
     if kind not in kinds:
         *others, last = map(repr, kinds)

@@ -15,6 +15,7 @@ from semivl_cli.config import (
     none_if_so_called,
     parse_assignments,
     parse_toml,
+    pick,
     read_settings,
     resolve,
 )
@@ -57,7 +58,6 @@ def _check_kinds(config: RunConfig) -> None:
     usual = RunConfig()
     if (config.decoder.kind, config.finetune.encoder) == (usual.decoder.kind, usual.finetune.encoder):
         return  # the commands that need no model stay instant: the room of the model imports torch
-    from semivl_cli.config import pick  # noqa: PLC0415
     from semivl_cli.model.build import DECODERS  # noqa: PLC0415
     from semivl_cli.model.finetune import FINE_TUNING  # noqa: PLC0415
 
