@@ -18,8 +18,6 @@ _ALIKE = 10
 """Of the 64 bits of a difference hash, how many may differ in images that look alike."""
 _COMPARISONS = 2 * 10**10
 """Pairs that are compared at most; more validation images are then compared in part, evenly spread."""
-_CLOSEST = 4
-"""Training images of which each validation image is compared pixel by pixel, if they look alike."""
 _ONES = np.array([number.bit_count() for number in range(1 << 16)], np.uint8)
 
 
@@ -76,7 +74,7 @@ def same_images(
             differing = (hashes ^ np.uint64(difference)).view(np.uint16)
             distances = _ONES[differing].reshape(-1, 4).sum(axis=1)  # how many of the 64 bits
             near = np.flatnonzero(distances <= _ALIKE)
-            near = near[np.argsort(distances[near], kind="stable")][:_CLOSEST]
+            near = near[np.argsort(distances[near], kind="stable")][:4]  # which are compared pixel by pixel
             if len(near):
                 image = file_at("val", position)
                 others = [file_at("train", int(positions[one])) for one in near]

@@ -16,10 +16,8 @@ def hold_out(
 ) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
     """Split the labelled images into those that train and a fifth (at most 500) set aside; both keep their order.
 
-    The draw follows from the seed. It covers as many classes as it can, and never takes the last image of a class.
-
-    Raises:
-        InputError: if no image can be spared.
+    The draw follows from the seed. It covers as many classes as it can, and never takes the last image of a class:
+    where none can be spared, it raises `InputError`.
     """
     shows = classes_shown(dataset, labeled, class_names)  # [images, N]
     seeds = np.random.SeedSequence(seed, spawn_key=(1,))  # the draw of the labelled images has no key

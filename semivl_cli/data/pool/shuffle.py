@@ -6,8 +6,6 @@ import hashlib
 import math
 from collections.abc import Sequence
 
-_ROUNDS = 8
-
 
 def shuffled(position: int, count: int, key: Sequence[int]) -> int:
     """Return which of `0..count - 1` stands at `position` of the shuffle that `key` names, in constant time and memory.
@@ -20,7 +18,7 @@ def shuffled(position: int, count: int, key: Sequence[int]) -> int:
     secret = b"".join(number.to_bytes(8, "little") for number in key)
     while True:
         row, column = divmod(position, b)
-        for turn in range(_ROUNDS):
+        for turn in range(8):
             if turn % 2:
                 row = (row + _noise(secret, turn, column)) % a
             else:

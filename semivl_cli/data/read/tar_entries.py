@@ -12,11 +12,7 @@ from semivl_cli.errors import InputError
 
 
 def read_entry(entry: TarEntry) -> bytes:
-    """Return the bytes of a file inside a shard; threads may read at once.
-
-    Raises:
-        InputError: if the shard is absent, cannot be read, or ends too early.
-    """
+    """Return the bytes of a file in a shard, also to threads at once; raises `InputError` if they are not there."""
     try:
         data = _shard(entry.shard).read(entry.offset, entry.size)
     except OSError as error:

@@ -17,9 +17,6 @@ from semivl_cli.class_ids import IGNORE
 from semivl_cli.config import DataSettings
 from semivl_cli.data.read.opencv import cv2
 
-_LONGEST = 8
-"""Long side over short side up to which the short side decides the scale."""
-
 Size = tuple[int, int]
 """Height and width in pixels."""
 
@@ -68,7 +65,7 @@ def validation_size(size: Size, short_side: int) -> Size:
     The long side is bounded by eight times as many: a ribbon of a picture must not become millions of pixels.
     """
     short, long = sorted(size)
-    return _scaled(size, short_side / short if long <= _LONGEST * short else _LONGEST * short_side / long)
+    return _scaled(size, short_side / short if long <= 8 * short else 8 * short_side / long)
 
 
 def draw_view(rng: np.random.Generator, size: Size, data: DataSettings, flip: float) -> View:

@@ -47,11 +47,7 @@ def damage(folder: Path, files: Iterable[str] = FILES) -> str | None:
 
 
 def first_sound(run: Path, steps: Iterable[int], files: Iterable[str] = FILES) -> tuple[int, dict[int, str]]:
-    """Return the first of `steps` whose checkpoint is undamaged, and what is wrong with those before it.
-
-    Raises:
-        InputError: all of them are damaged.
-    """
+    """Return the first undamaged of `steps` and what is wrong with those before it; raises `InputError` without one."""
     files = tuple(files)
     broken: dict[int, str] = {}
     for step in steps:

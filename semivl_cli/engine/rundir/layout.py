@@ -62,11 +62,7 @@ def find_run(path: Path | None) -> Path:
 
 
 def find_unfinished() -> Path:
-    """Return the newest run below `runs/` that has not finished, or the directory of several of which one has not.
-
-    Raises:
-        InputError: there is none.
-    """
+    """Return the newest unfinished run in `runs/`, or folder of several with one; raises `InputError` where none is."""
     unfinished = [found for found in _runs() if not is_finished(found)]
     unfinished = [run.parent if (run.parent / SUMMARY).is_file() else run for run in unfinished]
     unfinished += [path.parent for path in RUNS.glob(f"*/{SUMMARY}") if "runs" not in read_json(path)]
