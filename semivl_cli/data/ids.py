@@ -10,8 +10,7 @@ from semivl_cli.errors import InputError
 def read_ids(path: Path) -> tuple[str, ...]:
     """Read the ids of a list; blank lines, CRLF and a byte-order mark are fine.
 
-    Raises:
-        InputError: if the file cannot be read as text, or names an id twice.
+    Raises `InputError` where the file cannot be read as text, or names an id twice.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()

@@ -16,8 +16,6 @@ from semivl_cli.errors import InputError
 
 _ALIKE = 10
 """Of the 64 bits of a difference hash, how many may differ in images that look alike."""
-_COMPARISONS = 2 * 10**10
-"""Pairs that are compared at most; more validation images are then compared in part, evenly spread."""
 _ONES = np.array([number.bit_count() for number in range(1 << 16)], np.uint8)
 
 
@@ -66,7 +64,8 @@ def same_images(
     positions, contents, hashes = train.table()
     copies = np.flatnonzero(np.isin(contents, val.table()[1]))[::-1].tolist()
     by_content = {int(contents[copy]): int(positions[copy]) for copy in copies}
-    step = max(len(val) * max(len(train), 1) // _COMPARISONS, 1)
+    # Of more pairs, validation images are compared in part, evenly spread.
+    step = max(len(val) * max(len(train), 1) // (2 * 10**10), 1)
     for number, (position, content, difference) in enumerate(val.table().T.tolist()):
         if content in by_content:
             same.append((file_at("val", position), file_at("train", by_content[content])))

@@ -67,8 +67,7 @@ def choose_labeled(
 def labeled_fractions(dataset: Dataset) -> dict[Fraction, int]:
     """Return the fractions that head the columns of the protocol's table, and the lists that they mean.
 
-    Raises:
-        InputError: if the plugin's `splits/fractions.toml` is broken.
+    Raises `InputError` where the plugin's `splits/fractions.toml` is broken.
     """
     path = find_package_file(dataset, "splits/fractions.toml")
     if path is None:

@@ -25,7 +25,6 @@ MAX_PIXELS = 500_000_000
 Image.MAX_IMAGE_PIXELS = None
 
 _ORIENTATION, _TIFF_WIDTH, _TIFF_HEIGHT = 0x0112, 0x0100, 0x0101
-_ON_ITS_SIDE = (5, 6, 7, 8)
 _TIFF = (b"II*\0", b"MM\0*")
 
 
@@ -213,7 +212,7 @@ def _shown_size(picture: Image.Image) -> tuple[int, int]:
     width, height = picture.size
     if isinstance(picture, TiffImageFile):  # its size may be told turned already, which depends on Pillow's version
         width, height = picture.tag_v2[_TIFF_WIDTH], picture.tag_v2[_TIFF_HEIGHT]
-    turned = picture.getexif().get(_ORIENTATION) in _ON_ITS_SIDE
+    turned = picture.getexif().get(_ORIENTATION) in (5, 6, 7, 8)  # on its side
     return (width, height) if turned else (height, width)
 
 
