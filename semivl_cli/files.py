@@ -131,9 +131,9 @@ def remove_folder(folder: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what a killed process left half-written in a folder."""
+    """Remove what a killed process left half-written in a folder, and checkpoints that were set aside."""
     for path in folder.glob(".*"):
-        if path.suffix in (".part", ".tmp"):
+        if path.suffix in (".part", ".tmp", ".damaged"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 

@@ -27,12 +27,9 @@ class Hidden(Listed):
         return Record(id=record.id, image=record.image)
 
     def __iter__(self) -> Iterator[Record]:
-        out = iter([*self._left_out.tolist(), -1])
-        skip = next(out)
+        left_out = set(self._left_out.tolist())
         for number, record in enumerate(self._records):
-            if number == skip:
-                skip = next(out)
-            else:
+            if number not in left_out:
                 yield Record(id=record.id, image=record.image)
 
     def number(self, position: int) -> int:

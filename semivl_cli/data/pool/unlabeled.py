@@ -25,6 +25,7 @@ from semivl_cli.files import image_suffixes, walk
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _LISTS = (".txt", ".lst", ".list")
 _SHARD = ".tar"
+_EXPECTED = "a folder, an image, a .tar shard, a .txt list of paths, or a pattern such as shards-{000..999}.tar"
 
 
 class Pool(Listed):
@@ -97,7 +98,7 @@ def open_pool(
                 else:
                     yield Record(id=str(path), image=path)
             if not count:
-                raise InputError(f"data.unlabeled: {entry} holds no image: expected {_expected()}")
+                raise InputError(f"data.unlabeled: {entry} holds no image: expected {_EXPECTED}")
 
     files = Records.of(loose(), Path(given[0]).absolute())
     twice = files.first_repeated()
@@ -128,7 +129,7 @@ def _files(entry: str) -> Iterator[Path]:
         elif path.suffix.lower() in _LISTS:
             yield from _listed(path)
         else:
-            raise InputError(f"data.unlabeled: {entry} is none of: {_expected()}")
+            raise InputError(f"data.unlabeled: {entry} is none of: {_EXPECTED}")
     elif _RANGE.search(entry):
         names = tuple(_expanded(entry))
         absent = next((name for name in names if not Path(name).exists()), None)
@@ -141,7 +142,7 @@ def _files(entry: str) -> Iterator[Path]:
             if Path(name).is_file() and _is_taken(name):
                 yield Path(name).absolute()
     else:
-        raise InputError(f"data.unlabeled: {entry} does not exist: expected {_expected()}")
+        raise InputError(f"data.unlabeled: {entry} does not exist: expected {_EXPECTED}")
 
 
 def _fitting(pattern: str) -> Iterator[str]:
@@ -185,7 +186,3 @@ def _is_taken(name: str) -> bool:
     """Whether a file is an image or a shard, by its name."""
     suffix = Path(name).suffix.lower()
     return suffix == _SHARD or suffix in image_suffixes()
-
-
-def _expected() -> str:
-    return "a folder, an image, a .tar shard, a .txt list of paths, or a pattern such as shards-{000..999}.tar"

@@ -12,12 +12,11 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from semivl_cli.engine.rundir.integrity import MODEL, STATE, TRAINING, checkpoint_steps, seal
 from semivl_cli.engine.rundir.layout import CHECKPOINTS, SCORES, checkpoint_folder, read_json
 from semivl_cli.errors import InputError
-from semivl_cli.files import remove_folder, replacing_folder, write_json, writing
+from semivl_cli.files import remove_folder, replacing_folder, sweep, writing
 from semivl_cli.model.build import ModelSpec
 from semivl_cli.model.semivl import SemiVL
 
@@ -59,21 +58,23 @@ def save_checkpoint(
         header = {"format": FORMAT, "step": step, "spec": asdict(spec), "config": config, "definition": definition}
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
         save_file(tensors, temporary / MODEL, metadata={"semivl": json.dumps(header)})
-        save_file(_optimizer_state(model, optimizer), temporary / TRAINING)
+        moments = {
+            f"{key}/{name}": value.detach().cpu().contiguous()
+            for name, parameter in _trained(model, optimizer)
+            for key, value in optimizer.state[parameter].items()
+        }
+        save_file(moments, temporary / TRAINING)
         (temporary / STATE).write_text(json.dumps(dict(state)), encoding="utf-8")
         seal(temporary, step)
 
 
 def prune_checkpoints(run: Path, best: int | None) -> None:
     """Keep the two newest checkpoints and the best; what was left half-written or set aside goes too."""
-    folder = run / CHECKPOINTS
-    with writing(folder):
+    with writing(run / CHECKPOINTS):
         for step in checkpoint_steps(run)[:-2]:
             if step != best:
-                remove_folder(folder / str(step))
-        for left in folder.glob(".*"):
-            if left.suffix in (".part", ".damaged"):
-                shutil.rmtree(left)
+                remove_folder(checkpoint_folder(run, step))
+        sweep(run / CHECKPOINTS)
 
 
 def set_aside(run: Path, step: int) -> None:
@@ -104,16 +105,6 @@ def load_checkpoint(run: Path, step: int) -> Stored:
     return Stored(model=model, spec=spec, config=header["config"], definition=header["definition"], step=header["step"])
 
 
-def add_scores(run: Path, step: int, scores: Mapping[str, Any]) -> None:
-    """Write the scores of a checkpoint beside it; they come later, so that nothing waits for them to be kept."""
-    write_json(checkpoint_folder(run, step) / SCORES, scores)
-
-
-def load_weights(run: Path, step: int, model: SemiVL) -> None:
-    """Give a model of the same shape the weights of `checkpoints/<step>`; raises `InputError` as `load_checkpoint`."""
-    model.load_state_dict(load_checkpoint(run, step).model.state_dict())
-
-
 def load_training(run: Path, step: int, model: SemiVL, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Put weights and optimizer back as they were after `step` steps; returns the rest of the state."""
     folder = checkpoint_folder(run, step)
@@ -126,24 +117,15 @@ def load_training(run: Path, step: int, model: SemiVL, optimizer: torch.optim.Op
             f"checkpoint {folder} is damaged ({error}): delete that folder to resume from the checkpoint before it"
         ) from error
     for name, parameter in _trained(model, optimizer) if moments else ():  # none before the first step
-        values = {key: moments[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
         optimizer.state[parameter] = {
+            "step": moments[f"step/{name}"].to(parameter.device),
             # Fused AdamW walks through memory: the moments must lie in the order of the parameter.
-            key: value.to(parameter.device) if key == "step" else torch.empty_like(parameter).copy_(value)
-            for key, value in values.items()
+            **{key: torch.empty_like(parameter).copy_(moments[f"{key}/{name}"]) for key in ("exp_avg", "exp_avg_sq")},
         }
     try:
         return {**state, **read_json(folder / SCORES)}
     except InputError:  # damaged: the evaluation is made again
         return state
-
-
-def _optimizer_state(model: SemiVL, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    return {
-        f"{key}/{name}": value.detach().cpu().contiguous()
-        for name, parameter in _trained(model, optimizer)
-        for key, value in optimizer.state[parameter].items()
-    }
 
 
 def _trained(model: SemiVL, optimizer: torch.optim.Optimizer) -> list[tuple[str, torch.nn.Parameter]]:

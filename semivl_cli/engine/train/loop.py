@@ -18,7 +18,7 @@ from semivl_cli.engine.distributed.batchnorm import convert_sync_batchnorm
 from semivl_cli.engine.distributed.gradients import GradientBuckets
 from semivl_cli.engine.infer.validation import Scores, measure_iou
 from semivl_cli.engine.infer.windows import Inference
-from semivl_cli.engine.rundir.checkpoint import load_weights
+from semivl_cli.engine.rundir.checkpoint import load_checkpoint
 from semivl_cli.engine.rundir.integrity import MODEL, damage
 from semivl_cli.engine.rundir.layout import checkpoint_folder
 from semivl_cli.engine.signals import StopWish
@@ -217,7 +217,7 @@ class Loop:
         if chosen is not None and chosen != self.steps:
             wrong = damage(checkpoint_folder(run, chosen), [MODEL])
             if self.process_group.broadcast(wrong) is None:
-                load_weights(run, chosen, self.trainee.model)
+                self.trainee.model.load_state_dict(load_checkpoint(run, chosen).model.state_dict())
             else:
                 self.reporter.note(f"checkpoint {chosen}, the best, is damaged ({wrong}): the last is taken instead")
                 chosen = self.steps

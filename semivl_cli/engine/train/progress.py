@@ -13,9 +13,19 @@ from torch import Tensor
 from semivl_cli import __version__
 from semivl_cli.config import to_toml
 from semivl_cli.engine.environment import environment
-from semivl_cli.engine.rundir.checkpoint import add_scores, load_training, prune_checkpoints, save_checkpoint, set_aside
+from semivl_cli.engine.rundir.checkpoint import load_training, prune_checkpoints, save_checkpoint, set_aside
 from semivl_cli.engine.rundir.integrity import checkpoint_steps, first_sound
-from semivl_cli.engine.rundir.layout import DEFINITION, SCORES, SETTINGS, SPLIT, STATUS, Found, Metrics, read_json
+from semivl_cli.engine.rundir.layout import (
+    DEFINITION,
+    SCORES,
+    SETTINGS,
+    SPLIT,
+    STATUS,
+    Found,
+    Metrics,
+    checkpoint_folder,
+    read_json,
+)
 from semivl_cli.engine.train.alarms import Alarms
 from semivl_cli.engine.train.microbatch import MicroBatch
 from semivl_cli.engine.train.nonfinite import refuse_nonfinite
@@ -130,7 +140,7 @@ class Progress:
         unlogged = self.finite_values(done, trainee.model)
         if self.metrics is None:
             return
-        self.metrics.keep()
+        self.metrics.sync()
         save_checkpoint(
             training.run,
             done,
@@ -147,8 +157,9 @@ class Progress:
     def save_scores(self, done: int) -> None:
         """Write the newest evaluation beside its checkpoint, with the alarms that it raised."""
         assert self.metrics is not None, "the main process writes"
-        self.metrics.keep()
-        add_scores(self.training.run, done, {**self.selection.as_dict(), "watch": self.alarms.state_dict()})
+        self.metrics.sync()
+        scores = {**self.selection.as_dict(), "watch": self.alarms.state_dict()}
+        write_json(checkpoint_folder(self.training.run, done) / SCORES, scores)
         self.write_status(done)
         prune_checkpoints(self.training.run, self.selection.step)
 
