@@ -19,7 +19,7 @@ from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at,
 from semivl_cli.engine.train import accumulate
 from semivl_cli.engine.train import step as product_step
 from semivl_cli.engine.train.inputs import Labeled, Unlabeled, Views, cutmix
-from semivl_cli.engine.train.schedule import lambda_DC, rate_factor
+from semivl_cli.engine.train.schedule import Schedule
 from semivl_cli.engine.train.targets import guidance_labels, prepare_targets
 from semivl_cli.model.features import perturb
 from semivl_cli.model.published_names import our_name, our_state
@@ -303,8 +303,8 @@ def test_table_of_learning_rates(directory, compare):
     if table is not None:
         compare.names("keys of lr_factor_of_step", set(table) - {"info", "note"}, {"total_iters", "factors"})
         for t, factor in enumerate(table["factors"]):
-            ours = rate_factor(t, table["total_iters"], published().optimizer.power)
-            compare.scalar(f"lr factor of step {t}", ours, factor, 1e-9)
+            schedule = Schedule(config=published(), epoch=1, steps=table["total_iters"])
+            compare.scalar(f"lr factor of step {t}", schedule.rate_factor(t), factor, 1e-9)
 
 
 def stages(case: Case, image: Tensor, fp_masks: list[Tensor] | None) -> dict[str, Tensor]:
@@ -390,7 +390,8 @@ def weight_of_guidance(settings: dict[str, Any], manifest: dict[str, Any]) -> fl
     if ends == 0:
         return None
     start, end = ends if isinstance(ends, list) else (ends, ends)
-    return lambda_DC(start, end, manifest["iters"], manifest["total_iters"])
+    config = published({"guidance": {"lambda_DC": [start, end]}})
+    return Schedule(config=config, epoch=1, steps=manifest["total_iters"]).lambda_DC(manifest["iters"])
 
 
 def recompute(

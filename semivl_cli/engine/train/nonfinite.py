@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from safetensors.torch import save_file
@@ -26,17 +25,10 @@ from semivl_cli.files import replacing_folder, writing
 from semivl_cli.paint import save_image, save_mask
 
 
-class Broken(NamedTuple):
-    """The first step whose values are not finite."""
-
-    step: int
-    """Counted from 0, as the draws are."""
-    what: str
-    """`loss` with its terms, or the weights."""
-
-
-def find_broken(values: Sequence[Mapping[str, float]], done: int, model: torch.nn.Module | None) -> Broken | None:
-    """Look at the values of the last steps, and at the weights if they are given: the first thing that is not finite.
+def find_broken(
+    values: Sequence[Mapping[str, float]], done: int, model: torch.nn.Module | None
+) -> tuple[int, str] | None:
+    """Return the first step, counted from 0, that left something not finite, and what: its loss, or the weights.
 
     Args:
         values: of the steps `done - len(values)` to `done - 1`, numbers already.
@@ -46,11 +38,11 @@ def find_broken(values: Sequence[Mapping[str, float]], done: int, model: torch.n
     for number, step in enumerate(values, done - len(values)):
         if not math.isfinite(step["loss"]):
             terms = ", ".join(name for name, value in step.items() if name != "loss" and not math.isfinite(value))
-            return Broken(step=number, what=f"loss is {step['loss']}{f' ({terms})' if terms else ''}")
+            return number, f"loss is {step['loss']}{f' ({terms})' if terms else ''}"
     if model is not None:
         floating = [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
         if not bool(torch.stack([tensor.isfinite().all() for tensor in floating]).all()):
-            return Broken(step=done - 1, what="weights hold values that are not finite")
+            return done - 1, "weights hold values that are not finite"
     return None
 
 
@@ -63,12 +55,7 @@ def refuse_nonfinite(
 ) -> None:
     """Stop before values that are no numbers are averaged away or, with `model`, kept; keep what they came from.
 
-    Args:
-        training: whose they are.
-        values: as for `find_broken`, of all processes.
-        done: steps that were taken.
-        metrics: where the main process writes what it found.
-        model: as for `find_broken`.
+    Arguments as for `find_broken`, the values of all processes; the main process writes to `metrics` what it found.
 
     Raises:
         RunError: something is not finite.
@@ -76,10 +63,11 @@ def refuse_nonfinite(
     broken = find_broken(values, done, model)
     if broken is None:
         return
-    said = f"step {broken.step}: the {broken.what}"
+    step, found = broken
+    said = f"step {step}: the {found}"
     if metrics is not None:
         try:
-            said += f"; {keep_evidence(training, broken, values)} holds its batch, values and weights"
+            said += f"; {keep_evidence(training, step, found, values)} holds its batch, values and weights"
             metrics.alarm(done, said, "train")
         except RunError as error:
             said += f"; {error}"
@@ -92,7 +80,7 @@ def refuse_nonfinite(
     )
 
 
-def keep_evidence(training: Training, broken: Broken, values: Sequence[Mapping[str, float]]) -> Path:
+def keep_evidence(training: Training, step: int, found: str, values: Sequence[Mapping[str, float]]) -> Path:
     """Write `not-finite/`: the batch of the step as the model saw it, pictures of it, the values, the model.
 
     The batch is drawn again: it follows from seed and step alone.
@@ -100,21 +88,19 @@ def keep_evidence(training: Training, broken: Broken, values: Sequence[Mapping[s
     Raises:
         RunError: the disk is full.
     """
-    config, schedule = training.config, training.schedule
-    folder = training.run / NOT_FINITE
-    material = training.material
-    index = material.index
-    batch = Batches(index, material.dataset, material.definition.names, config)[broken.step]
+    config, schedule, material = training.config, training.schedule, training.material
+    index, folder = material.index, training.run / NOT_FINITE
+    batch = Batches(index, material.dataset, material.definition.names, config)[step]
     state = training.trainee.model.state_dict()
     told = {
-        "step": broken.step,
-        "found": broken.what,
-        "labeled": [record.id for record in labeled_records(index, config, broken.step)],
-        "unlabeled": [record.id for record in unlabeled_records(index, config, broken.step)],
+        "step": step,
+        "found": found,
+        "labeled": [record.id for record in labeled_records(index, config, step)],
+        "unlabeled": [record.id for record in unlabeled_records(index, config, step)],
         "seed": config.seed,
-        "lr": config.optimizer.lr * schedule.rate_factor(broken.step),
-        "lambda_DC": schedule.lambda_DC(broken.step),
-        "steps": [{name: str(value) for name, value in step.items()} for step in values],  # JSON knows no NaN
+        "lr": config.optimizer.lr * schedule.rate_factor(step),
+        "lambda_DC": schedule.lambda_DC(step),
+        "steps": [{name: str(value) for name, value in each.items()} for each in values],  # JSON knows no NaN
         "weights that are not finite": [name for name, tensor in state.items() if not bool(tensor.isfinite().all())],
     }
     with writing(folder), replacing_folder(folder) as part:
