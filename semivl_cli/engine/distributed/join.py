@@ -47,7 +47,8 @@ def process_group_of(environment: Mapping[str, str]) -> ProcessGroup:
         restarted = number("TORCHELASTIC_RESTART_COUNT", 0) > 0
         sharing, host = local_world_size, environment.get("MASTER_ADDR", "")
         number("MASTER_PORT", 29500)  # torch reads it
-    elif "SLURM_PROCID" in environment and _is_srun(environment):
+    # A task of `srun`, not the batch script around it, which SLURM calls process 0 of as many.
+    elif "SLURM_PROCID" in environment and ("SLURM_JOB_ID" not in environment or "SLURM_STEP_ID" in environment):
         rank, local_rank = number("SLURM_PROCID"), number("SLURM_LOCALID", 0)
         world_size = number("SLURM_STEP_NUM_TASKS", number("SLURM_NTASKS", 1))
         nodes = number("SLURM_STEP_NUM_NODES", number("SLURM_NNODES", 1))
@@ -75,11 +76,6 @@ def process_group_of(environment: Mapping[str, str]) -> ProcessGroup:
         restarted=restarted,
         restarts=restarts,
     )
-
-
-def _is_srun(environment: Mapping[str, str]) -> bool:
-    """Tell a task of `srun` from the batch script around it, which SLURM calls process 0 of as many."""
-    return "SLURM_JOB_ID" not in environment or "SLURM_STEP_ID" in environment
 
 
 def first_host(nodes: str) -> str:
@@ -134,17 +130,12 @@ def joined(gpus: int | None = None) -> Iterator[ProcessGroup]:
         yield process_group
         dist.destroy_process_group()
     except (Exception, KeyboardInterrupt) as error:
-        code = _exit_code(error)
+        code = 128 + signal.SIGINT if isinstance(error, KeyboardInterrupt) else 70
+        code = error.exit_code if isinstance(error, SemiVLError) else code
         first = _first_to_fail(PrefixStore("end", store), code, process_group)
         if first is None:
             raise
         raise SystemExit(first) from None
-
-
-def _exit_code(error: BaseException) -> int:
-    if isinstance(error, SemiVLError):
-        return error.exit_code
-    return 128 + signal.SIGINT if isinstance(error, KeyboardInterrupt) else 70
 
 
 def _first_to_fail(store: Store, code: int, process_group: ProcessGroup) -> int | None:
@@ -155,10 +146,10 @@ def _first_to_fail(store: Store, code: int, process_group: ProcessGroup) -> int 
             return int(store.get("code"))
         store.set("code", str(code))
         deadline = time.monotonic() + 5
-        while process_group.is_main and store.add("failed", 0) < process_group.world_size:
-            if time.monotonic() > deadline:
+        while process_group.is_main and time.monotonic() < deadline:
+            if store.add("failed", 0) >= process_group.world_size:
                 break
             time.sleep(0.05)  # the others may ask this very process
     except RuntimeError:  # the process that kept the store is gone without a word
-        return None
+        pass
     return None

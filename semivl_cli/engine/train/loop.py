@@ -217,7 +217,7 @@ class Loop:
                 self.reporter.note(f"checkpoint {chosen}, the best, is damaged ({wrong}): the last is taken instead")
                 chosen = self.steps
         if selection.rule == "held-out" and chosen is not None:
-            selection.look_at_val(self.score(chosen, self.material.index.val))
+            selection.add_val(self.score(chosen, self.material.index.val))
         self.progress.say(self.steps, self.progress.alarms.ends(), "end")
         if self.process_group.is_main:
             write_examples(run, self.trainee.model, self.trainee.guide, self.material, self.inference)

@@ -15,7 +15,7 @@ from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
 from semivl_cli.engine.rundir import layout
 from semivl_cli.engine.settings import configure
 from semivl_cli.engine.train.selection import Result, read_result
-from semivl_cli.engine.train.start import MOVABLE, moved, run_training, train
+from semivl_cli.engine.train.start import moved, run_training
 from semivl_cli.errors import InputError, Interrupted, RunError
 from semivl_cli.files import write_json, write_text, writing
 from semivl_cli.reporter import Reporter
@@ -124,8 +124,11 @@ def train_seeds(
             results[seed] = read_result(run)
         else:
             reporter.note(f"seed {seed}, {number} of {len(numbers)}: {run}")
+            words = str((out / layout.DEFINITION).resolve())
+            own = resolve(merge(config.model_dump(), {"seed": seed, "data": {"definition": words}}))
+            begun = process_group.broadcast((run / layout.SETTINGS).exists())
             try:
-                results[seed] = _train_one(config, out, run, seed, reporter, process_group)
+                results[seed] = run_training(own, run, reporter, resume=begun, process_group=process_group)
             except RunError as error:
                 if process_group.world_size > 1:  # whose processes may be gone
                     raise
@@ -159,16 +162,3 @@ def _begin(config: RunConfig, out: Path | None, numbers: list[int]) -> Path:
     write_text(out / layout.RECIPE, to_toml(config))
     write_json(out / layout.SUMMARY, {"seeds": numbers})
     return out
-
-
-def _train_one(
-    config: RunConfig, out: Path, run: Path, seed: int, reporter: Reporter, process_group: ProcessGroup
-) -> Result:
-    started = process_group.broadcast((run / layout.SETTINGS).exists())
-    if started:
-        settings, names = config.model_dump(), (name.split(".") for name in MOVABLE)
-        moves = merge(*({section: {key: settings[section][key]}} for section, key in names))
-        return train(moves, (), run, resume=True, reporter=reporter, process_group=process_group)
-    words = str((out / layout.DEFINITION).resolve())
-    settings = merge(config.model_dump(), {"seed": seed, "data": {"definition": words}})
-    return run_training(resolve(settings), run, reporter, process_group=process_group)

@@ -41,7 +41,7 @@ class Selection:
         elif self.rule == "best":
             self.result = self.best
 
-    def look_at_val(self, scores: Scores) -> None:
+    def add_val(self, scores: Scores) -> None:
         """Take the one look at the validation images that `held-out` allows, at its end."""
         self.result = {**scores.as_dict(), "on": "val", "selected_on": "held-out"}
 

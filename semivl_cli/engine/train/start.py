@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from semivl_cli.config import RunConfig, merge, parse_assignments, read_settings, read_toml, resolve
+from semivl_cli.config import RunConfig, known_settings, merge, parse_assignments, read_settings, read_toml, resolve
 from semivl_cli.data.choose.index import check_labels
 from semivl_cli.engine.build import Inherited, open_material
 from semivl_cli.engine.device import pick_device
@@ -136,9 +136,8 @@ def run_training(
 
 def _changed_since(before: Path, training: Training) -> list[str]:
     """Name what is not as it was when `before`, the `run.toml` of a run, was written."""
-    _, kept = read_settings(before)
     now = environment(training.device, training.material.index, training.trainee.clip_sha256)
-    changed = differences(kept, now)
+    changed = differences(read_settings(before)[1], now)
     return [f"not as it was for {before}: {', '.join(changed)}; the numbers may differ"] if changed else []
 
 
@@ -183,14 +182,13 @@ def moved(config: RunConfig, given: Mapping[str, Any], run: Path) -> RunConfig:
     """Let flags say where the data lie now and how many processes read them; refuse what contradicts the run."""
     saved = config.model_dump()
     wanted = resolve(saved, given)
-    for section, values in wanted.model_dump().items():
-        pairs = values.items() if isinstance(values, dict) else [("", values)]
-        for key, value in pairs:
-            old = saved[section][key] if key else saved[section]
-            name = f"{section}.{key}" if key else section
-            if value != old and name not in MOVABLE:
-                raise InputError(
-                    f"{run} was started with {name} = {json.dumps(old)}, not {json.dumps(value)}: "
-                    "a resumed run keeps its settings; leave the flag out, or start a new run"
-                )
+    now = wanted.model_dump()
+    for name in known_settings():
+        section, _, key = name.rpartition(".")
+        old, value = (table[section][key] if section else table[key] for table in (saved, now))
+        if value != old and name not in MOVABLE:
+            raise InputError(
+                f"{run} was started with {name} = {json.dumps(old)}, not {json.dumps(value)}: "
+                "a resumed run keeps its settings; leave the flag out, or start a new run"
+            )
     return wanted
