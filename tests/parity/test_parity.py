@@ -353,7 +353,7 @@ def stages(case: Case, image: Tensor, fp_masks: list[Tensor] | None) -> dict[str
             found |= {"guide.certainty": said.confidence, "guide.class": said.label}
             everywhere = torch.ones(len(image), *image.shape[2:], dtype=torch.bool)
             views = Views(image, image, image, everywhere)
-            u = cutmix(views, views, ~everywhere, ~everywhere, ())
+            u = cutmix(views, views, (~everywhere, ~everywhere), ())
             found["guide.label"] = guidance_labels(guide, u, case.manifest["guidance"]["threshold"], len(image))[0]
     return found
 
@@ -372,7 +372,7 @@ def step_batch(case: Case, part: str) -> tuple[Labeled, Unlabeled]:
         Views(*(t[f"img_{view}{whose}_u8"] for view in ("w", "s1", "s2")), t[f"ignore_mask{whose}"] != IGNORE)
         for whose in ("", "_other")
     )
-    return x, cutmix(own, other, t["mix1"] == 1, t["mix2"] == 1, in_our_order(case, masks))
+    return x, cutmix(own, other, (t["mix1"] == 1, t["mix2"] == 1), in_our_order(case, masks))
 
 
 def step_settings(settings: dict[str, Any]) -> RunConfig:
