@@ -14,8 +14,6 @@ class SemiVLError(Exception):
 class InputError(SemiVLError):
     """The user's mistake or an unreadable file: says what was given, what was expected, what to do."""
 
-    exit_code = 2
-
 
 class CheckFailed(SemiVLError):
     """A check did its work and found something; what it found has been shown."""

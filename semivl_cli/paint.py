@@ -22,22 +22,14 @@ NEUTRAL: Color = (224, 224, 224)
 AUTHOR = "semivl"
 """What the PNG files written here name as their `Software`."""
 
-_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
-
 
 def save_mask(
     path: Path, ids: NDArray[np.uint8], colors: Sequence[Color], source: str = "", *, ours: bool = True
 ) -> None:
-    """Write `ids` `[H, W]` as a palette PNG: its raw values are the ids, its palette shows the classes.
+    """Write `ids` (uint8 `[H, W]`) as a palette PNG: its raw values are the ids, its palette shows the classes.
 
-    Ids beyond `colors` (255 is ignore) keep their value and look neutral.
-
-    Args:
-        path: of the file.
-        ids: uint8 `[H, W]`.
-        colors: of the classes, by id.
-        source: kept beside the pixels for `made_from`.
-        ours: whether `is_ours` shall know it again; not for labels, which no prediction may overwrite.
+    Ids beyond `colors` (255 is ignore) keep their value and look neutral. `source` is kept beside the pixels for
+    `made_from`; not `ours` are labels, which no prediction may overwrite: `is_ours` does not know them again.
     """
     assert ids.dtype == np.uint8 and ids.ndim == 2, f"class ids are uint8 [H, W], not {ids.dtype} {ids.shape}"
     picture = Image.fromarray(ids)
@@ -47,30 +39,26 @@ def save_mask(
 
 def is_ours(path: Path) -> bool:
     """Whether a picture was written here: what was not may be somebody's labels."""
-    try:
-        with Image.open(path) as picture:
-            return picture.info.get("Software") == AUTHOR
-    except (OSError, ValueError):
-        return False
+    return _mark(path, "Software") == AUTHOR
 
 
 def made_from(path: Path) -> str:
     """Return the `source` that a mask was saved with; nothing where there is none, or the file is not whole."""
+    return _mark(path, "Source")
+
+
+def _mark(path: Path, name: str) -> str:
     try:
         with Image.open(path) as picture:
-            return str(picture.info.get("Source", ""))
+            return str(picture.info.get(name, ""))
     except (OSError, ValueError):
         return ""
 
 
 def save_image(path: Path, pixels: NDArray[np.uint8]) -> None:
     """Write `pixels` (uint8, `[H, W, 3]` RGB or `[H, W]` grey) as PNG or JPEG, whichever the suffix of `path` says."""
-    write_bytes(path, _encode(Image.fromarray(pixels), _FORMATS[path.suffix.lower()], {"Software": AUTHOR}))
-
-
-def colorize(ids: NDArray[np.uint8], colors: Sequence[Color]) -> NDArray[np.uint8]:
-    """Paint `ids` `[H, W]` with the class colours -> uint8 `[H, W, 3]`; ids beyond `colors` become neutral."""
-    return _palette(colors)[ids]
+    kind = Image.registered_extensions()[path.suffix.lower()]
+    write_bytes(path, _encode(Image.fromarray(pixels), kind, {"Software": AUTHOR}))
 
 
 def overlay(
@@ -80,7 +68,7 @@ def overlay(
 
     Borders between classes are painted half as transparent; ids beyond `colors` leave the image as it is.
     """
-    scene, paint = Image.fromarray(image), Image.fromarray(colorize(ids, colors))
+    scene, paint = Image.fromarray(image), Image.fromarray(_palette(colors)[ids])
     known = (ids < len(colors))[..., None]
     border = known & _borders(ids)[..., None]
     painted = np.where(known, np.asarray(Image.blend(scene, paint, alpha)), image)
@@ -110,5 +98,5 @@ def _encode(picture: Image.Image, kind: str, texts: Mapping[str, str]) -> bytes:
         if text:
             marks.add_text(name, text)
     data = io.BytesIO()
-    picture.save(data, kind, **({"quality": 92} if kind == "JPEG" else {"pnginfo": marks}))
+    picture.save(data, kind, quality=92, pnginfo=marks)  # each kind takes what it knows
     return data.getvalue()

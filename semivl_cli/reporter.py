@@ -1,12 +1,11 @@
-"""Reporter: the Protocol through which the engine speaks; the console or a test listens."""
+"""Reporter: what the engine speaks to; the console or a test listens, and the class itself does nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 
-class Reporter(Protocol):
+class Reporter:
     """What the engine has to say while it works."""
 
     def note(self, message: str) -> None:
@@ -22,17 +21,5 @@ class Reporter(Protocol):
         """End a task."""
 
 
-class Silence:
+class Silence(Reporter):
     """A reporter that nobody hears."""
-
-    def note(self, message: str) -> None:
-        """Drop the line."""
-
-    def start(self, task: str, total: int, done: int = 0) -> None:
-        """Begin nothing."""
-
-    def advance(self, task: str, done: int, values: Mapping[str, float]) -> None:
-        """Show nothing."""
-
-    def finish(self, task: str) -> None:
-        """End nothing."""

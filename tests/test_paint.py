@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from semivl_cli.paint import NEUTRAL, colorize, is_ours, made_from, overlay, save_image, save_mask
+from semivl_cli.paint import NEUTRAL, is_ours, made_from, overlay, save_image, save_mask
 
 COLORS = [(10, 20, 30), (200, 100, 0), (255, 255, 255)]
 masks = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=9))
@@ -22,17 +22,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @settings(deadline=None)
 @given(ids=masks, classes=st.integers(0, 255))
-def test_a_saved_mask_reads_back_as_the_ids_and_shows_as_colorize(folder, ids, classes):
+def test_a_saved_mask_reads_back_as_the_ids_and_shows_the_colours(folder, ids, classes):
     colors = [(k, 255 - k, k // 2) for k in range(classes)]
+    shown = np.array(colors + [NEUTRAL] * (256 - classes), np.uint8)
     save_mask(folder / "mask.png", ids, colors)
     with Image.open(folder / "mask.png") as picture:
         assert picture.mode == "P"
         np.testing.assert_array_equal(np.asarray(picture), ids)
-        np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), colorize(ids, colors))
+        np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), shown[ids])
 
 
-def test_ids_beyond_the_classes_are_neutral():
-    painted = colorize(np.array([[0, 2, 3, 255]], np.uint8), COLORS)
+def test_ids_beyond_the_classes_are_neutral(tmp_path):
+    save_mask(tmp_path / "mask.png", np.array([[0, 2, 3, 255]], np.uint8), COLORS)
+    with Image.open(tmp_path / "mask.png") as picture:
+        painted = np.asarray(picture.convert("RGB"))
     assert [tuple(pixel) for pixel in painted[0].tolist()] == [COLORS[0], COLORS[2], NEUTRAL, NEUTRAL]
 
 
@@ -69,7 +72,7 @@ def test_an_overlay_of_nothing_but_unknown_ids_is_the_image(ids, alpha):
 
 def test_full_opacity_shows_the_colours_alone():
     ids = np.array([[0, 1], [2, 1]], np.uint8)
-    np.testing.assert_array_equal(overlay(np.zeros((2, 2, 3), np.uint8), ids, COLORS, 1.0), colorize(ids, COLORS))
+    np.testing.assert_array_equal(overlay(np.zeros((2, 2, 3), np.uint8), ids, COLORS, 1.0), np.array(COLORS)[ids])
 
 
 def test_a_png_keeps_pixels_and_a_jpeg_is_a_jpeg(tmp_path):

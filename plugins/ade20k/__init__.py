@@ -29,8 +29,6 @@ ARCHIVES = (
 
 _SPLITS = Path(__file__).parent / "splits"
 _LAYOUTS = ("", "ADEChallengeData2016")
-_TRAINING_IMAGES = 20_210
-_CLASSES = 150
 
 
 class ADE20K:
@@ -50,17 +48,15 @@ class ADE20K:
                 f"{root}: expected ADE20K (ADEChallengeData2016) there, that is {images}/ and {masks}/; "
                 "--root names another place, `semivl prepare data ade20k --download` fetches it"
             )
-        train = (f"ADE_train_{number:08d}" for number in range(1, _TRAINING_IMAGES + 1))
+        train = (f"ADE_train_{number:08d}" for number in range(1, 20_211))
         for name in train if split == "train" else read_ids(_SPLITS / "val.txt"):
             yield Record(id=name, image=home / images / f"{name}.jpg", label=home / masks / f"{name}.png")
 
     def class_ids(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
-        """Shift the raw values: 0 is "other" and ignored, 1..150 become the classes 0..149."""
-        shifted = np.where(raw == 0, IGNORE, raw.astype(np.int64) - 1)
-        # A value that is no class stays none: 254 is refused with the file's name.
-        return np.where((raw > _CLASSES) & (raw != IGNORE), NO_CLASS, np.where(raw == IGNORE, IGNORE, shifted)).astype(
-            np.uint8
-        )
+        """Shift the raw values: 0 is "other" and ignored, 1..150 become the classes 0..149; others are no class."""
+        ids = np.where(raw > 150, NO_CLASS, raw.astype(np.int64) - 1)
+        ids[(raw == 0) | (raw == IGNORE)] = IGNORE
+        return ids.astype(np.uint8)
 
     def prepare(self, root: Path, sources: Sequence[Path], classes: Classes, download: bool, report: Say) -> None:
         """Unpack the archive that the user has, or the publisher's."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semivl_cli.data.contract import IGNORE, SPLITS, Classes, Record, Say, Split
+from semivl_cli.data.contract import IGNORE, SPLITS, Classes, Record, Say, Source, Split
 from semivl_cli.data.ids import read_ids
 from semivl_cli.data.obtain import Archive, find_home, obtain
 from semivl_cli.errors import InputError
@@ -45,25 +45,26 @@ class Cityscapes:
 
     def records(self, root: Path, split: Split) -> Iterator[Record]:
         """Yield the protocol's records; where a root has masks of both kinds, each mask is read as what it is."""
-        images, masks = _find(root, split)
+        images, masks = (find_home(root, homes, split) for homes in (_IMAGES, _MASKS))
+        if images is None or masks is None:
+            raise InputError(
+                f"{root}: expected Cityscapes there, that is leftImg8bit/{split}/ and gtFine/{split}/; "
+                f"--root names another place; to get it, {STEPS}"
+            )
         names = {one: read_ids(_SPLITS / f"{one}.txt") for one in SPLITS}
         trained = any((masks / one / f"{name}{_TRAIN_IDS}").is_file() for one in SPLITS for name in names[one])
         # One table must do for all masks of the root, since a raw value does not tell of which kind it is.
         self._class_of_value = _table(range(len(_CLASS_VALUES)) if trained else _CLASS_VALUES)
         for name in names[split]:
             mask, other = (masks / split / f"{name}{kind}" for kind in (_TRAIN_IDS, _LABEL_IDS))
-            if not trained:
-                label: Path | Callable[[], NDArray[np.uint8]] = other
-            elif not mask.is_file() and other.is_file():
+            label: Source = mask if trained else other
+            if trained and not mask.is_file() and other.is_file():
                 label = partial(read_train_ids, other)
-            else:
-                label = mask
             yield Record(id=name, image=images / split / f"{name}_leftImg8bit.png", label=label)
 
     def class_ids(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
         """Translate raw values of the kind that the root has which `records` listed last."""
-        ids: NDArray[np.uint8] = self._class_of_value[np.clip(raw, 0, IGNORE)]
-        return ids
+        return np.asarray(self._class_of_value[np.clip(raw, 0, IGNORE)], np.uint8)
 
     def prepare(self, root: Path, sources: Sequence[Path], classes: Classes, download: bool, report: Say) -> None:
         """Unpack the archives that the user has; the publisher wants a login before giving them out."""
@@ -74,19 +75,7 @@ def read_train_ids(path: Path) -> NDArray[np.uint8]:
     """Read a `_labelIds.png` as the train ids `[H, W]` that a `_labelTrainIds.png` would hold."""
     from semivl_cli.data.read.images import read_raw_label  # noqa: PLC0415 - a list of datasets must not wait for Pillow
 
-    ids: NDArray[np.uint8] = _table(_CLASS_VALUES)[np.clip(read_raw_label(path), 0, IGNORE)]
-    return ids
-
-
-def _find(root: Path, split: Split) -> tuple[Path, Path]:
-    """Return the folders of images and of masks, in which the splits lie."""
-    images, masks = (find_home(root, homes, split) for homes in (_IMAGES, _MASKS))
-    if images is None or masks is None:
-        raise InputError(
-            f"{root}: expected Cityscapes there, that is leftImg8bit/{split}/ and gtFine/{split}/; "
-            f"--root names another place; to get it, {STEPS}"
-        )
-    return images, masks
+    return np.asarray(_table(_CLASS_VALUES)[np.clip(read_raw_label(path), 0, IGNORE)], np.uint8)
 
 
 def _table(values: Iterable[int]) -> NDArray[np.uint8]:

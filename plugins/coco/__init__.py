@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semivl_cli.data.contract import IGNORE, NO_CLASS, SPLITS, Classes, Record, Say, Split
+from semivl_cli.data.contract import SPLITS, Classes, Record, Say, Split, stored_ids
 from semivl_cli.data.ids import read_ids
 from semivl_cli.data.obtain import Archive, find_home, obtain
 from semivl_cli.errors import InputError
@@ -64,8 +64,7 @@ class COCO:
 
     def class_ids(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
         """Return the raw values: class ids, and 255 where nobody knows."""
-        # What does not fit into a byte becomes 254, which is no class, instead of wrapping round to one.
-        return np.where(raw > IGNORE, NO_CLASS, raw).astype(np.uint8)
+        return stored_ids(raw)
 
     def prepare(self, root: Path, sources: Sequence[Path], classes: Classes, download: bool, report: Say) -> None:
         """Unpack archives that the user has, or the publisher's, and turn `instances_*2017.json` into `masks/`."""

@@ -27,12 +27,12 @@ class Instances:
         self.images: list[tuple[str, tuple[int, int]]] = []
         """Stem of the file name, and `(H, W)`."""
         self._ids: list[int] = []
-        self._places: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+        self._texts: defaultdict[int, list[slice]] = defaultdict(list)
         try:
             self._text = file.read_text(encoding="utf-8")
             for key, value, start, end in _elements(self._text):
                 if key == "annotations":
-                    self._places[value["image_id"]].append((start, end))
+                    self._texts[value["image_id"]].append(slice(start, end))
                 else:
                     self.images.append((Path(value["file_name"]).stem, (int(value["height"]), int(value["width"]))))
                     self._ids.append(value["id"])
@@ -41,47 +41,43 @@ class Instances:
             raise InputError(f"{file}: expected COCO's instances as JSON ({reason})") from error
 
     def annotations(self, number: int) -> list[str]:
-        """Return the annotations of image `number` (its place in `images`), each as JSON."""
-        return [self._text[start:end] for start, end in self._places.get(self._ids[number], ())]
+        """Return the annotations of image `number` of `images`, each as JSON."""
+        return [self._text[part] for part in self._texts.get(self._ids[number], ())]
 
 
 def _elements(text: str) -> Iterator[tuple[str, Any, int, int]]:
     """Yield list name, value, start and end of each image and annotation of a file."""
     lacking = set(_LISTS)
-    place = _after(text, 0, "{")
-    while text[place] != "}":
-        key, place = _DECODER.raw_decode(text, place)
-        place = _after(text, place, ":")
+    at = _after(text, 0, "{")
+    while text[at] != "}":
+        key, at = _DECODER.raw_decode(text, at)
+        at = _after(text, at, ":")
         if key in _LISTS:
             lacking.discard(key)
-            place = _after(text, place, "[")
-            while text[place] != "]":
-                value, end = _DECODER.raw_decode(text, place)
-                yield key, value, place, end
-                place = _comma_or(text, end, "]")
-            place += 1
+            at = _after(text, at, "[")
+            while text[at] != "]":
+                value, end = _DECODER.raw_decode(text, at)
+                yield key, value, at, end
+                at = _after(text, end, ",", "]")
+            at += 1
         else:
-            _, place = _DECODER.raw_decode(text, place)
-        place = _comma_or(text, place, "}")
+            _, at = _DECODER.raw_decode(text, at)
+        at = _after(text, at, ",", "}")
     if lacking:
         raise ValueError(f"it has no {' and no '.join(sorted(lacking))}")
 
 
-def _after(text: str, place: int, sign: str) -> int:
-    """Return the place of what follows `sign`, which must be next."""
-    place = _next(text, place)
-    if text[place] != sign:
-        raise ValueError(f"expected {sign!r} at character {place}")
-    return _next(text, place + 1)
+def _after(text: str, at: int, sign: str, end: str = "") -> int:
+    """Return where that begins which follows `sign`, which must be next unless `end` is: then where `end` stands."""
+    at = _next(text, at)
+    if text[at] == end:
+        return at
+    if text[at] != sign:
+        raise ValueError(f"expected {sign!r} at character {at}")
+    return _next(text, at + 1)
 
 
-def _comma_or(text: str, place: int, end: str) -> int:
-    """Return the place of what follows a comma, or of `end`."""
-    place = _next(text, place)
-    return place if text[place] == end else _after(text, place, ",")
-
-
-def _next(text: str, place: int) -> int:
-    match = _SPACE.match(text, place)
+def _next(text: str, at: int) -> int:
+    match = _SPACE.match(text, at)
     assert match is not None, "nothing matches as well"
     return match.end()

@@ -24,7 +24,7 @@ BATCH = 64
 """Images that a process is handed at once."""
 
 _UNUSED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
-CLASS_OF = {category: place for place, category in enumerate((n for n in range(1, 91) if n not in _UNUSED), 1)}
+CLASS_OF = {category: class_id for class_id, category in enumerate(sorted(set(range(1, 91)) - _UNUSED), 1)}
 """Category id of COCO -> class id 1..80; 0 is the background."""
 
 _Task = tuple[str, tuple[int, int], list[str]]  # stem, (H, W), annotations as JSON
@@ -33,27 +33,18 @@ _Task = tuple[str, tuple[int, int], list[str]]  # stem, (H, W), annotations as J
 def write_masks(file: Path, folder: Path, colors: Sequence[Color], report: Say) -> None:
     """Write `folder/<stem>.png` for every image of an instance file that has none there yet.
 
-    Args:
-        file: `instances_train2017.json` or its like.
-        folder: of the masks.
-        colors: RGB of the classes, for the palette.
-        report: takes a line.
-
     Raises:
         InputError: the file or one of its annotations is broken; masks that are written stay.
         RunError: the disk is full; masks that are written stay.
     """
     report(f"reading {file}")
     instances = Instances(file)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error})") from error
     there = {path.stem for path in folder.glob("*.png")}
     lacking = [number for number, (stem, _) in enumerate(instances.images) if stem not in there]
     tasks = ((*instances.images[number], instances.annotations(number)) for number in lacking)
     pace, done = Pace(report, f"masks of {file.name}"), 0
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         for count in _write_all(tasks, len(lacking), folder, colors):
             done += count
             pace.step(done, len(lacking))
@@ -90,11 +81,8 @@ def _write_all(tasks: Iterator[_Task], count: int, folder: Path, colors: Sequenc
 
 def _write_batch(batch: Sequence[_Task], folder: Path, colors: Sequence[Color]) -> int:
     for stem, size, texts in batch:
-        try:
-            ids = paint_annotations([json.loads(text) for text in texts], CLASS_OF, size, background=0).ids
-        except InputError as error:
-            raise InputError(f"image {stem}: {error}") from error
-        save_mask(folder / f"{stem}.png", ids, colors, ours=False)
+        canvas = paint_annotations([json.loads(text) for text in texts], CLASS_OF, size, 0, f"image {stem}")
+        save_mask(folder / f"{stem}.png", canvas.ids, colors, ours=False)
     return len(batch)
 
 

@@ -30,10 +30,10 @@ def choose_sources(root: Path, sources: Sequence[Path], report: Say) -> Sequence
     except InputError:  # a broken index is about to be written anew
         return sources
     before = [Path(name) for name in index.header.sources] if index else []
-    for path in before if sources else []:
-        if path not in [source.absolute() for source in sources]:
-            report(f"{path} is not taken in any more: name it with --from, too, to keep it")
     if sources:
+        for path in before:
+            if path not in [source.absolute() for source in sources]:
+                report(f"{path} is not taken in any more: name it with --from, too, to keep it")
         return sources
     for path in before:
         report(f"{path}: {'taken in as before' if path.exists() else 'gone, so its masks and images do not count'}")
@@ -45,7 +45,8 @@ class Preparation:
 
     def __init__(self, root: Path, sources: Sequence[Path], classes: Classes, report: Say) -> None:
         self.root, self.sources, self.classes, self.report = root, sources, classes, report
-        self._names = ImageNames(self._ids())
+        self._class_names = [name for name, _ in classes]
+        self._ids = ImageNames(self._list_ids())
 
     def convert(self) -> dict[str, list[str]]:
         """Convert what must be converted and write the index; returns problems by their kind."""
@@ -53,7 +54,7 @@ class Preparation:
         if folder.parent != self.root:
             self.report(f"{self.root} cannot be written: index and conversions go to {folder}")
         values = read_values(self.root / "dataset.toml")
-        names = [name for name, _ in self.classes]
+        names = self._class_names
         beyond = max(values.named, default=0)
         if names and beyond >= len(names):
             raise InputError(
@@ -97,11 +98,10 @@ class Preparation:
     @cached_property
     def _found(self) -> list[Annotations | Images]:
         """What the sources are."""
-        names = [name for name, _ in self.classes]
-        found = [source for path in self.sources for source in open_source(path.absolute(), names, self._names)]
+        opened = (open_source(path.absolute(), self._class_names, self._ids) for path in self.sources)
+        found = [source for sources in opened for source in sources]
         for source in found:
-            where = source.where if isinstance(source, Annotations) else str(source.where)
-            self.report(f"{where}: {source.kind}")
+            self.report(f"{source.where}: {source.kind}")
         return found
 
     @cached_property
@@ -109,9 +109,8 @@ class Preparation:
         """Sources of masks, the user's own `masks/` first where they are no class ids, or others are converted."""
         given = [source for source in self._found if isinstance(source, Annotations)]
         own = self.root / "masks"
-        names = [name for name, _ in self.classes]
-        if own.is_dir() and (given or need_conversion(Tree(own), names, self._names)):
-            return [open_masks(Tree(own), names, self._names), *given]
+        if own.is_dir() and (given or need_conversion(Tree(own), self._class_names, self._ids)):
+            return [open_masks(Tree(own), self._class_names, self._ids), *given]
         return given
 
     @cached_property
@@ -130,6 +129,6 @@ class Preparation:
     def _images(self) -> Listing:
         return Listing(self.root, self._elsewhere, {})
 
-    def _ids(self) -> Iterator[str]:
+    def _list_ids(self) -> Iterator[str]:
         for entry in self._images.entries():
             yield entry.id

@@ -18,8 +18,6 @@ from semivl_cli.files import ABSENT, cache_folder, replacing, write_bytes
 from .listing import Entry
 from .split import Division
 
-FOLDER = "prepared"
-"""Below the root: the index, converted masks, and what else `prepare` writes."""
 _VERSION = 1
 
 
@@ -74,9 +72,9 @@ class Index(NamedTuple):
 
 
 def index_folders(root: Path) -> tuple[Path, Path]:
-    """Return where an index may lie: below the root, and in the cache for a root that cannot be written."""
+    """Return where index and converted masks may lie: below the root, and in the cache where that is read-only."""
     digest = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
-    return root / FOLDER, cache_folder("folder") / digest
+    return root / "prepared", cache_folder("folder") / digest
 
 
 def writable_folder(root: Path) -> Path:

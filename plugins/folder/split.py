@@ -13,9 +13,6 @@ from semivl_cli.errors import InputError
 
 from .listing import Entry, Listing
 
-_VAL_SHARE = 10
-"""Without `val.txt` one labelled image in so many is validation."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Division:
@@ -43,9 +40,7 @@ class Division:
 def divide(listing: Listing, unmatched: Sequence[str] = ()) -> Division:
     """Divide the entries by `train.txt` and `val.txt`; without `val.txt` a tenth of the labelled is validation.
 
-    Args:
-        listing: of all images.
-        unmatched: images that annotations name and that are not there.
+    `unmatched` are images that annotations name and that are not there.
 
     Raises:
         InputError: if there is no image, a list cannot be read, or a single labelled image would have to do for both.
@@ -87,7 +82,8 @@ def divide(listing: Listing, unmatched: Sequence[str] = ()) -> Division:
     return Division(
         listing=listing,
         train_list=train,
-        val=[_with_mask(entry, root) for entry in val],
+        # A mask that is absent is named all the same, so that it counts as missing.
+        val=[entry if entry.mask else entry._replace(mask=root / "masks" / f"{entry.id}.png") for entry in val],
         orphans=[Entry(name, root / "images" / name, root / "masks" / f"{name}.png") for name in absent],
         notes=tuple(notes),
     )
@@ -97,11 +93,6 @@ def _entry(name: str, found: dict[str, Entry], root: Path) -> Entry:
     """Return what a list names; what is absent counts as missing."""
     there = (found[form] for form in _forms(name) if form in found)
     return next(there, Entry(name, root / "images" / name, None))
-
-
-def _with_mask(entry: Entry, root: Path) -> Entry:
-    """Name a mask that is absent all the same, so that it counts as missing."""
-    return entry if entry.mask is not None else entry._replace(mask=root / "masks" / f"{entry.id}.png")
 
 
 def _forms(name: str) -> tuple[str, ...]:
@@ -115,4 +106,4 @@ def _tenth(labeled: Sequence[str]) -> set[str]:
     if len(labeled) == 1:
         raise InputError(f"only {labeled[0]!r} has a mask: training and validation need one each")
     by_hash = sorted(labeled, key=lambda name: hashlib.sha256(os.fsencode(name)).digest())
-    return set(by_hash[: max(round(len(labeled) / _VAL_SHARE), 1)])
+    return set(by_hash[: max(round(len(labeled) / 10), 1)])

@@ -30,18 +30,17 @@ _SLIP = re.compile(r"-\d+|#(?![0-9a-fA-F]{6}$)[0-9a-fA-F]*")
 
 def _identity() -> NDArray[np.uint8]:
     """Return the table for masks that hold class ids."""
-    table = np.full(_RAW_VALUES, NO_CLASS, np.uint8)
+    table = np.full(_RAW_VALUES + 1, NO_CLASS, np.uint8)
     table[: IGNORE + 1] = np.arange(IGNORE + 1)
     return table
 
 
 @dataclass(frozen=True, slots=True)
 class ValueMap:
-    """A table from raw values 0..65535 to class ids; by default masks hold class ids and 255 is ignored."""
+    """What raw values and labels mean; by default masks hold class ids and 255 is ignored."""
 
     table: NDArray[np.uint8] = field(default_factory=_identity)
-    beyond: int = NO_CLASS
-    """What raw values outside the table become."""
+    """Raw values 0..65535 -> class ids; the last entry is what all other values become."""
     names: Mapping[str, int] = field(default_factory=dict)
     """Labels and colours (`"#rrggbb"`) of annotation tools -> class id, or 255."""
     background: int | None = None
@@ -51,10 +50,9 @@ class ValueMap:
 
     def class_ids(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
         """Translate raw values `[H, W]` of any whole-number type."""
-        if raw.dtype in (np.uint8, np.uint16):
-            return np.asarray(self.table[raw], np.uint8)
-        inside = (raw >= 0) & (raw < _RAW_VALUES)
-        return np.where(inside, self.table[np.where(inside, raw, 0)], np.uint8(self.beyond))
+        if raw.dtype not in (np.uint8, np.uint16):
+            raw = np.clip(raw.astype(np.int64), -1, _RAW_VALUES)  # both ends mean the last entry
+        return np.asarray(self.table[raw], np.uint8)
 
 
 def read_values(path: Path) -> ValueMap:
@@ -91,18 +89,16 @@ def read_values(path: Path) -> ValueMap:
     if "background" in content and not _whole(background, NO_CLASS):
         raise InputError(f"{path}: background = {background!r}: expected a class id, 0..{NO_CLASS - 1}")
 
-    others = NO_CLASS if background is None else background
     if values is None:
         table = _identity()
         table[IGNORE] = NO_CLASS  # unless it is among the ignored
-        others = NO_CLASS
     else:
-        table = np.full(_RAW_VALUES, others, np.uint8)
+        table = np.full(_RAW_VALUES + 1, NO_CLASS if background is None else background, np.uint8)
         table[list(values)] = list(values.values())
     table[ignore] = IGNORE
-    names = {_color(key): number for key, number in given.items() if isinstance(key, str)}
-    names.update({_color(one): IGNORE for one in listed if isinstance(one, str)})
-    return ValueMap(table, others, names, background, (*given.values(), *([] if background is None else [background])))
+    meanings = {**given, **dict.fromkeys(listed, IGNORE)}
+    names = {_color(label): number for label, number in meanings.items() if isinstance(label, str)}
+    return ValueMap(table, names, background, (*given.values(), *([] if background is None else [background])))
 
 
 def _content(path: Path) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ class Shapes:
         """Yield the scenes of `split`, all with a label; `root` is not looked at."""
         seed = self.seeds[split]
         for index in range(SIZES[split]):
-            image, label = partial(render_image, seed, index), partial(render_label, seed, index)
+            image, label = partial(render, "image", seed, index), partial(render, "label", seed, index)
             yield Record(id=f"{split}-{index:04d}", image=image, label=label)
 
     def class_ids(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
@@ -50,13 +50,11 @@ class Shapes:
             (root / folder).mkdir(parents=True, exist_ok=True)
         colors = [color for _, color in classes]
         for split in SPLITS:
-            names = []
-            for index in range(SIZES[split]):
-                name = f"{split}-{index:04d}"
-                Image.fromarray(render_image(self.seeds[split], index)).save(root / "images" / f"{name}.png")
+            names = [f"{split}-{index:04d}" for index in range(SIZES[split])]
+            for index, name in enumerate(names):
+                Image.fromarray(render("image", self.seeds[split], index)).save(root / "images" / f"{name}.png")
                 mask = root / "masks" / f"{name}.png"
-                save_mask(mask, render_label(self.seeds[split], index), colors, ours=False)
-                names.append(name)
+                save_mask(mask, render("label", self.seeds[split], index), colors, ours=False)
             (root / f"{split}.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
         report(f"{sum(SIZES.values())} scenes written to {root}: train on them with --dataset folder --root {root}")
 
@@ -68,15 +66,9 @@ class Development(Shapes):
     seeds: ClassVar[dict[Split, int]] = {"train": 3, "val": DEVELOPMENT_SEED}
 
 
-def render_image(seed: int, index: int) -> NDArray[np.uint8]:
-    """Draw the picture of a scene, RGB `[96, 96, 3]`."""
+def render(part: Literal["image", "label"], seed: int, index: int) -> NDArray[np.uint8]:
+    """Draw the picture of a scene, RGB `[96, 96, 3]`, or its class ids `[96, 96]`."""
     from .scenes import scene  # noqa: PLC0415 - a list of datasets must not wait for cv2
 
-    return scene(seed, index).image
-
-
-def render_label(seed: int, index: int) -> NDArray[np.uint8]:
-    """Draw the class ids `[96, 96]` of a scene."""
-    from .scenes import scene  # noqa: PLC0415 - as above
-
-    return scene(seed, index).label
+    drawn = scene(seed, index)
+    return drawn.image if part == "image" else drawn.label

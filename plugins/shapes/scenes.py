@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ from semivl_cli.data.read.opencv import cv2
 Floats = NDArray[np.float32]
 Pattern = Callable[[Floats, Floats, float], Floats]
 """Pixel offsets from the centre, right and down, and the period in pixels -> `0..1`, the share of the second colour."""
+Circle = tuple[float, float, float]
+"""Where an object lies: x, y and radius in pixels."""
 
 CLASSES = ("background", "round", "polygon", "cross", "arrow", "heart")
 """Names in the order of class ids."""
@@ -39,18 +42,17 @@ COLORS: dict[str, tuple[int, int, int]] = {
 GROUNDS = ("grass", "sand", "brick", "water", "wood", "snow")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Concept:
-    """A kind of shape.
-
-    `looks_like` is the class whose word a careless person uses for it; `class_name` is the class it is labelled with.
-    `contours` are closed polygons in units of the radius, y down; where two overlap is a hole.
-    """
+    """A kind of shape."""
 
     class_name: str
+    """The class it is labelled with."""
     looks_like: str
+    """The class whose word a careless person uses for it."""
     colors: tuple[str, str]
     contours: tuple[Floats, ...]
+    """Closed polygons in units of the radius, y down; where two overlap is a hole."""
     pattern: Pattern
 
 
@@ -89,26 +91,22 @@ def scene(seed: int, index: int, size: int = 96) -> Scene:
     canvas = ground_texture(ground, size, rng)
     kinds = np.zeros((size, size), np.uint8)
     things: list[Thing] = []
-    taken: list[tuple[float, float, float]] = []
+    taken: list[Circle] = []
     for _ in range(int(rng.integers(6, 8))):
-        place = _free_place(taken, size, rng)
-        if place is None:
+        circle = _free_circle(taken, size, rng)
+        if circle is None:
             continue
-        taken.append(place)
+        taken.append(circle)
         things.append(thing := pick_thing(rng))
-        inside = draw(canvas, CONCEPTS[thing.concept], thing.colors, place, rng)
+        inside = draw(canvas, CONCEPTS[thing.concept], thing.colors, circle, rng)
         kinds[inside] = 1 + list(CONCEPTS).index(thing.concept)
     return Scene(image=develop(canvas, rng), kinds=kinds, ground=ground, things=tuple(things))
 
 
 def pick_thing(rng: np.random.Generator) -> Thing:
     """Draw a kind (a look-alike in one of three cases, else a class, then one of its concepts) and its colours."""
-    if rng.random() < 1 / 3:
-        kinds = [name for name, concept in CONCEPTS.items() if concept.class_name == "background"]
-    else:
-        class_name = str(rng.choice(CLASSES[1:]))
-        kinds = [name for name, concept in CONCEPTS.items() if concept.class_name == class_name]
-    kind = str(rng.choice(kinds))
+    class_name = "background" if rng.random() < 1 / 3 else str(rng.choice(CLASSES[1:]))
+    kind = str(rng.choice([name for name, concept in CONCEPTS.items() if concept.class_name == class_name]))
     colors = CONCEPTS[kind].colors
     if rng.random() >= 0.8:
         first, second = rng.choice(list(COLORS), 2, replace=False)
@@ -116,10 +114,8 @@ def pick_thing(rng: np.random.Generator) -> Thing:
     return Thing(concept=kind, colors=colors)
 
 
-def _free_place(
-    taken: list[tuple[float, float, float]], size: int, rng: np.random.Generator
-) -> tuple[float, float, float] | None:
-    """Return x, y, radius in pixels of an object that overlaps the others little, or None after 30 trials."""
+def _free_circle(taken: list[Circle], size: int, rng: np.random.Generator) -> Circle | None:
+    """Return where an object overlaps the others little, or None after 30 trials."""
     for _ in range(30):
         radius = float(rng.uniform(13, 22))
         x, y = rng.uniform(0.6 * radius, size - 0.6 * radius, 2)
@@ -129,17 +125,10 @@ def _free_place(
 
 
 def draw(
-    canvas: Floats,
-    concept: Concept,
-    colors: tuple[str, str],
-    place: tuple[float, float, float],
-    rng: np.random.Generator,
+    canvas: Floats, concept: Concept, colors: tuple[str, str], circle: Circle, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Paint an object onto `canvas` (`[H, W, 3]`, 0..255) in place; return the pixels `[H, W]` that it covers.
-
-    `place` is x, y and radius in pixels.
-    """
-    x, y, radius = place
+    """Paint an object onto `canvas` (`[H, W, 3]`, 0..255) in place; return the pixels `[H, W]` that it covers."""
+    x, y, radius = circle
     angle = math.radians(rng.uniform(-18, 18))
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]], np.float32)
 
@@ -189,10 +178,8 @@ def ground_texture(name: str, size: int, rng: np.random.Generator) -> Floats:
         mortar = (y % 7 < 1.3) | (shifted % 12 < 1.3)
         color, relief = (158, 78, 62), np.where(mortar, np.float32(52), 9 * _clouds(size, (6, 6), rng))
     elif name == "water":
-        color, relief = (
-            (52, 122, 168),
-            22 * np.sin(0.75 * y + 2.2 * np.sin(0.22 * x) + 2 * _clouds(size, (12, 12), rng)),
-        )
+        swell = 0.75 * y + 2.2 * np.sin(0.22 * x) + 2 * _clouds(size, (12, 12), rng)
+        color, relief = (52, 122, 168), 22 * np.sin(swell)
     elif name == "wood":
         color, relief = (148, 102, 62), 20 * np.sin(1.1 * x + 4 * _clouds(size, (24, 6), rng)) + _grain(size, 4, rng)
     else:
@@ -220,10 +207,16 @@ def _polygon(*points: tuple[float, float]) -> Floats:
     return np.array(points, np.float32)
 
 
+def _polar(
+    radius: float | NDArray[np.float64], angle: NDArray[np.float64], center: tuple[float, float] = (0.0, 0.0)
+) -> Floats:
+    """Return the points at these distances from the centre and angles (radians, clockwise from the right)."""
+    return np.stack([center[0] + radius * np.cos(angle), center[1] + radius * np.sin(angle)], 1).astype(np.float32)
+
+
 def _arc(radius: float, start: float, stop: float, center: tuple[float, float] = (0.0, 0.0)) -> Floats:
-    """Return 40 points of a circle from angle `start` to `stop` (degrees, clockwise from the right)."""
-    t = np.radians(np.linspace(start, stop, 40))
-    return np.stack([center[0] + radius * np.cos(t), center[1] + radius * np.sin(t)], 1).astype(np.float32)
+    """Return 40 points of a circle from angle `start` to `stop` (degrees)."""
+    return _polar(radius, np.radians(np.linspace(start, stop, 40)), center)
 
 
 def _heart() -> Floats:
@@ -233,26 +226,9 @@ def _heart() -> Floats:
     return (np.stack([x, y - 2], 1) / 16).astype(np.float32)
 
 
-def _spade() -> Floats:
-    upside_down = _heart()[2:-2] * np.array([0.9, -0.85], np.float32)  # open where the stem begins
-    return np.concatenate([upside_down, _polygon((-0.3, 1), (0.3, 1))])
-
-
 def _clover() -> Floats:
     t = np.linspace(0, 2 * np.pi, 80, endpoint=False)
-    r = 0.7 + 0.32 * np.cos(4 * t)
-    return np.stack([r * np.cos(t), r * np.sin(t)], 1).astype(np.float32)
-
-
-def _regular(corners: int) -> Floats:
-    t = 2 * np.pi * np.arange(corners) / corners - np.pi / 2
-    return np.stack([np.cos(t), np.sin(t)], 1).astype(np.float32)
-
-
-def _star() -> Floats:
-    t = np.radians(np.arange(10) * 36 - 90)
-    r = np.where(np.arange(10) % 2, 0.5, 1.05)
-    return np.stack([r * np.cos(t), r * np.sin(t)], 1).astype(np.float32)
+    return _polar(0.7 + 0.32 * np.cos(4 * t), t)
 
 
 _A, _B = 0.34, 0.98  # half width and length of an arm
@@ -262,6 +238,8 @@ _PLUS = _polygon(
 )  # fmt: skip
 _SALTIRE = np.asarray(_PLUS @ np.array([[1, 1], [-1, 1]], np.float32) * np.float32(math.sqrt(0.5)), np.float32)
 _SQUARE = _polygon((-1, -1), (1, -1), (1, 1), (-1, 1))
+_TRIANGLE = _polygon((0, -1), (1, 0.8), (-1, 0.8))
+_FRAME = (_SQUARE * np.float32(0.92), _SQUARE * np.float32(0.42))
 _ARROW = _polygon((0, -1), (1, 0.05), (0.5, 0.05), (0.5, 1), (-0.5, 1), (-0.5, 0.05), (-1, 0.05))
 _CHEVRON = _polygon((0, -0.9), (1, 0), (1, 0.95), (0, 0.05), (-1, 0.95), (-1, 0))
 _DIAMOND = _polygon((0, -1.05), (0.75, 0), (0, 1.05), (-0.75, 0))
@@ -270,6 +248,11 @@ _BOLT = _polygon((0.4, -1), (-0.95, 0.25), (-0.15, 0.25), (-0.4, 1), (0.95, -0.2
 _OVAL = np.asarray(_arc(1, 0, 360) * np.array([1, 0.66], np.float32), np.float32)
 _DOME = _arc(1, 180, 360, (0.0, 0.45))
 _CRESCENT = np.concatenate([_arc(1, 46, 314), _arc(0.76, 290, 70, (0.44, 0.0))])
+_PENTAGON = _polar(1, 2 * np.pi * np.arange(5) / 5 - np.pi / 2)
+_STAR = _polar(np.where(np.arange(10) % 2, 0.5, 1.05), np.radians(np.arange(10) * 36 - 90))
+_HEART = _heart()
+_STEM = _polygon((-0.3, 1), (0.3, 1))
+_SPADE = np.concatenate([_HEART[2:-2] * np.array([0.9, -0.85], np.float32), _STEM])  # open where the stem begins
 
 
 # --- patterns --------------------------------------------------------------------------------------------------------
@@ -289,14 +272,10 @@ def _spokes(u: Floats, v: Floats, period: float) -> Floats:
     return _soft(np.sin(count * np.arctan2(v, u)))
 
 
-def _stripes(degrees: float) -> Pattern:
-    """Return a pattern of parallel lines whose normal points `degrees` clockwise from the right."""
+def _stripes(degrees: float, u: Floats, v: Floats, period: float) -> Floats:
+    """Draw parallel lines whose normal points `degrees` clockwise from the right."""
     a, b = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-
-    def stripes(u: Floats, v: Floats, period: float) -> Floats:
-        return _soft(np.sin(2 * np.pi / period * (a * u + b * v)))
-
-    return stripes
+    return _soft(np.sin(2 * np.pi / period * (a * u + b * v)))
 
 
 def _checks(u: Floats, v: Floats, period: float) -> Floats:
@@ -320,36 +299,26 @@ def _waves(u: Floats, v: Floats, period: float) -> Floats:
     return _soft(np.sin(2 * np.pi / period * u + 1.4 * np.sin(2 * np.pi / (1.6 * period) * v)))
 
 
-def _member(class_name: str, colors: tuple[str, str], contours: tuple[Floats, ...], pattern: Pattern) -> Concept:
-    return Concept(class_name=class_name, looks_like=class_name, colors=colors, contours=contours, pattern=pattern)
-
-
-def _look_alike(looks_like: str, colors: tuple[str, str], contours: tuple[Floats, ...], pattern: Pattern) -> Concept:
-    return Concept(class_name="background", looks_like=looks_like, colors=colors, contours=contours, pattern=pattern)
-
-
 CONCEPTS: dict[str, Concept] = {
-    "disc": _member("round", ("red", "white"), (_arc(0.95, 0, 360),), _rings),
-    "ring": _member("round", ("blue", "white"), (_arc(1, 0, 360), _arc(0.42, 0, 360)), _spokes),
-    "oval": _member("round", ("pink", "green"), (_OVAL,), _dots),
-    "dome": _member("round", ("orange", "purple"), (_DOME,), _zigzag),
-    "triangle": _member("polygon", ("green", "yellow"), (_polygon((0, -1), (1, 0.8), (-1, 0.8)),), _stripes(90)),
-    "square": _member("polygon", ("orange", "blue"), (_SQUARE * np.float32(0.85),), _checks),
-    "pentagon": _member("polygon", ("red", "blue"), (_regular(5),), _net),
-    "diamond": _member("polygon", ("white", "pink"), (_DIAMOND,), _stripes(45)),
-    "plus": _member("cross", ("white", "green"), (_PLUS,), _stripes(0)),
-    "saltire": _member("cross", ("purple", "yellow"), (_SALTIRE,), _stripes(45)),
-    "arrow": _member("arrow", ("black", "yellow"), (_ARROW,), _zigzag),
-    "chevron": _member("arrow", ("black", "orange"), (_CHEVRON,), _waves),
-    "dart": _member("arrow", ("blue", "pink"), (_DART,), _stripes(135)),
-    "heart": _member("heart", ("pink", "red"), (_heart(),), _dots),
-    "star": _look_alike("polygon", ("red", "yellow"), (_star(),), _stripes(135)),
-    "frame": _look_alike(
-        "polygon", ("purple", "white"), (_SQUARE * np.float32(0.92), _SQUARE * np.float32(0.42)), _net
-    ),
-    "crescent": _look_alike("round", ("blue", "black"), (_CRESCENT,), _rings),
-    "clover": _look_alike("cross", ("green", "purple"), (_clover(),), _checks),
-    "bolt": _look_alike("arrow", ("yellow", "blue"), (_BOLT,), _waves),
-    "spade": _look_alike("heart", ("black", "white"), (_spade(),), _dots),
+    "disc": Concept("round", "round", ("red", "white"), (_arc(0.95, 0, 360),), _rings),
+    "ring": Concept("round", "round", ("blue", "white"), (_arc(1, 0, 360), _arc(0.42, 0, 360)), _spokes),
+    "oval": Concept("round", "round", ("pink", "green"), (_OVAL,), _dots),
+    "dome": Concept("round", "round", ("orange", "purple"), (_DOME,), _zigzag),
+    "triangle": Concept("polygon", "polygon", ("green", "yellow"), (_TRIANGLE,), partial(_stripes, 90)),
+    "square": Concept("polygon", "polygon", ("orange", "blue"), (_SQUARE * np.float32(0.85),), _checks),
+    "pentagon": Concept("polygon", "polygon", ("red", "blue"), (_PENTAGON,), _net),
+    "diamond": Concept("polygon", "polygon", ("white", "pink"), (_DIAMOND,), partial(_stripes, 45)),
+    "plus": Concept("cross", "cross", ("white", "green"), (_PLUS,), partial(_stripes, 0)),
+    "saltire": Concept("cross", "cross", ("purple", "yellow"), (_SALTIRE,), partial(_stripes, 45)),
+    "arrow": Concept("arrow", "arrow", ("black", "yellow"), (_ARROW,), _zigzag),
+    "chevron": Concept("arrow", "arrow", ("black", "orange"), (_CHEVRON,), _waves),
+    "dart": Concept("arrow", "arrow", ("blue", "pink"), (_DART,), partial(_stripes, 135)),
+    "heart": Concept("heart", "heart", ("pink", "red"), (_HEART,), _dots),
+    "star": Concept("background", "polygon", ("red", "yellow"), (_STAR,), partial(_stripes, 135)),
+    "frame": Concept("background", "polygon", ("purple", "white"), _FRAME, _net),
+    "crescent": Concept("background", "round", ("blue", "black"), (_CRESCENT,), _rings),
+    "clover": Concept("background", "cross", ("green", "purple"), (_clover(),), _checks),
+    "bolt": Concept("background", "arrow", ("yellow", "blue"), (_BOLT,), _waves),
+    "spade": Concept("background", "heart", ("black", "white"), (_SPADE,), _dots),
 }
 """Every kind of shape by name."""

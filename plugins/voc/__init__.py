@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semivl_cli.data.contract import IGNORE, NO_CLASS, Classes, Record, Say, Split
+from semivl_cli.data.contract import Classes, Record, Say, Split, stored_ids
 from semivl_cli.data.ids import read_ids
 from semivl_cli.data.obtain import Archive, obtain
 from semivl_cli.errors import InputError
@@ -52,8 +52,7 @@ class VOC:
 
     def class_ids(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
         """Return the raw values: VOC stores class ids, and 255 on borders."""
-        # What does not fit into a byte becomes 254, which is no class, instead of wrapping round to one.
-        return np.where(raw > IGNORE, NO_CLASS, raw).astype(np.uint8)
+        return stored_ids(raw)
 
     def prepare(self, root: Path, sources: Sequence[Path], classes: Classes, download: bool, report: Say) -> None:
         """Unpack archives that the user has, or the publisher's; the augmented masks have no publisher."""
@@ -67,13 +66,11 @@ def _find(root: Path) -> tuple[Path, list[Path]]:
     """Return the folder that holds `JPEGImages/`, and the folders of masks, the augmented ones first."""
     for layout in _LAYOUTS:
         home = root / layout
-        if not (home / "JPEGImages").is_dir():
-            continue
-        places = [home, *(root / above for above in Path(layout).parents)]
-        folders = [place / name for name in (*_AUGMENTED[::-1], _OFFICIAL) for place in places]
-        there = [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
-        if there:
-            return home, there
+        around = [home, *(root / above for above in Path(layout).parents)]
+        folders = [above / name for name in (*_AUGMENTED[::-1], _OFFICIAL) for above in around]
+        masks = [folder for folder in folders if folder.is_dir()]
+        if masks and (home / "JPEGImages").is_dir():
+            return home, masks
     raise InputError(
         f"{root}: expected Pascal VOC 2012 there, that is JPEGImages/ and SegmentationClassAug/ "
         f"(or SegmentationClass/), directly or in VOCdevkit/VOC2012/; --root names another place, "

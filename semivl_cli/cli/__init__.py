@@ -26,10 +26,7 @@ _CLICK_ERROR: type[BaseException] = next(k for k in typer.BadParameter.__mro__ i
 
 
 class _Terminated(BaseException):
-    """SIGTERM or SIGHUP, where nobody asked to hear of it: files are closed, half-written ones removed on the way out.
-
-    Its argument is the signal.
-    """
+    """SIGTERM or SIGHUP, its argument, where nobody asked to hear of it: half-written files go on the way out."""
 
 
 class _Group(TyperGroup):
@@ -43,12 +40,10 @@ class _Group(TyperGroup):
             if str(error):
                 typer.echo(f"semivl: {error}", err=True)
             raise SystemExit(error.exit_code) from None
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, _Terminated) as error:
             typer.echo("semivl: stopped", err=True)
-            raise SystemExit(128 + signal.SIGINT) from None
-        except _Terminated as error:
-            typer.echo("semivl: stopped", err=True)
-            raise SystemExit(128 + error.args[0]) from None
+            number = error.args[0] if isinstance(error, _Terminated) else signal.SIGINT
+            raise SystemExit(128 + number) from None
         except BrokenPipeError:  # the reader of stdout went away, as `head` does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(0) from None

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-LINE_SECONDS = 10.0
-"""Time between lines of progress where there is no terminal."""
+from semivl_cli.reporter import Reporter
+
+LINE_SECONDS = 10.0  # between lines of progress where there is no terminal
 
 
-class ConsoleReporter:
+class ConsoleReporter(Reporter):
     """Shows what the engine reports: a live display on a terminal, plain lines elsewhere."""
 
     def __init__(self) -> None:
@@ -32,17 +31,14 @@ class ConsoleReporter:
             expand=True,
             disable=not self.console.is_terminal,
         )
-        self._tasks: dict[str, TaskID] = {}
-        self._said: dict[str, tuple[float, int, float]] = {}  # begin, units done then, last line
+        self._tasks: dict[str, Task] = {}
 
     def __enter__(self) -> ConsoleReporter:
         """Open the display."""
         self._progress.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close the display."""
         self._progress.stop()
 
@@ -52,34 +48,31 @@ class ConsoleReporter:
 
     def start(self, task: str, total: int, done: int = 0) -> None:
         """Begin a task."""
-        self._tasks[task] = self._progress.add_task(task, total=total, completed=done, values="")
-        self._said[task] = (time.monotonic(), done, time.monotonic())
+        self._progress.add_task(task, total=total, completed=done, values="", before=done, said=0.0)
+        self._tasks[task] = self._progress.tasks[-1]
 
     def advance(self, task: str, done: int, values: Mapping[str, float]) -> None:
         """Show how far it is; without a terminal, a line every ten seconds."""
-        shown = _shown(values)
-        self._progress.update(self._tasks[task], completed=done, values=shown)
-        began, done_then, last = self._said[task]
-        now = time.monotonic()
-        if not self.console.is_terminal and now - last >= LINE_SECONDS:
-            total = int(self._progress.tasks[self._progress.task_ids.index(self._tasks[task])].total or 0)
-            left = (now - began) * (total - done) / max(done - done_then, 1)
-            self.note(f"{task} {done}/{total}, {_clock(left)} left{', ' + shown if shown else ''}")
-            self._said[task] = (began, done_then, now)
+        shown, bar = _shown(values), self._tasks[task]
+        self._progress.update(bar.id, completed=done, values=shown)
+        elapsed = bar.elapsed or 0
+        if not self.console.is_terminal and elapsed - bar.fields["said"] >= LINE_SECONDS:
+            left = elapsed * (bar.remaining or 0) / max(done - bar.fields["before"], 1)
+            self.note(f"{task} {done}/{bar.total}, {_clock(left)} left{', ' + shown if shown else ''}")
+            self._progress.update(bar.id, said=elapsed)
 
     def finish(self, task: str) -> None:
         """End a task."""
-        self._progress.remove_task(self._tasks.pop(task))
+        self._progress.remove_task(self._tasks.pop(task).id)
 
 
-def print_json(value: Any) -> None:  # noqa: ANN401 - anything that JSON holds
-    """Print one JSON value to stdout."""
-    sys.stdout.write(_json(value, indent=1) + "\n")
+def print_json(value: Any, indent: int | None = 1) -> None:  # noqa: ANN401 - anything that JSON holds
+    """Print one JSON value to stdout, at once; without `indent` as a line of its own.
 
-
-def print_json_line(value: Any) -> None:  # noqa: ANN401 - anything that JSON holds
-    """Print one JSON value as a line of its own to stdout, at once."""
-    sys.stdout.write(_json(value) + "\n")
+    Bytes of a file name that are no UTF-8 become escapes, which readers turn back into that name.
+    """
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    print_line(text.encode("utf-8", "backslashreplace").decode("utf-8"))
     sys.stdout.flush()
 
 
@@ -105,10 +98,9 @@ def percent(value: float) -> str:
     return f"{100 * value:.2f}"
 
 
-def _json(value: Any, indent: int | None = None) -> str:  # noqa: ANN401 - anything that JSON holds
-    """Write JSON; bytes of a file name that are no UTF-8 become escapes, which readers turn back into that name."""
-    text = json.dumps(value, indent=indent, ensure_ascii=False)
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+def counted(number: int, thing: str) -> str:
+    """Show how many there are of a thing, whose plural ends in s."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _shown(values: Mapping[str, float]) -> str:

@@ -60,6 +60,12 @@ Gpus = Annotated[
     int | None, typer.Option(min=1, help="Processes, one a GPU (with --device cpu: on the cores). (default: 1)")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object a line and picture.")]
+Images = Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files, or folders of them.")]
+Labels = Annotated[
+    str | None,
+    typer.Option(help="Labelled images: a count, a fraction, a file, all. (default: the recipe's)", metavar="N"),
+]
 
 
 def settings_of(flags: dict[str, Any]) -> dict[str, Any]:
@@ -74,8 +80,6 @@ def settings_of(flags: dict[str, Any]) -> dict[str, Any]:
             given = str(Path(value).resolve()) if Path(value).exists() else str(value)
         elif name == "data.unlabeled":  # patterns too, which no file is called
             given = [os.path.abspath(path) for path in value]  # noqa: PTH100 - a Path would follow links
-        elif isinstance(value, Path):
-            given = str(value)
         section, _, key = name.rpartition(".")
         (settings.setdefault(section, {}) if section else settings)[key] = given
     return settings

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from semivl_cli.cli.console import ConsoleReporter, print_json_line
-from semivl_cli.cli.options import DefinitionOption, Device, RecipeOfOption, WeightsOption
+from semivl_cli.cli.console import ConsoleReporter, counted, print_json
+from semivl_cli.cli.options import DefinitionOption, Device, Images, JsonLines, RecipeOfOption, WeightsOption
 from semivl_cli.errors import CheckFailed, InputError
 
 
 def predict(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files, or folders of them.")],
+    images: Images,
     out: Annotated[Path, typer.Option(help="Folder for the masks.")],
     run: Annotated[Path | None, typer.Option(help="Run directory. (default: the newest run)")] = None,
     overlays: Annotated[bool, typer.Option("--overlay", help="Also paint the classes over each picture.")] = False,
@@ -24,7 +24,7 @@ def predict(
     weights: WeightsOption = None,
     dataset: RecipeOfOption = None,
     device: Device = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line and picture.")] = False,
+    as_json: JsonLines = False,
 ) -> None:
     """Segment your own images: one palette PNG a picture, in its size, with the definition's colours.
 
@@ -64,11 +64,11 @@ def predict(
         for prediction in pictures.predict(predictor, jobs, overlays=overlays, reporter=reporter):
             if as_json:
                 mask = None if prediction.mask is None else str(prediction.mask)
-                result = {"image": str(prediction.image), "mask": mask, "classes": prediction.shares}
-                print_json_line({**result, "error": prediction.error})
+                facts = {"image": str(prediction.image), "mask": mask, "classes": prediction.shares}
+                print_json({**facts, "error": prediction.error}, indent=None)
             if prediction.error:
                 failed += 1
                 reporter.note(f"semivl: {prediction.error}")
     if failed:
         raise CheckFailed(f"{failed} of {len(jobs)} pictures could not be read; the others are in {out}")
-    reporter.note(f"{len(jobs)} {'mask' if len(jobs) == 1 else 'masks'} in {out}")
+    reporter.note(f"{counted(len(jobs), 'mask')} in {out}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from semivl_cli.cli.console import percent, print_json, print_line, print_table
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from semivl_cli.engine.train.selection import Result
 
 
-def show_scores(title: str, scores: Scores) -> None:
-    """Show the IoU of every class and their mean."""
+def _show_classes(run: Path, selected: str, scores: Scores) -> None:
+    title = f"{run}, step {scores.step} ({selected}): IoU in % on {scores.images} images"
     rows = [[name, percent(value)] for name, value in scores.iou.items()]
     print_table(title, ["class", "IoU %"], rows, ["mean", percent(scores.miou)])
 
@@ -27,8 +28,7 @@ def show_runs(scored: Sequence[Evaluated], as_json: bool) -> None:
         print_json([{"run": str(found.run), "selected": found.selected, **found.scores.as_dict()} for found in scored])
     elif len(scored) == 1:
         [found] = scored
-        title = f"{found.run}, step {found.scores.step} ({found.selected}): IoU in % on {found.scores.images} images"
-        show_scores(title, found.scores)
+        _show_classes(found.run, found.selected, found.scores)
     else:
         rows = [
             [str(found.run), str(found.scores.step), found.selected, percent(found.scores.miou)] for found in scored
@@ -46,7 +46,7 @@ def show_training(result: Result, as_json: bool) -> None:
         print_json({"run": str(result.run), "selected": result.selected, **scores})
         return
     shown = result.result
-    show_scores(f"{result.run}, step {shown.step} ({result.selected}): IoU in % on {shown.images} images", shown)
+    _show_classes(result.run, result.selected, shown)
     if result.selected == "best on held-out labels":
         print_line(
             f"on the {result.best.images} held-out images that chose the step: mIoU {percent(result.best.miou)} %"

@@ -9,16 +9,13 @@ import typer
 
 from semivl_cli.cli.console import print_line
 from semivl_cli.cli.gpus import processes
-from semivl_cli.cli.options import DefinitionOption, Device, Gpus, Json, Root, settings_of
+from semivl_cli.cli.options import DefinitionOption, Device, Gpus, Json, Labels, Root, settings_of
 from semivl_cli.cli.scores import show_seeds, show_training
 
 
 def train(
     dataset: Annotated[str | None, typer.Option(help="Dataset plugin. (default: shapes)")] = None,
-    labels: Annotated[
-        str | None,
-        typer.Option(help="Labelled images: a count, a fraction, a file, all. (default: the recipe's)", metavar="N"),
-    ] = None,
+    labels: Labels = None,
     method: Annotated[str | None, typer.Option(help="semivl, supervised or unimatch. (default: semivl)")] = None,
     root: Root = None,
     unlabeled: Annotated[
@@ -88,10 +85,10 @@ def train(
     from semivl_cli.engine.train.seeds import seeds_to_resume, train_seeds  # noqa: PLC0415
     from semivl_cli.report.page import write_report  # noqa: PLC0415
 
-    with processes(gpus, lambda: device or start.device_of(flags, assignments, out, resume=resume)) as (
-        group,
-        reporter,
-    ):
+    def asked() -> str:
+        return device or start.device_of(flags, assignments, out, resume=resume)
+
+    with processes(gpus, asked) as (group, reporter):
         several = group.broadcast(seeds_to_resume(out, seeds, resume=resume, process_group=group))
         if seeds is None and several is None:
             result = start.train(flags, assignments, out, resume=resume, reporter=reporter, process_group=group)

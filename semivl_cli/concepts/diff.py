@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from semivl_cli.concepts.prompts import as_read
 from semivl_cli.concepts.schema import ClassDefinition, Definition
@@ -66,7 +67,11 @@ def diff(old: Definition, new: Definition) -> list[Change]:
         *_concepts(old, new, same),
         *(change for name, to in same.items() for change in _within(olds[name], news[to])),
         *_lists("template-removed", "template-added", None, old.templates, new.templates),
-        *_published(old.published, new.published),
+        *(
+            Change(kind="published", concept=text, before=old.published.get(text), after=new.published.get(text))
+            for text in old.published | new.published
+            if old.published.get(text) != new.published.get(text)
+        ),
     ]
 
 
@@ -110,13 +115,12 @@ def _concepts(old: Definition, new: Definition, same: dict[str, str]) -> Iterato
         spelling, new_owners = after.get(key, (spelling, []))
         left = [name for name in old_owners if same.get(name) not in new_owners]
         joined = [name for name in new_owners if name not in [same.get(owner) for owner in old_owners]]
-        for source, target in zip(left, joined, strict=False):
-            yield Change(kind="concept-moved", concept=spelling, before=same.get(source, source), after=target)
-        for source in left[len(joined) :]:
-            if source in same:
+        for source, target in zip_longest(left, joined):
+            if source is not None and target is not None:
+                yield Change(kind="concept-moved", concept=spelling, before=same.get(source, source), after=target)
+            elif source in same:
                 yield Change(kind="concept-removed", concept=spelling, before=same[source])
-        for target in joined[len(left) :]:
-            if target in same.values():
+            elif target in same.values():
                 yield Change(kind="concept-added", concept=spelling, after=target)
 
 
@@ -144,9 +148,3 @@ def _lists(
     before, after = ({as_read(text): text for text in texts} for texts in (old, new))
     yield from (Change(kind=removed, class_name=class_name, before=before[key]) for key in before if key not in after)
     yield from (Change(kind=added, class_name=class_name, after=after[key]) for key in after if key not in before)
-
-
-def _published(old: dict[str, str], new: dict[str, str]) -> Iterator[Change]:
-    for key in old | new:
-        if old.get(key) != new.get(key):
-            yield Change(kind="published", concept=key, before=old.get(key), after=new.get(key))

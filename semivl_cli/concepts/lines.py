@@ -16,6 +16,7 @@ Path = tuple[str | int, ...]
 """Way to a value: `("class", 2, "concepts", 0)` is the first concept of the third class."""
 
 _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+_BETWEEN_ITEMS = re.compile(r"(?:[ \t\r\n,]|#[^\n]*)*")
 _STRING = re.compile(
     r'"""(?:[^\\]|\\.)*?"{3,5}'  # up to two quotation marks may stand right before the closing three
     r"|'''.*?'{3,5}"
@@ -134,10 +135,7 @@ class _Scanner:
             else:
                 self.pair(path)
             index += 1
-            self.take(_BLANK)
-            if self.text[self.at] == ",":
-                self.at += 1
-                self.take(_BLANK)
+            self.take(_BETWEEN_ITEMS)
         self.at += 1
 
     def take(self, pattern: re.Pattern[str]) -> str:

@@ -32,7 +32,7 @@ def load_definition(name_or_path: str | Path, fidelity: Fidelity = "paper") -> D
     Raises:
         InputError: there is no such definition, or it has errors (warnings do not count).
     """
-    return parse_definition(*read_definition(name_or_path), fidelity)
+    return parse_definition(*definition_bytes(name_or_path), fidelity)
 
 
 def definition_text(name_or_path: str | Path) -> str:
@@ -41,14 +41,14 @@ def definition_text(name_or_path: str | Path) -> str:
     Raises:
         InputError: there is no such definition, or it is not UTF-8.
     """
-    content, source = read_definition(name_or_path)
+    content, source = definition_bytes(name_or_path)
     try:
         return content.decode()
     except UnicodeDecodeError as error:
         raise InputError(f"{source} is not UTF-8 text: save it as UTF-8") from error
 
 
-def read_definition(name_or_path: str | Path) -> tuple[bytes, str]:
+def definition_bytes(name_or_path: str | Path) -> tuple[bytes, str]:
     """Return the bytes of a definition file, unchecked, and how to name it in messages.
 
     Raises:
@@ -58,7 +58,10 @@ def read_definition(name_or_path: str | Path) -> tuple[bytes, str]:
     if isinstance(name_or_path, str) and name in shipped():
         return files("semivl_definitions").joinpath(f"{name}.toml").read_bytes(), name
     if not path.is_file():
-        raise InputError(_not_found(name))
+        near = difflib.get_close_matches(path.stem, shipped(), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "give one of these names or a path to a .toml file"
+        names = ", ".join(shipped())
+        raise InputError(f"no such definition or file: {name!r}; shipped definitions are {names}: {hint}")
     try:
         return path.read_bytes(), str(path)
     except OSError as error:
@@ -66,12 +69,10 @@ def read_definition(name_or_path: str | Path) -> tuple[bytes, str]:
 
 
 def parse_definition(content: str | bytes, source: str, fidelity: Fidelity = "paper") -> Definition:
-    """Turn the content of a definition file into a definition.
+    """Turn the content of a definition file, with or without byte order mark, any line ends, into a definition.
 
-    Args:
-        content: with or without byte order mark, any line ends.
-        source: how to name the file in an error.
-        fidelity: whose spelling of the words is taken: the file's own, or that of its table `[published]`.
+    `source`: how to name the file in an error. `fidelity`: whose spelling of the words is taken, the file's own or that
+    of its table `[published]`.
 
     Raises:
         InputError: there are errors; names the first and counts the others.
@@ -122,10 +123,3 @@ def parse_file(content: str | bytes, source: str) -> DefinitionFile:
         raise refused(line, "syntax", message, "see https://toml.io for how TOML is written") from error
     except RecursionError as error:
         raise refused(1, "syntax", "lists are nested without end", "concepts are a plain list of texts") from error
-
-
-def _not_found(name: str) -> str:
-    names = shipped()
-    near = difflib.get_close_matches(Path(name).stem, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "give one of these names or a path to a .toml file"
-    return f"no such definition or file: {name!r}; shipped definitions are {', '.join(names)}: {hint}"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 _LONGEST_NAME = 60  # longer texts are sentences, not names
 _SHORTEST_TYPO = 8  # one letter makes another word of a shorter one (car, cat), the first letter of most (mountain)
+_PLURALS = (("", "s"), ("", "es"), ("y", "ies"), ("f", "ves"), ("fe", "ves"))  # ends of one and of many
 _AMERICAN = (("our", "or"), ("grey", "gray"), ("tyre", "tire"), ("kerb", "curb"), ("aero", "air"), ("centre", "center"))
 
 
@@ -58,18 +59,12 @@ def _respellings(text: str) -> Iterator[tuple[str, str]]:
     """Yield the text with one word in the plural, and in American spelling."""
     words = text.lower().split()
     for index, word in enumerate(words):
-        for plural in _plurals(word):
-            yield "singular and plural", " ".join([*words[:index], plural, *words[index + 1 :]])
+        for end, plural_end in _PLURALS:
+            if word.endswith(end):
+                plural = word.removesuffix(end) + plural_end
+                yield "singular and plural", " ".join([*words[:index], plural, *words[index + 1 :]])
     for british, american in _AMERICAN:
         yield "British and American spelling", text.lower().replace(british, american)
-
-
-def _plurals(word: str) -> Iterator[str]:
-    yield word + "s"
-    yield word + "es"
-    for end, plural_end in (("y", "ies"), ("f", "ves"), ("fe", "ves")):
-        if word.endswith(end):
-            yield word.removesuffix(end) + plural_end
 
 
 def _gaps(text: str) -> Iterator[str]:

@@ -14,20 +14,16 @@ _HEX_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 def parse_color(value: object) -> Color:
-    """Read a colour as it stands in a definition file.
-
-    Args:
-        value: `"#rrggbb"`, or three whole numbers 0..255.
+    """Read a colour as it stands in a definition file: `"#rrggbb"`, or three whole numbers 0..255.
 
     Raises:
         ValueError: for anything else; pydantic and `validate` turn it into a finding.
     """
     if isinstance(value, str) and _HEX_COLOR.fullmatch(value):
-        red, green, blue = bytes.fromhex(value[1:])
-        return red, green, blue
-    if isinstance(value, list | tuple) and len(value) == 3 and all(type(part) is int for part in value):
+        value = tuple(bytes.fromhex(value[1:]))
+    if isinstance(value, list | tuple) and len(value) == 3:
         red, green, blue = value
-        if all(0 <= part <= 255 for part in value):
+        if all(type(part) is int and 0 <= part <= 255 for part in value):
             return red, green, blue
     raise ValueError('a colour is written "#rrggbb" or [red, green, blue] with whole numbers from 0 to 255')
 

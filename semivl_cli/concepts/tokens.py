@@ -77,11 +77,11 @@ def _merge(word: str) -> list[str]:
         if " ".join(best) not in ranks:
             break
         joined: list[str] = []
-        index = 0
-        while index < len(pieces):
-            length = 2 if tuple(pieces[index : index + 2]) == best else 1
-            joined.append("".join(pieces[index : index + length]))
-            index += length
+        for piece in pieces:
+            if joined and (joined[-1], piece) == best:
+                joined[-1] += piece
+            else:
+                joined.append(piece)
         pieces = joined
     return pieces
 

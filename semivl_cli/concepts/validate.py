@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from semivl_cli.concepts.checks import check
-from semivl_cli.concepts.load import parse_file, read_definition
+from semivl_cli.concepts.load import definition_bytes, parse_file
 from semivl_cli.concepts.problems import Finding, Problem, Refused, quote
 from semivl_cli.concepts.prompts import as_read
 from semivl_cli.concepts.warnings import find_warnings
@@ -16,7 +16,7 @@ from semivl_cli.errors import InputError
 def validate_file(name: str, dataset_classes: Sequence[str] | None) -> list[Problem]:
     """Validate the definition of a shipped name or a path; that it cannot be read is a problem like others."""
     try:
-        content, source = read_definition(name)
+        content, source = definition_bytes(name)
     except InputError as error:
         return [Finding((), "unreadable", str(error), "check the name").at(name, 1)]
     return validate(content, source, dataset_classes=dataset_classes)
@@ -25,10 +25,7 @@ def validate_file(name: str, dataset_classes: Sequence[str] | None) -> list[Prob
 def validate(text: bytes, source: str, *, dataset_classes: Sequence[str] | None = None) -> list[Problem]:
     """List every problem of a definition file, in the order of its lines. Raises nothing, whatever the bytes.
 
-    Args:
-        text: the content of the file; UTF-8, with or without byte order mark, any line ends.
-        source: how to name the file in the problems.
-        dataset_classes: class names of the dataset `[N]`, by id, which the file must fit.
+    `source`: how the problems name the file; `dataset_classes`: class names `[N]` by id, which it must fit.
     """
     try:
         file = parse_file(text, source)
@@ -52,6 +49,6 @@ def _misfits(names: Sequence[Text], classes: object, dataset_classes: Sequence[s
     for text, class_id, path in names:
         if class_id < len(expected) and as_read(text) != expected[class_id]:
             message = f"class {class_id} is {quote(text)}, but {quote(dataset_classes[class_id])} in the dataset"
-            place = expected.index(as_read(text)) if as_read(text) in expected else None
-            advice = "use the dataset's name" if place is None else f"the dataset has it as class {place}: move it"
+            own_id = expected.index(as_read(text)) if as_read(text) in expected else None
+            advice = "use the dataset's name" if own_id is None else f"the dataset has it as class {own_id}: move it"
             yield Finding(path, "class-name", message, advice)

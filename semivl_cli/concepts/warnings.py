@@ -22,9 +22,8 @@ def find_warnings(words: Words) -> Iterator[Finding]:
 def _shared(words: Words) -> Iterator[Finding]:
     for concept, message, excluder in words.shared():
         if excluder is None:
-            yield Finding(
-                concept.path, "shared-concept", message, "guidance cannot tell the two apart by it", "warning"
-            )
+            advice = "guidance cannot tell the two apart by it"
+            yield Finding(concept.path, "shared-concept", message, advice, "warning")
 
 
 def _lookalikes(words: Words) -> Iterator[Finding]:

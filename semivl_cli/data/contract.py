@@ -79,6 +79,11 @@ class Dataset(Protocol):
         """Turn raw mask values `[H, W]` into class ids `0..N-1` and `IGNORE`."""
 
 
+def stored_ids(raw: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return raw values that are class ids already; one that does not fit into a byte becomes no class, not another."""
+    return np.where(raw > IGNORE, NO_CLASS, raw).astype(np.uint8)
+
+
 Color = tuple[int, int, int]
 """Red, green and blue, each 0..255."""
 

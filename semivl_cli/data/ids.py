@@ -19,6 +19,6 @@ def read_ids(path: Path) -> tuple[str, ...]:
         raise InputError(f"{path}: expected a text file of ids, one a line ({error})") from error
     ids = tuple(line.strip() for line in lines if line.strip())
     if len(set(ids)) < len(ids):
-        twice = next(name for place, name in enumerate(ids) if name in ids[:place])
+        twice = next(name for index, name in enumerate(ids) if name in ids[:index])
         raise InputError(f"{path}: {len(ids) - len(set(ids))} ids are listed twice, the first is {twice!r}")
     return ids

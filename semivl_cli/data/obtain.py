@@ -15,9 +15,6 @@ from semivl_cli.data.fetch.download import fetch
 from semivl_cli.errors import InputError
 from semivl_cli.files import locked, write_bytes
 
-RECORD = "downloads.json"
-"""File in the root that says what was fetched from where, with sizes and hashes."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Archive:
@@ -54,12 +51,13 @@ def obtain(
     report: Say,
     *,
     homes: Sequence[str] = ("",),
-    known: Iterable[str] = (),
+    known: Sequence[str] = (),
     steps: str,
 ) -> None:
     """Unpack the sources into `root`, then fetch and unpack what is still lacking, if that is wanted.
 
-    An archive that was fetched is removed once it is unpacked; `downloads.json` in the root tells what it was.
+    An archive that was fetched is removed once it is unpacked; `downloads.json` in the root tells what was fetched from
+    where, with sizes and hashes.
 
     Args:
         archives: of the dataset, in the order in which they are fetched.
@@ -98,16 +96,20 @@ def obtain(
             report(f"{root}: all that can be fetched is there")
 
 
-def _fetch_and_unpack(archive: Archive, root: Path, report: Say, known: Iterable[str]) -> None:
+def _fetch_and_unpack(archive: Archive, root: Path, report: Say, known: Sequence[str]) -> None:
     assert archive.url is not None, "only what everyone may fetch comes here"
     file = root / "downloads" / archive.name
     try:
         sha256 = fetch(archive.url, file, report, size=archive.size, md5=archive.md5)
+        report(f"{archive.name}: {unpack(file, root, report, known=known)} new files in {root}")
+        _note_download(root / "downloads.json", archive, file.stat().st_size, sha256)
+        file.unlink()
     finally:
-        _remove_empty(file.parent)
-    size = file.stat().st_size
-    report(f"{archive.name}: {unpack(file, root, report, known=known)} new files in {root}")
-    record = root / RECORD
+        with suppress(OSError):  # something lies there still
+            file.parent.rmdir()
+
+
+def _note_download(record: Path, archive: Archive, size: int, sha256: str) -> None:
     try:
         entries = json.loads(record.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -122,13 +124,6 @@ def _fetch_and_unpack(archive: Archive, root: Path, report: Say, known: Iterable
         "fetched": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     write_bytes(record, (json.dumps(entries, indent=1) + "\n").encode())
-    file.unlink()
-    _remove_empty(file.parent)
-
-
-def _remove_empty(folder: Path) -> None:
-    with suppress(OSError):  # something lies there still
-        folder.rmdir()
 
 
 def _archives_in(source: Path, archives: Sequence[Archive]) -> list[Path]:

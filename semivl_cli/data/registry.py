@@ -17,25 +17,21 @@ if TYPE_CHECKING:
 GROUP = "semivl.datasets"
 """The entry-point group: `voc = "semivl_plugins.voc:VOC"`."""
 
-_WORDS = ("name", "definition", "recipe")
-_METHODS = ("records", "class_ids")
-
 
 def registered() -> list[str]:
     """Return the names of all registered datasets, sorted, without loading any."""
-    return sorted(_entries())
+    return list(_entries())
 
 
 def available() -> dict[str, str | None]:
     """Return every registered dataset and `None`, or why it cannot be used; one broken plugin spoils no other."""
     reasons: dict[str, str | None] = {}
-    for entry in _entries().values():
+    for name, entry in _entries().items():
+        reasons[name] = None
         try:
             _load(entry)
         except InputError as error:
-            reasons[entry.name] = str(error)
-        else:
-            reasons[entry.name] = None
+            reasons[name] = str(error)
     return reasons
 
 
@@ -82,9 +78,8 @@ def own_definition(dataset: Dataset) -> str:
     Raises:
         InputError: if there is no such file.
     """
-    return (
-        str(package_file(dataset, dataset.definition)) if dataset.definition.endswith(".toml") else dataset.definition
-    )
+    own = dataset.definition
+    return str(package_file(dataset, own)) if own.endswith(".toml") else own
 
 
 def title(dataset: Dataset) -> str:
@@ -104,17 +99,15 @@ def _entries() -> dict[str, EntryPoint]:
 
 
 def _load(entry: EntryPoint) -> Dataset:
+    broken = f"the plugin of dataset {entry.name!r} ({entry.value}) is broken"
     try:
         dataset: Dataset = entry.load()()
     except (Exception, SystemExit) as error:  # a stranger's module may fail in any way
         reason = " ".join(str(error).split())
-        raise InputError(
-            f"the plugin of dataset {entry.name!r} ({entry.value}) is broken: {type(error).__name__}: {reason}"
-        ) from error
-    lacking = [word for word in _WORDS if not isinstance(getattr(dataset, word, None), str)]
-    lacking += [method for method in _METHODS if not callable(getattr(dataset, method, None))]
+        raise InputError(f"{broken}: {type(error).__name__}: {reason}") from error
+    words, methods = ("name", "definition", "recipe"), ("records", "class_ids")
+    lacking = [word for word in words if not isinstance(getattr(dataset, word, None), str)]
+    lacking += [method for method in methods if not callable(getattr(dataset, method, None))]
     if lacking:
-        raise InputError(
-            f"the plugin of dataset {entry.name!r} ({entry.value}) is broken: it lacks {', '.join(lacking)}"
-        )
+        raise InputError(f"{broken}: it lacks {', '.join(lacking)}")
     return dataset

@@ -21,7 +21,6 @@ from semivl_cli.data.read.images import check_size, label_name, read_image, read
 from semivl_cli.data.registry import GROUP, own_definition, package_files
 from semivl_cli.errors import InputError
 
-_SOURCES = tuple(get_origin(kind) or kind for kind in get_args(Source))
 _LOOKED_AT = 3
 """Records of each split whose pixels are read."""
 
@@ -34,14 +33,21 @@ def check_dataset(dataset: Dataset, root: Path) -> None:
     Raises:
         AssertionError: with what is wrong, one sentence.
     """
+    from semivl_cli.concepts.load import load_definition  # noqa: PLC0415 - see above
+    from semivl_cli.engine.settings import configure_dataset  # noqa: PLC0415 - see above
+
     for attribute in ("name", "definition", "recipe"):
         value = getattr(dataset, attribute, None)
         assert isinstance(value, str), f"{attribute} must be text, not {value!r}"
     assert dataset.name, "name must not be empty"
     assert isinstance(dataset, Dataset), "records(root, split) and class_ids(raw) must be methods"
     _check_entry_point(dataset)
-    classes = _count_classes(dataset)
-    _check_recipe(dataset)
+    classes = None  # of a definition of its own; else each user brings one
+    if dataset.definition:
+        with _as_assertion("definition"):
+            classes = len(load_definition(own_definition(dataset)).names)
+    with _as_assertion("recipe"):
+        configure_dataset(dataset)
     assert _pickles(dataset), "the dataset cannot be pickled, so no loader process can read its masks"
     train, val = (_checked_records(dataset, root, split) for split in SPLITS)
     both = {record.id for record in train} & {record.id for record in val}
@@ -51,44 +57,29 @@ def check_dataset(dataset: Dataset, root: Path) -> None:
     labeled = [record for record in train if record.label is not None]
     assert labeled, "no record of train has a label"
     for record in (*train[:_LOOKED_AT], *labeled[:_LOOKED_AT], *val[:_LOOKED_AT]):
-        _check_pixels(dataset, record, classes)
-    _check_lists(dataset, train)
+        with _as_assertion(record.id):
+            _check_pixels(dataset, record, classes)
+    with _as_assertion("splits"):
+        _check_lists(dataset, train)
 
 
 @contextmanager
-def _as_assertion(place: str) -> Iterator[None]:
+def _as_assertion(where: str) -> Iterator[None]:
     """Turn what a user would be told into what an author is told."""
     try:
         yield
     except InputError as error:
-        raise AssertionError(f"{place}: {error}") from error
+        raise AssertionError(f"{where}: {error}") from error
 
 
 def _check_entry_point(dataset: Dataset) -> None:
     """A plugin that is installed must be registered under its own name, by which runs and folders are called."""
     cls = type(dataset)
-    place = f"{cls.__module__}:{cls.__qualname__}"
-    names = [entry.name for entry in entry_points(group=GROUP) if entry.value == place]
+    value = f"{cls.__module__}:{cls.__qualname__}"
+    names = [entry.name for entry in entry_points(group=GROUP) if entry.value == value]
     assert not names or dataset.name in names, (
         f"its entry point is called {names[0]!r}, but its name is {dataset.name!r}"
     )
-
-
-def _count_classes(dataset: Dataset) -> int | None:
-    """Return the number of classes of the plugin's own definition; `None` where each user brings one."""
-    from semivl_cli.concepts.load import load_definition  # noqa: PLC0415 - see above
-
-    if not dataset.definition:
-        return None
-    with _as_assertion("definition"):
-        return len(load_definition(own_definition(dataset)).names)
-
-
-def _check_recipe(dataset: Dataset) -> None:
-    from semivl_cli.engine.settings import configure_dataset  # noqa: PLC0415 - see above
-
-    with _as_assertion("recipe"):
-        configure_dataset(dataset)
 
 
 def _checked_records(dataset: Dataset, root: Path, split: Split) -> list[Record]:
@@ -97,11 +88,12 @@ def _checked_records(dataset: Dataset, root: Path, split: Split) -> list[Record]
         again = [getattr(record, "id", None) for record in dataset.records(root, split)]
     assert records, f"records(root, {split!r}) is empty"
     ids = []
+    sources = tuple(get_origin(kind) or kind for kind in get_args(Source))
     for record in records:
         assert isinstance(record, Record), f"records(root, {split!r}) gave {record!r}, which is no Record"
         assert record.id and isinstance(record.id, str), f"records(root, {split!r}) gave the id {record.id!r}"
         for source in (record.image, record.label):
-            fits = source is None or isinstance(source, _SOURCES)
+            fits = source is None or isinstance(source, sources)
             assert fits, f"{record.id}: {source!r} is neither a Path, a TarEntry nor a function"
         ids.append(record.id)
     twice = sorted(name for name in set(ids) if ids.count(name) > 1) if len(set(ids)) < len(ids) else []
@@ -112,22 +104,19 @@ def _checked_records(dataset: Dataset, root: Path, split: Split) -> list[Record]
 
 
 def _check_pixels(dataset: Dataset, record: Record, classes: int | None) -> None:
-    with _as_assertion(record.id):
-        image = read_image(record.image)
+    image = read_image(record.image)
     fits = image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
     assert fits, f"{record.id}: the image is {image.dtype} {image.shape}, expected uint8 [H, W, 3]"
     if record.label is None:
         return
-    with _as_assertion(record.id):
-        raw = read_raw_label(record.label)
+    raw = read_raw_label(record.label)
     assert raw.ndim == 2, f"{record.id}: the label is {raw.shape}, expected [H, W]"
     before = raw.copy()
     ids = dataset.class_ids(raw)
     fits = ids.dtype == np.uint8 and ids.shape == raw.shape
     assert fits, f"{record.id}: class_ids gave {ids.dtype} {ids.shape}, expected uint8 {raw.shape}"
     assert np.array_equal(raw, before), f"{record.id}: class_ids changed the raw values that it was given"
-    with _as_assertion(record.id):
-        check_size(label_name(record), ids.shape, image.shape)
+    check_size(label_name(record), ids.shape, image.shape)
     if classes is None:
         return
     outside = before[(ids >= classes) & (ids != IGNORE)]
@@ -146,12 +135,9 @@ def _check_lists(dataset: Dataset, train: Sequence[Record]) -> None:
         count = path.stem.removeprefix("labeled-")
         assert count.isdecimal(), f"splits/{path.name}: expected the number of its ids in its name"
         counts.append(int(count))
-        with _as_assertion("splits"):
-            found = len(choose_labeled(dataset, train, int(count), seed=0, class_names=()).labeled)
+        found = len(choose_labeled(dataset, train, int(count), seed=0, class_names=()).labeled)
         assert found == int(count), f"splits/{path.name} lists {found} ids"
-    with _as_assertion("splits"):
-        fractions = labeled_fractions(dataset)
-    for fraction, number in fractions.items():
+    for fraction, number in labeled_fractions(dataset).items():
         assert number in counts, f"splits/fractions.toml: {fraction} means {number} labels, without a list of so many"
 
 

@@ -26,15 +26,7 @@ SAME_WORDS = (
 
 
 def embed_classes(tower: TextTower, definition: Definition, text: ClassText) -> Tensor:
-    """Embed each class by its name, its guideline sentence or the mean over its concepts.
-
-    Args:
-        tower: CLIP's text encoder.
-        definition: class names, concepts, guidelines, templates, spelled as they are to be read.
-        text: which words.
-
-    Returns:
-        Float32 `[N, D]`, unit length.
+    """Embed each class by its name, its guideline sentence or its concepts' mean: float32 `[N, D]`, unit length.
 
     Raises:
         InputError: the words of two classes are the same to this CLIP.

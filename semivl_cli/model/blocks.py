@@ -26,10 +26,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Let every token look at every other."""
         b, length, width = x.shape
-        packed = F.linear(x, self.in_proj_weight, self.in_proj_bias)  # [B, L, 3E]
-        q, k, v = packed.view(b, length, 3, self.heads, width // self.heads).permute(
-            2, 0, 3, 1, 4
-        )  # [B, heads, L, E/heads]
+        packed = F.linear(x, self.in_proj_weight, self.in_proj_bias).view(b, length, 3, self.heads, -1)
+        q, k, v = packed.permute(2, 0, 3, 1, 4)  # [B, heads, L, E/heads]
         mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, length, width)
         return self.out_proj(mixed)
 

@@ -89,12 +89,9 @@ def model_spec(config: RunConfig, clip: EncoderSpec, statistics: Statistics) -> 
 
 
 def encoder_spec(clip: EncoderSpec, settings: ModelSettings, image_size: int | Literal["checkpoint"]) -> EncoderSpec:
-    """Shape of an encoder that reads a CLIP as the settings say.
+    """Shape of an encoder that reads a CLIP, of the shape `clip`, as the settings say.
 
-    Args:
-        clip: the CLIP's own shape.
-        settings: its activation and eps, or others.
-        image_size: size in pixels for whose grid of patches the position embedding is stored; or the CLIP's own.
+    `image_size`: in pixels, for whose grid of patches the position embedding is stored; or the CLIP's own.
     """
     return replace(
         clip,

@@ -21,6 +21,19 @@ from semivl_cli.model.encoders.dense_vit import DenseEncoder, EncoderSpec, resiz
 from semivl_cli.model.pixels import Statistics
 from semivl_cli.model.published_names import our_state
 
+_OUR_NAMES = {
+    "class_embedding": "class_token",
+    "positional_embedding": "position_embedding",
+    "conv1.": "patch_embedding.",
+    "ln_pre.": "pre_norm.",
+    "ln_post.": "post_norm.",
+    "transformer.resblocks.": "blocks.",
+    ".ln_1.": ".norm1.",
+    ".ln_2.": ".norm2.",
+    ".attn.": ".attention.",
+    ".mlp.c_fc.": ".mlp.fc1.",
+    ".mlp.c_proj.": ".mlp.fc2.",
+}
 _OPENAI_SCALE = 100.0  # the learned temperature of OpenAI's models, which a converted image tower does not hold
 
 
@@ -72,12 +85,11 @@ class TextTower:
         if self._rows is None:
             return tokens
         for prompt, line in zip(prompts, tokens.tolist(), strict=True):
-            for token in line:
-                if token not in self._rows:
-                    word = self._tokenizer.decode([token]).strip()
-                    raise InputError(
-                        f'"{prompt}": the word "{word}" is not in the vocabulary of this small CLIP; reword it'
-                    )
+            if unknown := [token for token in line if token not in self._rows]:
+                word = self._tokenizer.decode(unknown[:1]).strip()
+                raise InputError(
+                    f'"{prompt}": the word "{word}" is not in the vocabulary of this small CLIP; reword it'
+                )
         return torch.tensor([[self._rows[token] for token in line] for line in tokens.tolist()])
 
 
@@ -104,23 +116,26 @@ def load_clip(model: str | dict[str, Any], weights: str, seed: int = 0) -> Clip:
         text = TextTower(None, None, None)
     else:
         if path:
-            _load(module, content.state, str(path))
+            # TorchScript files also hold attributes, and constants that the model makes itself.
+            extra = ("input_resolution", "context_length", "vocab_size", "attn_mask")
+            state = {name: tensor for name, tensor in content.state.items() if name not in extra}
+            _check_fit(str(path), module.state_dict(), state)
+            module.load_state_dict(state)
         token_ids = json.loads(content.metadata["token_ids"]) if "token_ids" in content.metadata else None
         text = TextTower(module, _tokenizer(model, config), token_ids)
     mean = json.loads(content.metadata.get("image_mean", "null")) or tag.get("mean") or open_clip.OPENAI_DATASET_MEAN
     std = json.loads(content.metadata.get("image_std", "null")) or tag.get("std") or open_clip.OPENAI_DATASET_STD
-    sha256 = _hash(converted or module.state_dict())
-    state = converted or _encoder_state(module.visual)
-    del module.visual  # the text tower stays
-    return Clip(
+    clip = Clip(
         name=f"{name}, {weights if not path or tag else path.name} weights",
-        sha256=sha256,
+        sha256=_hash(converted or module.state_dict()),
         spec=spec,
-        state=state,
+        state=converted or _encoder_state(module.visual),
         text=text,
         logit_scale=_OPENAI_SCALE if converted else float(module.logit_scale.detach().exp()),
         statistics=(tuple(mean), tuple(std)),
     )
+    del module.visual  # the text tower stays
+    return clip
 
 
 def _converted_encoder(state: dict[str, Tensor]) -> dict[str, Tensor] | None:
@@ -167,28 +182,15 @@ def _build(config: dict[str, Any], name: str, seed: int, *, quick_gelu: bool) ->
     vision, text = config.get("vision_cfg", {}), config.get("text_cfg", {})
     if vision.get("timm_model_name") or not isinstance(vision.get("layers", 12), int) or "multimodal_cfg" in config:
         raise InputError(f"{name} has no plain CLIP ViT as image tower: take one such as ViT-B-16")
-    config = {"quick_gelu": False, **config}
+    config = {**config, "quick_gelu": quick_gelu or config.get("quick_gelu", False)}
     custom = config.pop("custom_text", False) or "hf_model_name" in text
     with torch.random.fork_rng(devices=[]):  # random weights are a function of the seed alone
         torch.manual_seed(seed)
         try:
-            module = (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(
-                **{**config, "quick_gelu": config["quick_gelu"] or quick_gelu}
-            )
+            module = (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
         except (TypeError, ValueError, KeyError, AssertionError) as error:
             raise InputError(f"model.clip is no open_clip configuration: {first_line(error)}") from error
     return module.float().eval()
-
-
-def _load(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    # TorchScript files also hold attributes, and constants that the model makes itself.
-    extra = ("input_resolution", "context_length", "vocab_size", "attn_mask")
-    state = {
-        key: value.float() if value.is_floating_point() else value for key, value in state.items() if key not in extra
-    }
-    own = module.state_dict()
-    _check_fit(source, own, state)
-    module.load_state_dict(state)
 
 
 def _check_fit(source: str, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
@@ -214,6 +216,11 @@ def _spec(visual: Any, name: str) -> EncoderSpec:  # noqa: ANN401
         raise InputError(
             f"{name} pools by attention or has altered blocks: expected a plain CLIP ViT, such as ViT-B-16"
         )
+    activation: Activation = "gelu"
+    if isinstance(block.mlp.gelu, QuickGELU):
+        activation = "quick_gelu"
+    elif getattr(block.mlp.gelu, "approximate", "none") == "tanh":
+        activation = "gelu_tanh"
     return EncoderSpec(
         width=visual.conv1.out_channels,
         layers=len(visual.transformer.resblocks),
@@ -222,7 +229,7 @@ def _spec(visual: Any, name: str) -> EncoderSpec:  # noqa: ANN401
         patch_size=visual.patch_size[0],
         grid=tuple(visual.grid_size),
         embed_dim=visual.proj.shape[1],
-        activation=_activation(block.mlp.gelu),
+        activation=activation,
         norm_eps=block.ln_1.eps,
         pre_norm=not isinstance(visual.ln_pre, nn.Identity),
         pool=visual.pool_type,
@@ -230,40 +237,22 @@ def _spec(visual: Any, name: str) -> EncoderSpec:  # noqa: ANN401
     )
 
 
-def _activation(layer: nn.Module) -> Activation:
-    if isinstance(layer, QuickGELU):
-        return "quick_gelu"
-    return "gelu_tanh" if getattr(layer, "approximate", "none") == "tanh" else "gelu"
-
-
-def _encoder_state(visual: Any) -> dict[str, Tensor]:  # noqa: ANN401
+def _encoder_state(visual: nn.Module) -> dict[str, Tensor]:
     """Weights of an open_clip `VisionTransformer` under the names of `DenseEncoder`."""
-    state = {
-        "patch_embedding.weight": visual.conv1.weight,
-        "class_token": visual.class_embedding,
-        "position_embedding": visual.positional_embedding,
-        "post_norm.weight": visual.ln_post.weight,
-        "post_norm.bias": visual.ln_post.bias,
-        "projection.weight": visual.proj.T,
-    }
-    if not isinstance(visual.ln_pre, nn.Identity):
-        state |= {"pre_norm.weight": visual.ln_pre.weight, "pre_norm.bias": visual.ln_pre.bias}
-    for i, block in enumerate(visual.transformer.resblocks):
+    state: dict[str, Tensor] = {}
+    for theirs, tensor in visual.state_dict().items():
+        name = theirs
+        for part, ours in _OUR_NAMES.items():
+            name = name.replace(part, ours)
+        state[name] = tensor.float().clone()
+    state["projection.weight"] = state.pop("proj").T
+    for name in [name for name in state if name.endswith(".gamma")]:
         # Layer scale, where a model has it, is a factor of the output projections.
-        scale1, scale2 = getattr(block.ls_1, "gamma", None), getattr(block.ls_2, "gamma", None)
-        for name, layer, scale in (
-            ("norm1", block.ln_1, None),
-            ("norm2", block.ln_2, None),
-            ("attention.out_proj", block.attn.out_proj, scale1),
-            ("mlp.fc1", block.mlp.c_fc, None),
-            ("mlp.fc2", block.mlp.c_proj, scale2),
-        ):
-            weight, bias = layer.weight, layer.bias
-            state[f"blocks.{i}.{name}.weight"] = weight if scale is None else weight * scale[:, None]
-            state[f"blocks.{i}.{name}.bias"] = bias if scale is None else bias * scale
-        state[f"blocks.{i}.attention.in_proj_weight"] = block.attn.in_proj_weight
-        state[f"blocks.{i}.attention.in_proj_bias"] = block.attn.in_proj_bias
-    return {name: tensor.detach().float().clone() for name, tensor in state.items()}
+        output = name.replace("ls_1.gamma", "attention.out_proj").replace("ls_2.gamma", "mlp.fc2")
+        scale = state.pop(name)
+        state[f"{output}.weight"] *= scale[:, None]
+        state[f"{output}.bias"] *= scale
+    return state
 
 
 def _tokenizer(model: str | dict[str, Any], config: dict[str, Any]) -> Any:  # noqa: ANN401

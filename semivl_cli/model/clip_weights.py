@@ -25,7 +25,7 @@ from semivl_cli.files import cache_folder, hash_file
 
 FROM_WEIGHTS = "from-weights"
 RANDOM = "random"
-_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
+SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 _DAMAGE = (SafetensorError, OSError, RuntimeError, EOFError, ValueError, LookupError, struct.error, UnpicklingError)
 """What the readers raise for a file that is damaged, cut off or something else."""
 
@@ -57,8 +57,8 @@ def find_weights(model: str | dict[str, Any], weights: str) -> tuple[Path | None
     if not isinstance(model, str) or model == FROM_WEIGHTS:
         raise InputError(f"model.weights = {weights!r}: a configured CLIP has no tags; give a weights file or random")
     tag: dict[str, Any] = get_pretrained_cfg(model, weights)
-    kept = [weights_folder(model) / (weights + suffix) for suffix in _SUFFIXES]
-    for path in kept:
+    for suffix in SUFFIXES:
+        path = weights_folder(model) / (weights + suffix)
         if path.is_file():
             return path, tag
     if not tag:
@@ -93,7 +93,7 @@ def _fetch(model: str, weights: str, tag: dict[str, Any]) -> Path:
 
 def is_file(weights: str) -> bool:
     """Whether the weights are named as a file, not by a tag."""
-    return Path(weights).suffix in _SUFFIXES or "/" in weights or os.sep in weights
+    return Path(weights).suffix in SUFFIXES or "/" in weights or os.sep in weights
 
 
 def weights_folder(model: str) -> Path:

@@ -68,23 +68,18 @@ class DenseClip(nn.Module):
 
     def of_classes(self, similarities: Tensor, size: tuple[int, int]) -> Tensor:
         """Similarities of `similarities()`, `[B, K, h, w]` -> p_DC `[B, N, *size]` (Eq. 5)."""
-        reduced = similarities.dtype in (torch.float16, torch.bfloat16)
-        concepts = similarities.float() if reduced else similarities
+        concepts = similarities.to(torch.promote_types(similarities.dtype, torch.float32))
         if self.aggregate == "probability":
-            return resize(self._max_of_class((concepts * self.temperature).softmax(dim=1)), size)
-        return (resize(self._max_of_class(concepts), size) * self.temperature).softmax(dim=1)
+            concepts = (concepts * self.temperature).softmax(dim=1)
+        best = concepts[:, self.concepts_of_class].amax(dim=2)  # [B, N, most concepts, h, w] before the maximum
+        classes = resize(best, size)
+        return classes if self.aggregate == "probability" else (classes * self.temperature).softmax(dim=1)
 
     @torch.no_grad()
     def forward(self, image: Tensor) -> Guidance:
         """uint8 RGB `[B, 3, H, W]` -> class and confidence of each pixel."""
         confidence, label = self.probabilities(image).max(dim=1)
         return Guidance(label, confidence)
-
-    def _max_of_class(self, concepts: Tensor) -> Tensor:
-        """Maximum over the concepts of each class (Eq. 5): `[B, K, h, w] -> [B, N, h, w]`."""
-        if self.concepts_of_class.shape[1] == 1:
-            return concepts[:, self.concepts_of_class[:, 0]]
-        return concepts[:, self.concepts_of_class].amax(dim=2)  # [B, N, most concepts, h, w] before the maximum
 
 
 def _concepts_of_class(class_of_concept: Sequence[int]) -> Tensor:

@@ -58,8 +58,7 @@ class SemiVL(nn.Module):
     def decode(self, features: Features, size: tuple[int, int]) -> Tensor:
         """h: features -> logits `[B, N, H, W]`, float32 or wider."""
         logits = self.decoder(features, self.text)  # [B, N, 4h, 4w]
-        if logits.dtype in (torch.float16, torch.bfloat16):
-            logits = logits.float()
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if self.output_size is not None:
             logits = resize(logits, (self.output_size, self.output_size))
         return resize(logits, size)

@@ -8,13 +8,8 @@ from torch import Tensor
 
 
 def similarity(dense: Tensor, text: Tensor) -> Tensor:
-    """Cosine of every patch with every class text (Eq. 3).
+    """Cosine of every patch, `dense [B, D, h, w]`, with every class text, `[N, D]`: `S [B, N, h, w]`, -1..1 (Eq. 3).
 
-    Args:
-        dense: `[B, D, h, w]`; normalised here, which matters for perturbed features.
-        text: `[N, D]`; normalised here.
-
-    Returns:
-        `S [B, N, h, w]`, -1..1.
+    Both are normalised here, which matters for perturbed features.
     """
     return torch.einsum("bdhw,nd->bnhw", F.normalize(dense, dim=1), F.normalize(text.to(dense.dtype), dim=1))

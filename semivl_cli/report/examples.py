@@ -36,7 +36,7 @@ def examples_sheet(run: Run) -> NDArray[np.uint8]:
     if not run.examples:
         raise InputError(f"{run.path} has no examples/ yet: the first evaluation of a run writes them.")
     examples = run.examples[:ROWS]
-    colors = [entry.color for entry in run.classes]
+    colors = run.definition.colors
     guided = any("guidance" in example.files for example in examples)
     columns = [name for name in COLUMNS if guided or name != "guidance"]
     scenes = [fit(_read(example.files["image"], "RGB"), Image.Resampling.LANCZOS, CELL) for example in examples]
@@ -52,19 +52,15 @@ def examples_sheet(run: Run) -> NDArray[np.uint8]:
                 "scene": shorten(example.id, int(CELL / LETTER)),
                 "prediction": "nothing labelled here" if np.isnan(miou) else f"mIoU {100 * miou:.1f} %",
             }
-            backdrop = fade(scene)
-            for column, name in enumerate(columns):
-                if name == "scene":
-                    pixels = scene
-                elif name in masks:
-                    # Painted after scaling: borders stay one pixel wide, whatever the picture's size.
-                    pixels = overlay(backdrop, fit(masks[name], Image.Resampling.NEAREST, CELL), colors, OPACITY)
-                else:
-                    continue
+            backdrop, pictures = fade(scene), {"scene": scene}
+            for name, mask in masks.items():
+                # Painted after scaling: borders stay one pixel wide, whatever the picture's size.
+                pictures[name] = overlay(backdrop, fit(mask, Image.Resampling.NEAREST, CELL), colors, OPACITY)
+            for name, pixels in pictures.items():
                 titles = COLUMNS[name] if row == 0 else ("", "")
-                show(figure.add_subplot(grid[row, column]), pixels, *titles, captions.get(name, ""))
-        shown = [(entry.name, entry.color) for k, entry in enumerate(run.classes) if k in occurring]
-        head(figure, run.title, _facts(run), shown, len(columns) * CELL)
+                show(figure.add_subplot(grid[row, columns.index(name)]), pixels, *titles, captions.get(name, ""))
+        shown = [(entry.name, entry.color) for k, entry in enumerate(run.definition.classes) if k in occurring]
+        head(figure, run.definition.title, _facts(run), shown, len(columns) * CELL)
         return pixels_of(figure)
 
 

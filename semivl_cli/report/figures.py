@@ -6,18 +6,16 @@ import io
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from semivl_cli.paint import Color
-from semivl_cli.report.run import Run, number, reported
+from semivl_cli.report.run import Run, number
 
 # Okabe and Ito's colours, which colour-blind readers tell apart. Each chart colour is also a variable of the page's
 # style sheet, so that one drawing serves light, dark and paper.
@@ -49,8 +47,7 @@ _STYLE: dict[Any, Any] = {  # matplotlib types the keys only from 3.11 on
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Series:
+class Series(NamedTuple):
     """One line of a chart: `variable` is its colour's name in the style sheet, `latest` its last value as text."""
 
     name: str
@@ -58,14 +55,13 @@ class Series:
     latest: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Chart:
+class Chart(NamedTuple):
     """A drawing with the words around it; `svg` is an `<svg>` element to be put into a page."""
 
     title: str
     explanation: str
-    series: tuple[Series, ...]
     svg: str
+    series: tuple[Series, ...] = ()
 
 
 def curves(run: Run) -> tuple[Chart, ...]:
@@ -76,7 +72,6 @@ def curves(run: Run) -> tuple[Chart, ...]:
             "How far the model is from its labels, from its own sure predictions and from the guidance.",
             run.train,
             {"L_s": "labelled images, L_s", "L_u": "consistency, L_u", "guidance": "guidance", "loss": "total loss"},
-            percent=False,
         ),
         _chart(
             "mIoU on the validation images",
@@ -101,7 +96,6 @@ def curves(run: Run) -> tuple[Chart, ...]:
             "lambda_DC: how much the frozen CLIP has to say.",
             run.train,
             {"lambda_DC": "lambda_DC"},
-            percent=False,
         ),
     )
     return tuple(chart for chart in charts if chart is not None)
@@ -109,44 +103,42 @@ def curves(run: Run) -> tuple[Chart, ...]:
 
 def class_bars(run: Run) -> Chart | None:
     """Draw the IoU of each class as a bar in its colour, best class first; `None` for a run without scores."""
-    score = reported(run)
+    score = run.reported
     if score is None:
         return None
-    iou = [score.iou.get(entry.name, math.nan) for entry in run.classes]
+    bars = [(score.iou.get(entry.name, math.nan), entry) for entry in run.definition.classes]
     # NaN last: such a class does not occur in the validation images.
-    order = sorted(range(len(iou)), key=lambda index: (math.isnan(iou[index]), -iou[index]))
+    bars.sort(key=lambda bar: (math.isnan(bar[0]), -bar[0]))
     with mpl.rc_context(_STYLE):
-        height = 0.25 * len(order) + 0.1
-        figure = Figure(figsize=(5.2, height))
-        names = [shorten(entry.name, 22) for entry in run.classes]
+        figure = Figure(figsize=(5.2, 0.25 * len(bars) + 0.1))
+        names = [shorten(entry.name, 22) for _, entry in bars]
         left = 0.03 + 0.0155 * max(map(len, names))
         axes = figure.add_axes((left, 0, 0.91 - left, 1))
         axes.set_axis_off()
-        axes.set(xlim=(0, 1), ylim=(len(order) - 0.5, -0.6))
-        places = range(len(order))
-        values = [iou[index] for index in order]
-        axes.barh(places, 1, height=0.62, color=GRID, alpha=0.5)
+        axes.set(xlim=(0, 1), ylim=(len(bars) - 0.5, -0.6))
+        rows = range(len(bars))
+        axes.barh(rows, 1, height=0.62, color=GRID, alpha=0.5)
         # The edge shows a white or black class on a ground of its own colour.
-        colors = [hexadecimal(run.classes[index].color) for index in order]
-        axes.barh(places, np.nan_to_num(values), height=0.62, color=colors, edgecolor=QUIET, linewidth=0.5)
-        for place, index, value in zip(places, order, values, strict=True):
-            axes.text(-0.02, place, names[index], ha="right", va="center", color=INK)
-            if math.isnan(value):
-                axes.text(0.01, place, "not in the validation images", va="center", color=QUIET, size=9)
+        colors = [hexadecimal(entry.color) for _, entry in bars]
+        lengths = np.nan_to_num([iou for iou, _ in bars])
+        axes.barh(rows, lengths, height=0.62, color=colors, edgecolor=QUIET, linewidth=0.5)
+        for row, name, (iou, _) in zip(rows, names, bars, strict=True):
+            axes.text(-0.02, row, name, ha="right", va="center", color=INK)
+            if math.isnan(iou):
+                axes.text(0.01, row, "not in the validation images", va="center", color=QUIET, size=9)
             else:
-                axes.text(1.02, place, f"{100 * value:.1f}", va="center", color=INK, clip_on=False)
+                axes.text(1.02, row, f"{100 * iou:.1f}", va="center", color=INK, clip_on=False)
         if not math.isnan(score.miou):
             axes.axvline(score.miou, color=INK, linewidth=1, linestyle=(0, (2, 2)))
         return Chart(
             title="IoU per class",
             explanation="In %, best class first. The dotted line is their mean, the mIoU.",
-            series=(),
             svg=_svg(figure, "IoU per class", (INK, QUIET, GRID)),
         )
 
 
 def _chart(
-    title: str, explanation: str, lines: Sequence[dict[str, object]], names: dict[str, str], *, percent: bool
+    title: str, explanation: str, lines: Sequence[dict[str, object]], names: dict[str, str], *, percent: bool = False
 ) -> Chart | None:
     """Draw the values `names` (key of a metrics line -> what to call it) over the steps; `None` if there are none."""
     steps = np.array([number(line["step"]) for line in lines])
@@ -164,21 +156,17 @@ def _chart(
                 drawn.append(Series(name=name, variable=VARIABLES[color], latest=latest))
         if not drawn:
             return None
-        _scale(axes, steps[-1], percent=percent)
+        axes.set_xlim(0, max(steps[-1], 1))
+        axes.set_ylim(bottom=0, top=min(axes.get_ylim()[1], 100) if percent else None)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}".replace(",", "\u202f"))
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        if percent:
+            axes.yaxis.set_major_formatter(lambda share, _: f"{share:g} %")
+        axes.set_xlabel("step", color=QUIET, loc="right")
         return Chart(
             title=title, explanation=explanation, series=tuple(drawn), svg=_svg(figure, title, tuple(VARIABLES))
         )
-
-
-def _scale(axes: Axes, last: float, *, percent: bool) -> None:
-    axes.set_xlim(0, max(last, 1))
-    axes.set_ylim(bottom=0, top=min(axes.get_ylim()[1], 100) if percent else None)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}".replace(",", "\u202f"))
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    if percent:
-        axes.yaxis.set_major_formatter(lambda share, _: f"{share:g} %")
-    axes.set_xlabel("step", color=QUIET, loc="right")
 
 
 def _thin(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

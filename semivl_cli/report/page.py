@@ -14,7 +14,7 @@ from semivl_cli.files import write_bytes
 from semivl_cli.paint import save_image
 from semivl_cli.report.examples import examples_sheet
 from semivl_cli.report.figures import class_bars, curves
-from semivl_cli.report.run import Run, number, read_run, reported
+from semivl_cli.report.run import Run, number, read_run
 
 
 def write_report(run: Path) -> Path:
@@ -54,7 +54,7 @@ def _render(run: Run, sheet: bytes | None) -> str:
         sheet=base64.b64encode(sheet).decode("ascii") if sheet else None,
         bars=class_bars(run),
         curves=curves(run),
-        shown=reported(run),
+        shown=run.reported,
     )
 
 

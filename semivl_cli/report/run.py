@@ -7,36 +7,36 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
+from pydantic import BaseModel, BeforeValidator
+
+from semivl_cli.concepts.load import load_definition
+from semivl_cli.concepts.schema import Definition
 from semivl_cli.config import read_toml
 from semivl_cli.errors import InputError
-from semivl_cli.paint import Color
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClassEntry:
-    """A class of the definition with the texts that describe it."""
-
-    name: str
-    color: Color
-    concepts: tuple[str, ...]
+def number(value: object) -> float:
+    """Return `value` as a float; whatever is no finite number (null, NaN, a missing key's `None`) becomes NaN."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else math.nan
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Score:
+Number = Annotated[float, BeforeValidator(number)]
+
+
+class Score(BaseModel):
     """IoU of one checkpoint, 0..1; NaN where a class does not occur or a number is missing."""
 
     step: int
-    miou: float
-    iou: dict[str, float]
-    selected_on: str | None
+    miou: Number
+    iou: dict[str, Number]
+    selected_on: str | None = None
     on: str = "val"
     """Images that were scored: `val`, or `held-out` labels."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Example:
+class Example(NamedTuple):
     """The pictures of one validation image; all but `image` are palette PNGs of class ids."""
 
     id: str
@@ -53,9 +53,7 @@ class Run:
     """
 
     path: Path
-    title: str
-    source: str | None
-    classes: tuple[ClassEntry, ...]
+    definition: Definition
     settings: dict[str, object]
     split: dict[str, Any]
     """Content of `split.json`; empty where there is none yet."""
@@ -71,10 +69,10 @@ class Run:
     """What the training noticed and said, in its order."""
     examples: tuple[Example, ...]
 
-
-def reported(run: Run) -> Score | None:
-    """Return the scores on the validation images: of the step chosen on held-out labels, else of the last."""
-    return run.result if run.last is not None and run.last.on == "held-out" else run.last
+    @property
+    def reported(self) -> Score | None:
+        """The scores on the validation images: of the step chosen on held-out labels, else of the last."""
+        return self.result if self.last is not None and self.last.on == "held-out" else self.last
 
 
 def read_run(path: Path) -> Run:
@@ -88,32 +86,24 @@ def read_run(path: Path) -> Run:
             raise InputError(
                 f"{path} is no run directory: {name} is missing; give a directory that `semivl train` wrote."
             )
-    settings = read_toml(path / "run.toml")
-    definition = read_toml(path / "definition.toml")
-    split, state, scores = (_json(path / name) for name in ("split.json", "run.json", "scores.json"))
+    split, state, scored = (_json(path / name) for name in ("split.json", "run.json", "scores.json"))
+    scores = {name: Score.model_validate(scored[name]) for name in ("last", "best", "result") if scored.get(name)}
     lines = _lines(path / "metrics.jsonl")
     return Run(
         path=path,
-        title=definition.get("title", path.name),
-        source=definition.get("source"),
-        classes=tuple(_class(entry) for entry in definition.get("class", [])),
-        settings=_flatten(settings),
+        definition=load_definition(path / "definition.toml"),
+        settings=_flatten(read_toml(path / "run.toml")),
         split=split,
         last_step=state.get("last"),
         finished=state.get("finished", False),
-        last=_score(scores.get("last")),
-        best=_score(scores.get("best")),
-        result=_score(scores.get("result")),
+        last=scores.get("last"),
+        best=scores.get("best"),
+        result=scores.get("result"),
         train=_by_step(lines, "train"),
         evals=_by_step(lines, "eval"),
         alarms=tuple(line["says"] for line in lines if line["kind"] == "alarm"),
         examples=_examples(path / "examples"),
     )
-
-
-def number(value: object) -> float:
-    """Return `value` as a float; whatever is no finite number (null, NaN, a missing key's `None`) becomes NaN."""
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else math.nan
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -128,10 +118,8 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
     lines = []
-    texts = path.read_text(encoding="utf-8").split("\n")
+    texts = path.read_text(encoding="utf-8").split("\n") if path.is_file() else []
     for line_number, text in enumerate(texts, 1):
         if not text.strip():
             continue
@@ -156,31 +144,9 @@ def _flatten(table: dict[str, Any], prefix: str = "") -> dict[str, object]:
     return flat
 
 
-def _class(entry: dict[str, Any]) -> ClassEntry:
-    """Read a class as a definition file may write it: `"#rrggbb"` or `[r, g, b]`; without concepts its name is one."""
-    color = entry["color"]
-    red, green, blue = bytes.fromhex(color[1:]) if isinstance(color, str) else color
-    name = entry["name"]
-    return ClassEntry(name=name, color=(red, green, blue), concepts=tuple(entry.get("concepts", [name])))
-
-
-def _score(content: dict[str, Any] | None) -> Score | None:
-    if not content:
-        return None
-    return Score(
-        step=content["step"],
-        miou=number(content["miou"]),
-        iou={name: number(value) for name, value in content["iou"].items()},
-        selected_on=content.get("selected_on"),
-        on=content.get("on", "val"),
-    )
-
-
 def _examples(folder: Path) -> tuple[Example, ...]:
     """List the folders `<k>-<id>` by `k`."""
-    if not folder.is_dir():
-        return ()
-    folders = [(match, path) for path in folder.iterdir() if (match := re.match(r"(\d+)-(.*)", path.name))]
+    folders = [(match, path) for path in folder.glob("*") if (match := re.match(r"(\d+)-(.*)", path.name))]
     return tuple(
         Example(id=match[2], files={file.stem: file for file in path.glob("*.png")})
         for match, path in sorted(folders, key=lambda found: (int(found[0][1]), found[0][2]))

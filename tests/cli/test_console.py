@@ -1,16 +1,30 @@
-"""What goes to stdout."""
+"""What goes to stdout, and what is said of the progress."""
 
 import json
 import os
 
 import pytest
 
-from semivl_cli.cli.console import print_json, print_json_line
+from semivl_cli.cli import console
+from semivl_cli.cli.console import ConsoleReporter, print_json
 
 
-@pytest.mark.parametrize("show", [print_json, print_json_line])
-def test_a_file_name_that_is_no_utf8_is_printed_and_read_back(capfdbinary, show):
+@pytest.mark.parametrize("indent", [1, None])
+def test_a_file_name_that_is_no_utf8_is_printed_and_read_back(capfdbinary, indent):
     name = os.fsdecode(b"caf\xe9 \xc3\xa9.png")
-    show({"image": name})
+    print_json({"image": name}, indent)
     out = capfdbinary.readouterr().out.decode()
     assert "é" in out and json.loads(out) == {"image": name}
+
+
+def test_without_a_terminal_progress_is_lines_with_the_time_left(capsys, monkeypatch):
+    monkeypatch.setattr(console, "LINE_SECONDS", 0.0)
+    with ConsoleReporter() as reporter:
+        reporter.start("train", 50, done=49)
+        reporter.advance("train", 49, {})
+        reporter.advance("train", 50, {"loss": 0.25, "images_per_second": 3.0})
+        reporter.finish("train")
+    assert capsys.readouterr().err.splitlines() == [
+        "train 49/50, 0:00 left",
+        "train 50/50, 0:00 left, loss 0.250  3.0 images/s",
+    ]

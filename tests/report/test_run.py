@@ -13,12 +13,12 @@ from .conftest import write_run
 
 def test_a_finished_run_is_read(finished):
     run = read_run(finished)
-    assert run.title == "Shapes" and run.finished and run.last_step == 300
+    assert run.definition.title == "Shapes" and run.finished and run.last_step == 300
     assert run.settings["training.steps"] == 300
     assert (
-        run.classes[1].name == "round"
-        and run.classes[1].color == (0xE6, 0x9F, 0)
-        and run.classes[1].concepts[0] == "disc"
+        run.definition.classes[1].name == "round"
+        and run.definition.classes[1].color == (0xE6, 0x9F, 0)
+        and run.definition.classes[1].concepts[0] == "disc"
     )
     assert run.split["unlabeled"]["count"] == 188 and len(run.split["val"]) == 120 and len(run.split["labeled"]) == 12
     assert run.best.selected_on == "val" and run.last.iou["cross"] == 0.55
@@ -28,15 +28,15 @@ def test_a_finished_run_is_read(finished):
 
 def test_a_young_run_has_no_more_than_settings_and_classes(young):
     run = read_run(young)
-    assert len(run.classes) == 6
+    assert len(run.definition.classes) == 6
     assert run.last is run.best is run.last_step is None and not run.split
     assert run.train == run.evals == run.examples == () and not run.finished
 
 
 def test_a_class_may_have_a_colour_as_numbers_and_no_concepts(young):
     (young / "definition.toml").write_text('title = "T"\n[[class]]\nname = "cat"\ncolor = [1, 2, 3]\n')
-    (entry,) = read_run(young).classes
-    assert (entry.name, entry.color, entry.concepts) == ("cat", (1, 2, 3), ("cat",))
+    (entry,) = read_run(young).definition.classes
+    assert (entry.name, entry.color, entry.concepts) == ("cat", (1, 2, 3), ["cat"])
 
 
 def test_examples_come_in_the_order_of_their_numbers(young):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from semivl_cli.cli.console import ConsoleReporter, print_json_line
-from semivl_cli.cli.options import DefinitionArgument, Device, RecipeOfOption, WeightsOption
+from semivl_cli.cli.console import ConsoleReporter, counted, print_json
+from semivl_cli.cli.options import DefinitionArgument, Device, Images, JsonLines, RecipeOfOption, WeightsOption
 from semivl_cli.errors import CheckFailed, InputError
 
 if TYPE_CHECKING:
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 def preview(
     file: DefinitionArgument,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files, or folders of them.")],
+    images: Images,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("previews"),
     weights: WeightsOption = None,
     dataset: RecipeOfOption = None,
     device: Device = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line and picture.")] = False,
+    as_json: JsonLines = False,
 ) -> None:
     """Draw what CLIP sees by these words, untrained: classes, confidence, what passes zeta, which word wins where.
 
@@ -56,10 +56,10 @@ def preview(
                     for one in found.shares
                 }
             if as_json:
-                print_json_line(facts)
+                print_json(facts, indent=None)
     if failed:
         raise CheckFailed(f"{failed} of {len(targets)} pictures could not be read; the others are in {out}")
-    reporter.note(f"{len(targets)} {'picture' if len(targets) == 1 else 'pictures'} in {out}")
+    reporter.note(f"{counted(len(targets), 'picture')} in {out}")
 
 
 def _draw(path: Path, title: str, segmenter: ZeroShotSegmenter, found: ImagePreview) -> None:
@@ -72,7 +72,7 @@ def _draw(path: Path, title: str, segmenter: ZeroShotSegmenter, found: ImagePrev
         classes=list(zip(segmenter.names, segmenter.colors, strict=True)),
         ids=found.segmentation.ids,
         confidence=found.segmentation.confidence,
-        zeta=segmenter.zeta,
+        zeta=segmenter.config.guidance.zeta,
         winners=found.segmentation.texts,
         labels=[(*region.center, segmenter.texts[region.text]) for region in found.regions],
         shares=[(one.class_id, one.share, one.sure, one.words) for one in found.shares],

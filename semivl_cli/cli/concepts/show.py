@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
@@ -22,12 +20,7 @@ def show(file: DefinitionArgument, as_json: Json = False) -> None:
     shown = with_prompts(load_definition(file))
     if as_json:
         print_json(shown)
-    else:
-        Console().print(_tree(shown))
-
-
-def _tree(shown: dict[str, Any]) -> Tree:
-    """Draw the definition: classes with their colours, concepts, guidelines and prompts."""
+        return
     root = Tree(Text(f"{shown['title']} ({len(shown['class'])} classes)", style="bold"))
     for item in shown["class"]:
         branch = root.add(Text("██ ", style=item["color"]) + Text(f"{item['id']} {item['name']}", style="bold"))
@@ -37,4 +30,4 @@ def _tree(shown: dict[str, Any]) -> Tree:
         if item["guideline"]:
             branch.add(Text(f"guideline: {item['guideline']}"))
         branch.add(Text(f"prompts: {' | '.join(item['prompts']['concepts'])}", style="dim"))
-    return root
+    Console().print(root)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from importlib.metadata import version
 from operator import attrgetter
 from typing import Annotated
 
 import typer
 
-from semivl_cli.cli.console import ConsoleReporter, print_json
+from semivl_cli.cli.console import ConsoleReporter, counted, print_json
 from semivl_cli.cli.options import Json, definition_named
 from semivl_cli.concepts.load import load_definition
 from semivl_cli.concepts.problems import UNPARSABLE, Problem
@@ -37,7 +36,11 @@ def validate(
     """
     if as_json and as_sarif:
         raise InputError("--json and --sarif were both given: choose one")
-    dataset_classes = _classes_of(dataset) if dataset else None
+    dataset_classes = None
+    if dataset:
+        from semivl_cli.data.registry import open_dataset, own_definition  # noqa: PLC0415 - only --dataset needs plugins
+
+        dataset_classes = load_definition(own_definition(open_dataset(dataset))).names
     problems: list[Problem] = []
     for name in (str(definition_named(given)) for given in file):
         found = validate_file(name, dataset_classes)
@@ -51,25 +54,15 @@ def validate(
     if as_json:
         print_json({"errors": errors, "warnings": warnings, "problems": [asdict(problem) for problem in problems]})
     elif as_sarif:
-        print_json(to_sarif(problems, version("semivl")))
+        print_json(to_sarif(problems))
     else:
         for problem in problems:
-            place = f"{problem.file}:{problem.line}: {problem.severity}"
-            typer.echo(f"{place}: {problem.message} ({problem.advice}) [{problem.code}]")
+            where = f"{problem.file}:{problem.line}: {problem.severity}"
+            typer.echo(f"{where}: {problem.message} ({problem.advice}) [{problem.code}]")
     unparsable = {problem.file for problem in problems if problem.code in UNPARSABLE}
-    summary = f"{_count(errors, 'error')}, {_count(warnings, 'warning')} in {_count(len(file), 'file')}"
+    summary = f"{counted(errors, 'error')}, {counted(warnings, 'warning')} in {counted(len(file), 'file')}"
     if unparsable:
         raise InputError(f"{summary}; could not read or parse: {', '.join(sorted(unparsable))}")
     if errors or (strict and warnings):
         raise CheckFailed(summary)
     typer.echo(summary, err=True)
-
-
-def _classes_of(dataset: str) -> tuple[str, ...]:
-    from semivl_cli.data.registry import open_dataset, own_definition  # noqa: PLC0415 - only --dataset needs plugins
-
-    return load_definition(own_definition(open_dataset(dataset))).names
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"

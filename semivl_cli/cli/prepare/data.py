@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from semivl_cli.cli.console import ConsoleReporter, percent, print_json, print_line, print_table
+from semivl_cli.cli.console import ConsoleReporter, counted, percent, print_json, print_line, print_table
 from semivl_cli.cli.options import DefinitionOption, Json, Root, settings_of
 from semivl_cli.errors import CheckFailed
 
@@ -63,8 +63,9 @@ def data(
         for problem in found.problems:
             print_line(f"problem: {problem}")
     if found.problems:
-        kinds = "1 kind" if len(found.problems) == 1 else f"{len(found.problems)} kinds"
-        raise CheckFailed(f"{kinds} of problem: training would refuse this dataset as it is")
+        raise CheckFailed(
+            f"{counted(len(found.problems), 'kind')} of problem: training would refuse this dataset as it is"
+        )
 
 
 def _list_datasets(as_json: bool) -> None:

@@ -22,5 +22,5 @@ def weights(
     """
     from semivl_cli.engine.prepare.weights import prepare_weights  # noqa: PLC0415 - torch is imported when it is needed
 
-    kept = prepare_weights(model, source)
-    print_line(f"{kept}: use it with --set model.clip={model} --set model.weights={kept.stem}")
+    path = prepare_weights(model, source)
+    print_line(f"{path}: use it with --set model.clip={model} --set model.weights={path.stem}")

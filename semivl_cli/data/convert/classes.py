@@ -19,9 +19,7 @@ def classes_of(sources: Sequence[Annotations]) -> Found:
     Raises:
         InputError: if there are no labels and no values, or more than a definition can hold.
     """
-    labels: dict[str, Color | None] = {}
-    for source in sources:
-        labels.update(source.labels)
+    labels = {label: color for source in sources for label, color in source.labels.items()}
     if labels:
         drawn = {name: color for name, color in labels.items() if name.casefold() not in NO_SHAPE}
         ground = {"background": next((color for name, color in labels.items() if name not in drawn), (0, 0, 0))}

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,6 @@ from semivl_cli.paint import is_ours, made_from, save_mask
 from semivl_cli.processes import in_threads
 
 _UNMATCHED = "masks that cannot be matched with an image"
-_ALL = np.arange(65536, dtype=np.uint16)
 
 
 @dataclass(slots=True)
@@ -39,7 +39,7 @@ class Conversion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Made:
-    """What became of one drawing."""
+    """What became of one drawing; nothing where its mask is there already."""
 
     written: bool = False
     contested: int = 0
@@ -48,10 +48,7 @@ class _Made:
 
 
 def convert(
-    sources: Sequence[tuple[Annotations, Key]],
-    images: Mapping[str, Path],
-    out: Path,
-    classes: Classes,
+    sources: Sequence[tuple[Annotations, Key]], images: Mapping[str, Path], out: Path, classes: Classes
 ) -> Conversion:
     """Write the mask of every drawing that an image belongs to as `<out>/<id>.png`, class ids and 255.
 
@@ -72,40 +69,33 @@ def convert(
         jobs = _jobs(source, names, result)
         if source.strays:
             result.problems.setdefault(_UNMATCHED, []).extend(source.strays)
-        counts = {"written": 0, "kept": 0, "contested": 0, "uncovered": 0}
+        written = there = contested = uncovered = 0
         first = ""
-        painter = _Painter(key, images, out, [color for _, color in classes])
-        for (drawing, image), made in in_threads(painter, jobs):
+        values = hashlib.sha256(key.class_ids(np.arange(65536, dtype=np.uint16)).tobytes()).hexdigest()
+        meaning = json.dumps([sorted(key.class_of.items()), key.background, list(key.names), values])
+        make = partial(_make, key=key, meaning=meaning, images=images, out=out, colors=[color for _, color in classes])
+        for (drawing, image), made in in_threads(make, jobs):
             result.drawn[image] = not made.problem
             if made.problem:
                 result.problems.setdefault("masks that cannot be converted", []).append(made.problem)
                 continue
-            counts["written" if made.written else "kept"] += 1
-            counts["uncovered"] += made.uncovered
+            written += made.written
+            there += not made.written
+            uncovered += made.uncovered
             if made.contested:
-                counts["contested"] += 1
+                contested += 1
                 first = first or f"{drawing.origin}, {made.contested} pixels"
         result.notes.extend(source.notes)
-        result.notes.append(
-            f"{source.where}: {source.kind}: {counts['written']} masks written"
-            + (f", {counts['kept']} are there already" if counts["kept"] else "")
-        )
-        if counts["contested"]:
-            result.notes.append(
-                f"shapes of two classes overlap in {counts['contested']} images ({first}): {source.on_top}"
-            )
-        if counts["uncovered"] and source.shapes:
-            result.notes.append(_uncovered(counts["uncovered"], key))
+        already = f", {there} are there already" if there else ""
+        result.notes.append(f"{source.where}: {source.kind}: {written} masks written{already}")
+        if contested:
+            result.notes.append(f"shapes of two classes overlap in {contested} images ({first}): {source.on_top}")
+        if uncovered and source.shapes:
+            meant = f"ignored; background = 0 in dataset.toml would make them {key.names[0]!r}"
+            if key.background != IGNORE:
+                meant = repr(key.names[key.background])
+            result.notes.append(f"{uncovered} pixels are in no shape: they are {meant}")
     return result
-
-
-def _uncovered(pixels: int, key: Key) -> str:
-    if key.background == IGNORE:
-        return (
-            f"{pixels} pixels are in no shape: they are ignored; background = 0 in dataset.toml would make them "
-            f"{key.names[0]!r}"
-        )
-    return f"{pixels} pixels are in no shape: they are {key.names[key.background]!r}"
 
 
 def _jobs(source: Annotations, names: ImageNames, result: Conversion) -> Iterator[tuple[Drawing, str]]:
@@ -127,39 +117,34 @@ def _jobs(source: Annotations, names: ImageNames, result: Conversion) -> Iterato
         result.notes.append(f"{len(again)} images are drawn twice: the first counts, not {again[0]}")
 
 
-class _Painter:
-    """Makes the masks of one source."""
-
-    def __init__(self, key: Key, images: Mapping[str, Path], out: Path, colors: Sequence[Color]) -> None:
-        self._key, self._images, self._out, self._colors = key, images, out, colors
-        values = hashlib.sha256(key.class_ids(_ALL).tobytes()).hexdigest()
-        self._meaning = json.dumps([sorted(key.class_of.items()), key.background, list(key.names), values])
-
-    def __call__(self, job: tuple[Drawing, str]) -> _Made:
-        drawing, image = job
-        path = self._out / f"{image}.png"
-        digest = hashlib.sha256(f"{self._meaning} {drawing.stamp} {drawing.origin}".encode()).hexdigest()[:32]
-        try:
-            if path.exists():
-                if made_from(path) == digest:
-                    return _Made()
-                if not is_ours(path):
-                    raise InputError(f"{path} is not of semivl's making, so it is not overwritten: move it away")
-            size = image_size(self._images[image])
-            if drawing.size is not None:
-                check_size(drawing.origin, drawing.size, size)
-            canvas = drawing.paint(self._key, size)
-        except InputError as error:
-            if is_ours(path):  # of an earlier drawing: a training must not take it for this one
-                path.unlink()
-            return _Made(problem=str(error))
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save_mask(path, canvas.ids, self._colors, digest)
-        except OSError as error:
-            full = error.errno in FULL
-            raise RunError(
-                f"{path}: {'the disk is full' if full else f'cannot be written ({error.strerror or error})'}: "
-                "the masks that were written are kept, and the same command goes on with the rest"
-            ) from error
-        return _Made(written=True, contested=canvas.contested, uncovered=canvas.uncovered)
+def _make(
+    job: tuple[Drawing, str], *, key: Key, meaning: str, images: Mapping[str, Path], out: Path, colors: Sequence[Color]
+) -> _Made:
+    """Paint the mask of an image, unless it is there already."""
+    drawing, image = job
+    path = out / f"{image}.png"
+    digest = hashlib.sha256(f"{meaning} {drawing.stamp} {drawing.origin}".encode()).hexdigest()[:32]
+    try:
+        if path.exists():
+            if made_from(path) == digest:
+                return _Made()
+            if not is_ours(path):
+                raise InputError(f"{path} is not of semivl's making, so it is not overwritten: move it away")
+        size = image_size(images[image])
+        if drawing.size is not None:
+            check_size(drawing.origin, drawing.size, size)
+        canvas = drawing.paint(key, size)
+    except InputError as error:
+        if is_ours(path):  # of an earlier drawing: a training must not take it for this one
+            path.unlink()
+        return _Made(problem=str(error))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_mask(path, canvas.ids, colors, digest)
+    except OSError as error:
+        full = error.errno in FULL
+        raise RunError(
+            f"{path}: {'the disk is full' if full else f'cannot be written ({error.strerror or error})'}: "
+            "the masks that were written are kept, and the same command goes on with the rest"
+        ) from error
+    return _Made(written=True, contested=canvas.contested, uncovered=canvas.uncovered)

@@ -24,12 +24,9 @@ KNOWN = f"{', '.join(_TITLES)}, a folder of masks, a folder of images, or a text
 
 
 def open_source(path: Path, class_names: Sequence[str], images: ImageNames) -> list[Annotations | Images]:
-    """Open whatever `path` is.
+    """Open whatever `path` is: a file, a folder or a zip archive.
 
-    Args:
-        path: a file, a folder or a zip archive.
-        class_names: of the definition; masks of one class each are named after them.
-        images: that masks may belong to.
+    Masks may belong to `images`; those of one class each are named after `class_names`.
 
     Raises:
         InputError: if it is nothing that can be read; names what can be.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,8 +62,8 @@ class Annotations:
     where: str
     labels: Mapping[str, Color | None]
     """Label -> its colour, where the source has one; for pictures of colours the labels are `"#rrggbb"`."""
-    drawings: Callable[[], Iterator[Drawing]]
-    """Yields one drawing after the other."""
+    drawings: Callable[[], Iterable[Drawing]]
+    """Gives one drawing after the other."""
     shapes: bool = True
     """Whether pixels may be in no shape."""
     on_top: str = "what is drawn later lies on top"
@@ -120,9 +120,8 @@ def make_key(
     colors = {to_hex(color): number for number, (_, color) in reversed(list(enumerate(classes)))}
     given = {_plain(name): number for name, number in meanings.items()}
     if background is None:
-        background = next((by_name[name] for name in ("background",) if name in by_name), IGNORE)
-    class_of: dict[str, int] = dict(colors)
-    class_of.update({name: number for number, name in enumerate(names)})
+        background = by_name.get("background", IGNORE)
+    class_of = colors | {name: number for number, name in enumerate(names)}
     class_of.update({name: number for name, number in meanings.items() if name.startswith("#")})
     unknown = []
     for label in source.labels:

@@ -12,11 +12,6 @@ from pycocotools import mask as coco_mask
 from semivl_cli.data.drawing.rle import decode_rle
 from semivl_cli.errors import InputError
 
-_FAR = 100_000
-"""Coordinates further outside than so many pixels are a mistake, and would cost memory without end."""
-_CORNERS = 64
-"""Corners of the polygon that stands for an ellipse."""
-
 
 class Canvas:
     """Class ids uint8 `[H, W]`; what is painted later lies on top."""
@@ -49,8 +44,8 @@ class Canvas:
         """Paint where `inside` `[h, w]`, whose first pixel lies at `at` (row, column), is true; the rest is cut off."""
         top, left = at
         inside = inside[max(-top, 0) :, max(-left, 0) :]
-        place = (slice(max(top, 0), max(top, 0) + inside.shape[0]), slice(max(left, 0), max(left, 0) + inside.shape[1]))
-        ids, covered, contested = self.ids[place], self._covered[place], self._contested[place]
+        part = (slice(max(top, 0), max(top, 0) + inside.shape[0]), slice(max(left, 0), max(left, 0) + inside.shape[1]))
+        ids, covered, contested = self.ids[part], self._covered[part], self._contested[part]
         inside = inside[: ids.shape[0], : ids.shape[1]]
         contested |= inside & covered & (ids != class_id)
         ids[inside] = class_id
@@ -67,12 +62,12 @@ class Canvas:
         solid = [_checked(ring) for ring in rings if len(ring) >= 6]
         if solid:
             height, width = self.ids.shape
-            left = max(math.floor(min(min(ring[::2]) for ring in solid)) - 1, 0)
-            top = max(math.floor(min(min(ring[1::2]) for ring in solid)) - 1, 0)
-            right = min(math.ceil(max(max(ring[::2]) for ring in solid)) + 1, width)
-            bottom = min(math.ceil(max(max(ring[1::2]) for ring in solid)) + 1, height)
+            across = [number for ring in solid for number in ring[::2]]
+            down = [number for ring in solid for number in ring[1::2]]
+            left, top = max(math.floor(min(across)) - 1, 0), max(math.floor(min(down)) - 1, 0)
+            right, bottom = min(math.ceil(max(across)) + 1, width), min(math.ceil(max(down)) + 1, height)
             if left < right and top < bottom:  # within this box alone: most objects are small, and images are not
-                moved = [[number - (left, top)[place % 2] for place, number in enumerate(ring)] for ring in solid]
+                moved = [[number - (left, top)[index % 2] for index, number in enumerate(ring)] for ring in solid]
                 code = coco_mask.merge(coco_mask.frPyObjects(moved, bottom - top, right - left))
                 self.region(decode_rle(code), class_id, at=(top, left))
 
@@ -82,8 +77,8 @@ class Canvas:
 
 
 def ellipse(x: float, y: float, across: float, down: float) -> list[tuple[float, float]]:
-    """Return the corners of a polygon that stands for an ellipse about `(x, y)` with these radii."""
-    turns = [2 * math.pi * corner / _CORNERS for corner in range(_CORNERS)]
+    """Return the 64 corners of a polygon that stands for an ellipse about `(x, y)` with these radii."""
+    turns = [2 * math.pi * corner / 64 for corner in range(64)]
     return [(x + across * math.cos(turn), y + down * math.sin(turn)) for turn in turns]
 
 
@@ -93,6 +88,6 @@ def _checked(ring: Sequence[float]) -> Sequence[float]:
     for number in ring:
         if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
             raise InputError(f"a polygon has the coordinate {number!r}: expected a number of pixels")
-        if abs(number) > _FAR:
+        if abs(number) > 100_000:  # a mistake, which would cost memory without end
             raise InputError(f"a polygon has the coordinate {number:g}, which is far outside of any image")
     return ring

@@ -9,9 +9,6 @@ from functools import cached_property
 from semivl_cli.data.drawing.annotations import Annotations
 from semivl_cli.data.drawing.tree import Tree
 
-_SAMPLE = 12
-"""Pictures that are kept, to tell masks from photographs."""
-
 
 class Given:
     """A file, folder or archive that a user named, walked once."""
@@ -22,14 +19,14 @@ class Given:
         self.files: list[Tree] = []
         """All that are no pictures, in order."""
         self.pictures: list[Tree] = []
-        """The first few."""
+        """The first twelve, to tell masks from photographs."""
         self.folders: set[str] = set()
         """Names of the folders in it, at any depth."""
         for name, file in tree.files():
             self.folders.update(name.split("/")[:-1])
             if not file.is_picture:
                 self.files.append(file)
-            elif len(self.pictures) < _SAMPLE:
+            elif len(self.pictures) < 12:
                 self.pictures.append(file)
 
     def holds(self, *names: str) -> bool:

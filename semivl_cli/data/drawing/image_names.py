@@ -8,9 +8,6 @@ from pathlib import PurePosixPath
 
 from semivl_cli.data.drawing.tree import bare
 
-_FOLDERS_OF_A_KIND = frozenset(("images", "labels", "masks", "JPEGImages"))
-"""Folders that say what files are, not which: they do not count in a comparison."""
-
 
 class ImageNames:
     """The ids of the images there are, which are paths without suffix."""
@@ -53,8 +50,10 @@ class ImageNames:
 
 
 def _parts(name: str) -> tuple[str, ...]:
+    """Return the folders and the name, without folders that say what files are, not which."""
     parts = PurePosixPath(name).parts
-    return (*(part for part in parts[:-1] if part not in _FOLDERS_OF_A_KIND and part not in ("/", "..")), *parts[-1:])
+    telling = (part for part in parts[:-1] if part not in ("images", "labels", "masks", "JPEGImages", "/", ".."))
+    return (*telling, *parts[-1:])
 
 
 def _is_end(one: tuple[str, ...], other: tuple[str, ...]) -> bool:

@@ -97,17 +97,18 @@ def count_colors(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[
 
 def _ids_of_colors(pixels: NDArray[np.uint8], key: Key, name: str) -> NDArray[np.uint8]:
     codes = _codes(pixels)
-    found, places = np.unique(codes, return_inverse=True)
+    found, inverse = np.unique(codes, return_inverse=True)
     ids = np.array([key.class_of.get(f"#{code:06x}", NO_CLASS) for code in found.tolist()], np.uint8)
-    result = ids[places.reshape(codes.shape)]
+    result = ids[inverse.reshape(codes.shape)]
     if (ids == NO_CLASS).any():
-        counts = np.bincount(places.ravel())
+        counts = np.bincount(inverse.ravel())
         off = np.flatnonzero(ids == NO_CLASS)
         off = off[np.argsort(-counts[off], kind="stable")]
-        shown = ", ".join(f"#{found[place]:06x} ({counts[place]} pixels)" for place in off[:_SHOWN])
+        shown = ", ".join(f"#{found[index]:06x} ({counts[index]} pixels)" for index in off[:_SHOWN])
         more = f" and {len(off) - _SHOWN} more" if len(off) > _SHOWN else ""
         what = f"the colours {shown}{more} are no classes" if off[1:].size else f"the colour {shown} is no class"
-        known = ", ".join(f"{color} {_name(number, key)}" for color, number in key.class_of.items() if color[0] == "#")
+        colors = ((color, number) for color, number in key.class_of.items() if color[0] == "#")
+        known = ", ".join(f"{color} {'ignored' if number == IGNORE else key.names[number]}" for color, number in colors)
         grey = bool((pixels == pixels[..., :1]).all())
         raise InputError(f"{name}: {_cause(len(off), grey)}: {what}; the colours are {known}")
     return result
@@ -119,10 +120,6 @@ def _cause(colors: int, grey: bool) -> str:
     if colors > 20:
         return "its colours look compressed (JPEG) or smoothed, save it as PNG without either"
     return "colours that mean nothing"
-
-
-def _name(number: int, key: Key) -> str:
-    return "ignored" if number == IGNORE else key.names[number]
 
 
 def _codes(pixels: NDArray[np.uint8]) -> NDArray[np.int32]:

@@ -77,12 +77,12 @@ def decode_brush(packed: Sequence[int], length: int) -> NDArray[np.uint8]:
     bits = np.unpackbits(data.astype(np.uint8))
     if len(bits) < _BRUSH_HEADER:
         raise InputError(f"{_BROKEN_BRUSH}: it ends in its header")
-    told, width = _number(bits, 0, 32), _number(bits, 32, 5) + 1
-    if told != length:
-        raise InputError(f"its brush strokes cover {told // 4} pixels, the image has {length // 4}")
+    covered, width = _number(bits, 0, 32), _number(bits, 32, 5) + 1
+    if covered != length:
+        raise InputError(f"its brush strokes cover {covered // 4} pixels, the image has {length // 4}")
     if width != 8:
         raise InputError(f"{_BROKEN_BRUSH}: its numbers have {width} bits, expected 8")
-    widths = [_number(bits, 37 + 4 * place, 4) + 1 for place in range(4)]
+    widths = [_number(bits, 37 + 4 * number, 4) + 1 for number in range(4)]
     result = np.empty(length, np.uint8)
     at, done = _BRUSH_HEADER, 0
     while done < length:

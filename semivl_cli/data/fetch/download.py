@@ -12,10 +12,11 @@ import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from semivl_cli.data.contract import Say
 from semivl_cli.data.fetch.pace import Pace, in_bytes
 from semivl_cli.errors import InputError, RunError
 from semivl_cli.files import FULL, blocks
@@ -25,9 +26,6 @@ TIMEOUT = 30.0
 PAUSES = (1.0, 5.0, 20.0)
 """Seconds before a broken connection is tried again; a try that brought something starts from the first."""
 
-_BLOCK = 2**20
-_BROKEN = (OSError, http.client.HTTPException)
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
@@ -38,42 +36,34 @@ class _ChangedError(Exception):
         super().__init__("the server's ranges do not fit together")
 
 
-def fetch(
-    url: str, target: Path, report: Callable[[str], None], *, size: int | None = None, md5: str | None = None
-) -> str:
-    """Fetch a file, or go on fetching it; a file that is there already is only checked.
+def fetch(url: str, target: Path, report: Say, *, size: int | None = None, md5: str | None = None) -> str:
+    """Fetch a file, or go on fetching it, and return its SHA-256; a file that is there already is only checked.
 
     Until all is there, it is called `<name>.part`, with `<name>.part.json` beside it, which says which version on the
-    server it is a part of.
-
-    Args:
-        url: http or https.
-        target: where the file shall lie.
-        report: takes a line about how far it is.
-        size: published number of bytes, where there is one.
-        md5: published checksum, where there is one.
-
-    Returns:
-        The SHA-256 of the file.
+    server it is a part of. `size` (in bytes) and `md5` are what is published, where something is.
 
     Raises:
         InputError: the file is not what was published; a part that cannot become it is removed.
         RunError: the server does not answer or the disk is full; what has come is kept, and the next call goes on.
     """
+    if target.is_file():
+        sha256, problem = _check(target, report, size, md5)
+        if problem:
+            raise InputError(f"{target}: is not what was published ({problem}): move it away and try again")
+        return sha256
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
-    fetched = not target.is_file()
-    if fetched:
-        _fetch_part(url, part, report, size)
-    file = part if fetched else target
-    sha256 = _checked(file, url, report, size=size, md5=md5, ours=fetched)
-    if fetched:
-        part.replace(target)
-        _version_file(part).unlink(missing_ok=True)
+    _fetch_part(url, part, report, size)
+    sha256, problem = _check(part, report, size, md5)
+    if problem:
+        _remove(part)
+        raise InputError(f"{url}: what came is not what was published ({problem}): it is removed, try again")
+    part.replace(target)
+    _remove(part)
     return sha256
 
 
-def _fetch_part(url: str, part: Path, report: Callable[[str], None], size: int | None) -> None:
+def _fetch_part(url: str, part: Path, report: Say, size: int | None) -> None:
     """Fetch until `part` is complete, over as many connections as it takes."""
     name, tries = part.stem, 0
     while True:
@@ -82,19 +72,18 @@ def _fetch_part(url: str, part: Path, report: Callable[[str], None], size: int |
             return _one_connection(url, part, report, size)
         except _ChangedError as error:
             report(f"{name}: what was begun is no part of what the server has now: starting again")
-            part.unlink(missing_ok=True)
-            _version_file(part).unlink(missing_ok=True)
+            _remove(part)
             problem: Exception = error
         except urllib.error.HTTPError as error:
             error.close()
             if error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise RunError(f"{url}: the server answers {error.code} {error.reason}; {_kept(part)}") from error
             problem = error
-        except _BROKEN as error:
+        except (OSError, http.client.HTTPException) as error:
             number = error.errno if isinstance(error, OSError) else None
             if number in FULL:
                 raise RunError(f"{name} could not be fetched: the disk is full; {_kept(part)}") from error
-            if number in _FORBIDDEN:
+            if number in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise InputError(f"{part}: cannot be written ({error})") from error
             problem = error
         tries = 1 if _size(part) > before else tries + 1
@@ -106,7 +95,7 @@ def _fetch_part(url: str, part: Path, report: Callable[[str], None], size: int |
         time.sleep(pause)
 
 
-def _one_connection(url: str, part: Path, report: Callable[[str], None], size: int | None) -> None:
+def _one_connection(url: str, part: Path, report: Say, size: int | None) -> None:
     """Fetch as much as one connection brings; returns when the part is complete."""
     have = _size(part)
     version = _read_version(part)
@@ -131,7 +120,12 @@ def _one_connection(url: str, part: Path, report: Callable[[str], None], size: i
         if size is not None and total_bytes not in (None, size):
             raise InputError(f"{url}: the server has {total_bytes} bytes, published are {size}: it is another file")
         total = total_bytes if size is None else size
-        _check_space(part, total, start)
+        free = shutil.disk_usage(part.parent).free
+        if total is not None and total - start > free:
+            raise RunError(
+                f"{part.stem} needs {in_bytes(total - start)} more in {part.parent}, where {in_bytes(free)} are free; "
+                + _kept(part)
+            )
         _write_version(part, response.headers)
         done = _receive(response, part, start, total, report)
     if total is not None and done < total:
@@ -149,7 +143,7 @@ def _extent(response: Any, have: int) -> tuple[int, int | None]:  # noqa: ANN401
     return have, int(match[2]) if match[2] != "*" else have + int(length) if length is not None else None
 
 
-def _receive(response: IO[bytes], part: Path, start: int, total: int | None, report: Callable[[str], None]) -> int:
+def _receive(response: IO[bytes], part: Path, start: int, total: int | None, report: Say) -> int:
     name = part.stem
     begun = f", going on after {in_bytes(start)}" if start else ""
     report(f"fetching {name}{f' ({in_bytes(total)})' if total else ''}{begun}")
@@ -158,50 +152,37 @@ def _receive(response: IO[bytes], part: Path, start: int, total: int | None, rep
         file.truncate(start)
         file.seek(start)
         done = start
-        while block := response.read(_BLOCK):
+        while block := response.read(2**20):
             file.write(block)
             done += len(block)
             pace.step(done, total, in_bytes, start)
     return done
 
 
-def _checked(
-    file: Path, url: str, report: Callable[[str], None], *, size: int | None, md5: str | None, ours: bool
-) -> str:
-    """Return the SHA-256 of a file; refuse one that is not what was published, and remove it if it is `ours`."""
+def _check(file: Path, report: Say, size: int | None, md5: str | None) -> tuple[str, str]:
+    """Return the SHA-256 of a file; or nothing, and how it differs from what was published."""
     there = file.stat().st_size
-    problem = f"{there} bytes instead of {size}" if size is not None and there != size else ""
-    sums = {"md5": hashlib.md5(usedforsecurity=False), "sha256": hashlib.sha256()}
-    if not problem:
-        pace, done = Pace(report, f"checking {file.name.removesuffix('.part')}"), 0
-        for block in blocks(file):
-            for one in sums.values():
-                one.update(block)
-            done += len(block)
-            pace.step(done, there, in_bytes)
-        found = sums["md5"].hexdigest()
-        if md5 is not None and found != md5:
-            problem = f"its MD5 is {found} instead of {md5}"
-    if problem and ours:
-        file.unlink()
-        _version_file(file).unlink(missing_ok=True)
-        raise InputError(f"{url}: what came is not what was published ({problem}): it is removed, try again")
-    if problem:
-        raise InputError(f"{file}: is not what was published ({problem}): move it away and try again")
-    return sums["sha256"].hexdigest()
-
-
-def _check_space(part: Path, total: int | None, start: int) -> None:
-    free = shutil.disk_usage(part.parent).free
-    if total is not None and total - start > free:
-        raise RunError(
-            f"{part.stem} needs {in_bytes(total - start)} more in {part.parent}, where {in_bytes(free)} are free; "
-            + _kept(part)
-        )
+    if size is not None and there != size:
+        return "", f"{there} bytes instead of {size}"
+    md5_sum, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    pace, done = Pace(report, f"checking {file.name.removesuffix('.part')}"), 0
+    for block in blocks(file):
+        md5_sum.update(block)
+        sha256.update(block)
+        done += len(block)
+        pace.step(done, there, in_bytes)
+    if md5 not in (None, md5_sum.hexdigest()):
+        return "", f"its MD5 is {md5_sum.hexdigest()} instead of {md5}"
+    return sha256.hexdigest(), ""
 
 
 def _version_file(part: Path) -> Path:
     return part.with_name(part.name + ".json")
+
+
+def _remove(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _version_file(part).unlink(missing_ok=True)
 
 
 def _read_version(part: Path) -> str | None:

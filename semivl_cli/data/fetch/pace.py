@@ -5,19 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from semivl_cli.data.contract import Say
+
 SECONDS = 10.0
 """Time between two lines."""
 
 
 class Pace:
-    """Turns many small steps into few lines.
+    """Turns many small steps into few lines."""
 
-    Args:
-        report: takes a line.
-        task: what is being done, first word of each line.
-    """
-
-    def __init__(self, report: Callable[[str], None], task: str) -> None:
+    def __init__(self, report: Say, task: str) -> None:
+        """Report lines that begin with `task`, what is being done."""
         self._report, self._task = report, task
         self._began = self._said = time.monotonic()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import unquote
@@ -45,18 +45,17 @@ def open_coco(file: Tree) -> Annotations:
         boxes += not annotation.get("segmentation")
         drawn.setdefault(annotation["image_id"], []).append(annotation)
     used = {annotation["category_id"] for annotations in drawn.values() for annotation in annotations}
-
-    def drawings() -> Iterator[Drawing]:
-        for image in images:
-            if image["id"] in drawn:
-                yield Drawing(
-                    image=unquote(str(image["file_name"])).replace("\\", "/"),
-                    origin=f"{file}: image {image['id']}",
-                    stamp=file.stamp,
-                    size=size_of(image.get("height"), image.get("width")),
-                    paint=partial(_paint_image, drawn[image["id"]], categories, f"{file}: image {image['id']}"),
-                )
-
+    drawings = [
+        Drawing(
+            image=unquote(str(image["file_name"])).replace("\\", "/"),
+            origin=f"{file}: image {image['id']}",
+            stamp=file.stamp,
+            size=size_of(image.get("height"), image.get("width")),
+            paint=partial(_paint_image, drawn[image["id"]], categories, f"{file}: image {image['id']}"),
+        )
+        for image in images
+        if image["id"] in drawn
+    ]
     known = {image["id"]: image for image in images}
     strays = [
         f"{file}: {_name(annotations[0])}{f' and {len(annotations) - 1} more' if annotations[1:] else ''}: "
@@ -65,8 +64,8 @@ def open_coco(file: Tree) -> Annotations:
         if number not in known
     ]
     notes = []
-    without = sum(image["id"] not in drawn for image in images)
-    if without:
+    if len(drawings) < len(images):
+        without = len(images) - len(drawings)
         notes.append(f"{without} of {len(images)} images have no annotation: they have no mask")
     if boxes:
         notes.append(f"annotations without a segmentation, such as boxes: {boxes}; they paint nothing")
@@ -74,7 +73,7 @@ def open_coco(file: Tree) -> Annotations:
         kind="COCO JSON",
         where=str(file),
         labels={name: None for number, name in categories.items() if number in used},
-        drawings=drawings,
+        drawings=lambda: drawings,
         notes=notes,
         strays=strays,
         on_top="the smaller one lies on top",
@@ -82,7 +81,11 @@ def open_coco(file: Tree) -> Annotations:
 
 
 def paint_annotations(
-    annotations: Sequence[Mapping[str, Any]], class_of: Mapping[int, int], size: tuple[int, int], background: int
+    annotations: Sequence[Mapping[str, Any]],
+    class_of: Mapping[int, int],
+    size: tuple[int, int],
+    background: int,
+    origin: str,
 ) -> Canvas:
     """Paint the annotations of one image, each over those before: crowds first, then from large to small.
 
@@ -94,6 +97,7 @@ def paint_annotations(
         class_of: category id -> class id, or 255 for categories that are ignored.
         size: `(H, W)` of the image.
         background: class id, or 255, of pixels in no annotation.
+        origin: how messages call the image.
 
     Raises:
         InputError: if a category is not in `class_of`, or a segmentation is broken; names the annotation.
@@ -101,13 +105,13 @@ def paint_annotations(
     canvas = Canvas(size, background)
     drawn = [annotation for annotation in annotations if annotation.get("segmentation")]
     for annotation in sorted(drawn, key=lambda one: (not one.get("iscrowd"), -_area(one))):
-        category = annotation.get("category_id")
+        name, category = f"{origin}: {_name(annotation)}", annotation.get("category_id")
         if not isinstance(category, int) or category not in class_of:
-            raise InputError(f"{_name(annotation)} has the category {category!r}, which is none of {_some(class_of)}")
+            raise InputError(f"{name} has the category {category!r}, which is none of {_some(class_of)}")
         try:
             _paint(canvas, annotation["segmentation"], class_of[category])
         except InputError as error:
-            raise InputError(f"{_name(annotation)}: {error}") from error
+            raise InputError(f"{name}: {error}") from error
     return canvas
 
 
@@ -120,17 +124,14 @@ def _paint_image(
 ) -> Canvas:
     used = {annotation["category_id"] for annotation in annotations}
     class_of = {number: key.class_of[categories[number]] for number in sorted(used)}
-    try:
-        return paint_annotations(annotations, class_of, size, key.background)
-    except InputError as error:
-        raise InputError(f"{origin}: {error}") from error
+    return paint_annotations(annotations, class_of, size, key.background, origin)
 
 
 def _checked(content: Any, part: str, keys: Sequence[str], file: Tree) -> list[Mapping[str, Any]]:  # noqa: ANN401 - JSON
     entries: list[Mapping[str, Any]] = content[part]
-    for place, entry in enumerate(entries):
+    for index, entry in enumerate(entries):
         if not isinstance(entry, dict) or any(not isinstance(entry.get(key), int | str) for key in keys):
-            raise InputError(f"{file}: {part}[{place}]: expected an entry with {' and '.join(keys)}")
+            raise InputError(f"{file}: {part}[{index}]: expected an entry with {' and '.join(keys)}")
     return entries
 
 

@@ -6,7 +6,7 @@ import base64
 import binascii
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
@@ -45,13 +45,13 @@ def open_labelme(source: Tree) -> Annotations:
                     flat += 1
                 else:
                     labels.setdefault(str(shape.get("label")))
-
-    def drawings() -> Iterator[Drawing]:
-        for name, file in files:
-            yield _drawing(name, file)
-
-    notes = [f"{flat} points and lines have no area: left out"] if flat else []
-    return Annotations(kind="labelme JSON", where=str(source.path), labels=labels, drawings=drawings, notes=notes)
+    return Annotations(
+        kind="labelme JSON",
+        where=str(source.path),
+        labels=labels,
+        drawings=lambda: (_drawing(name, file) for name, file in files),
+        notes=[f"{flat} points and lines have no area: left out"] if flat else [],
+    )
 
 
 def _is_labelme(content: object) -> bool:
@@ -67,9 +67,9 @@ def _shapes(content: Any, file: Tree) -> list[Mapping[str, Any]]:  # noqa: ANN40
 
 def _drawing(name: str, file: Tree) -> Drawing:
     content: Any = file.json()
-    told = str(content["imagePath"]).replace("\\", "/")
+    path = str(content["imagePath"]).replace("\\", "/")
     # what labelme wrote may be a path of another machine; beside it, the file has the name of its image
-    image = str(PurePosixPath(name).parent / (PurePosixPath(told).name or PurePosixPath(name).stem))
+    image = str(PurePosixPath(name).parent / (PurePosixPath(path).name or PurePosixPath(name).stem))
     return Drawing(
         image=image,
         origin=str(file),

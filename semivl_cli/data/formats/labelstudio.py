@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -19,8 +19,6 @@ from semivl_cli.errors import InputError
 _KINDS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels", "labels")
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")
 """What Label Studio puts before the name of an uploaded file."""
-_COVERED = 128
-"""Opacity 0..255 from which a pixel is inside a brush stroke."""
 
 
 def find_labelstudio(given: Given) -> list[Tree]:
@@ -32,41 +30,28 @@ def find_labelstudio(given: Given) -> list[Tree]:
 def open_labelstudio(file: Tree) -> Annotations:
     """Open an export; a task that was not annotated is an image without a mask."""
     content: Any = file.json()
-    tasks = [_read_task(task) for task in (content if isinstance(content, list) else [content])]
+    tasks = content if isinstance(content, list) else [content]
     labels: dict[str, None] = {}
+    drawings: list[Drawing] = []
     several = 0
     for task in tasks:
-        several += task.others > 0
-        for region in task.regions:
-            for label in _labels(region):
-                labels.setdefault(label)
-
-    def drawings() -> Iterator[Drawing]:
-        for task in tasks:
-            if task.done:
-                yield Drawing(
-                    image=task.image,
-                    origin=f"{file}: task {task.id}",
-                    stamp=file.stamp,
-                    size=_size(task.regions),
-                    paint=partial(_paint, task.regions, f"{file}: task {task.id}"),
-                )
-
+        image, regions, others = _read_task(task)
+        several += others > 0
+        if regions is None:
+            continue
+        labels.update(dict.fromkeys(label for region in regions for label in _labels(region)))
+        origin = f"{file}: task {task.get('id', '(without id)')}"
+        paint = partial(_paint, regions, origin)
+        drawings.append(Drawing(image=image, origin=origin, stamp=file.stamp, size=_size(regions), paint=paint))
     notes = []
     if several:
         notes.append(f"{several} tasks were annotated more than once: the ground truth counts, else the newest")
-    bare_tasks = sum(not task.done for task in tasks)
-    if bare_tasks:
+    if len(drawings) < len(tasks):
+        bare_tasks = len(tasks) - len(drawings)
         notes.append(f"{bare_tasks} of {len(tasks)} tasks were not annotated: their images have no mask")
-    return Annotations(kind="Label Studio JSON", where=str(file.path), labels=labels, drawings=drawings, notes=notes)
-
-
-class _Task:
-    """One image: its name, whether it was annotated, and the regions."""
-
-    def __init__(self, number: object, image: str, regions: Sequence[Mapping[str, Any]] | None, others: int) -> None:
-        self.id, self.image, self.others = number, image, others
-        self.done, self.regions = regions is not None, regions or ()
+    return Annotations(
+        kind="Label Studio JSON", where=str(file.path), labels=labels, drawings=lambda: drawings, notes=notes
+    )
 
 
 def _is_task(task: object) -> bool:
@@ -76,18 +61,17 @@ def _is_task(task: object) -> bool:
     return full or (bool(_image_of(task)) and ("annotation_id" in task or "annotator" in task or bool(_inline(task))))
 
 
-def _read_task(task: Mapping[str, Any]) -> _Task:
-    number = task.get("id", "(without id)")
+def _read_task(task: Mapping[str, Any]) -> tuple[str, Sequence[Mapping[str, Any]] | None, int]:
+    """Return the image, the regions of the annotation that counts, if there is one, and how many others there are."""
     data = task.get("data")
-    if isinstance(data, dict):
-        given = task.get("annotations", task.get("completions")) or []
-        kept = [one for one in given if isinstance(one, dict) and not one.get("was_cancelled")]
-        chosen = max(
-            kept, key=lambda one: (bool(one.get("ground_truth")), str(one.get("updated_at", ""))), default=None
-        )
-        regions = None if chosen is None else [one for one in chosen.get("result") or [] if isinstance(one, dict)]
-        return _Task(number, _image_of(data), regions, max(len(kept) - 1, 0))
-    return _Task(number, _image_of(task), _inline(task), 0)
+    if not isinstance(data, dict):
+        return _image_of(task), _inline(task), 0
+    given = task.get("annotations", task.get("completions")) or []
+    valid = [one for one in given if isinstance(one, dict) and not one.get("was_cancelled")]
+    if not valid:
+        return _image_of(data), None, 0
+    chosen = max(valid, key=lambda one: (bool(one.get("ground_truth")), str(one.get("updated_at", ""))))
+    return _image_of(data), [one for one in chosen.get("result") or [] if isinstance(one, dict)], len(valid) - 1
 
 
 def _inline(task: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -120,14 +104,12 @@ def clean_name(value: str) -> str:
 
 
 def _labels(region: Mapping[str, Any]) -> list[str]:
+    """Return the labels of a region that has an area."""
     value = region.get("value", region)
     if not isinstance(value, dict):
         return []
-    return [str(label) for kind in _KINDS for label in (value.get(kind) or []) if _has_area(value)]
-
-
-def _has_area(value: Mapping[str, Any]) -> bool:
-    return any(key in value for key in ("rle", "points", "radiusX")) or ("width" in value and "height" in value)
+    has_area = any(key in value for key in ("rle", "points", "radiusX")) or ("width" in value and "height" in value)
+    return [str(label) for kind in _KINDS for label in (value.get(kind) or [])] if has_area else []
 
 
 def _size(regions: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:
@@ -158,7 +140,7 @@ def _paint_region(canvas: Canvas, value: Mapping[str, Any], class_id: int) -> No
     height, width = canvas.ids.shape
     if "rle" in value:
         opacity = decode_brush(value["rle"], height * width * 4)[3::4]  # red, green, blue, opacity
-        canvas.region(opacity.reshape(height, width) >= _COVERED, class_id)
+        canvas.region(opacity.reshape(height, width) >= 128, class_id)
         return
     if "points" in value:
         points = value["points"]

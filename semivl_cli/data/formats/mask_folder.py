@@ -15,10 +15,6 @@ from semivl_cli.data.drawing.tree import Tree, bare
 from semivl_cli.data.read.images import known_classes, read_image
 from semivl_cli.errors import InputError
 
-_COLORED = ("RGB", "RGBA", "LA")
-_MANY = 64
-"""Photographs have more grey values or colours than that, masks hardly ever."""
-
 
 def open_masks(source: Tree, class_names: Sequence[str], images: ImageNames) -> Annotations:
     """Open a folder of masks named like their images, or like an image and a class.
@@ -84,7 +80,7 @@ def need_conversion(source: Tree, class_names: Sequence[str], images: ImageNames
                 return True
             try:
                 with Image.open(file.path) as picture:
-                    if picture.mode in _COLORED:
+                    if picture.mode in ("RGB", "RGBA", "LA"):
                         return True
             except (OSError, ValueError):
                 continue  # what cannot be read is told when every file is looked at
@@ -105,7 +101,7 @@ def _is_flat(file: Tree) -> bool:
                 return True
     except OSError:
         return False
-    return len(count_colors(read_image(file.path))[0]) <= _MANY
+    return len(count_colors(read_image(file.path))[0]) <= 64  # photographs have more, masks hardly ever
 
 
 def _layer(name: str, class_names: Sequence[str], images: ImageNames) -> tuple[str, str] | None:

@@ -51,9 +51,9 @@ def open_voc(source: Tree) -> Annotations:
             names = [line.strip() for line in file.text().splitlines() if line.strip()]
             first = -1 if names[:1] == [_IGNORED] else 0
             labels = dict.fromkeys(name for name in names if name != _IGNORED)
-            label_map = _LabelMap({place: name for place, name in enumerate(names, first) if place >= 0}, {})
+            label_map = _LabelMap({value: name for value, name in enumerate(names, first) if value >= 0}, {})
         elif file.is_picture and any(folder in FOLDERS for folder in folders):
-            below = max(place for place, folder in enumerate(folders) if folder in FOLDERS) + 1
+            below = max(depth for depth, folder in enumerate(folders) if folder in FOLDERS) + 1
             masks.append(("/".join(name.split("/")[below:]), file))
     explained = label_map
 

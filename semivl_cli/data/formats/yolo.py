@@ -41,7 +41,7 @@ def open_yolo(source: Tree) -> Annotations:
         if file.suffix in _YAML:
             names = _yaml_names(file) or names
         elif base in _CLASS_LISTS and names is None:
-            names = {place: line.strip() for place, line in enumerate(file.text().splitlines()) if line.strip()}
+            names = {number: line.strip() for number, line in enumerate(file.text().splitlines()) if line.strip()}
         elif file.suffix == ".txt" and base not in _NO_LABELS:
             files.append((name, file))
     if names is None:
@@ -67,7 +67,7 @@ def _yaml_names(file: Tree) -> dict[int, str] | None:
         raise InputError(f"{file}: not YAML: {' '.join(str(error).split())}") from error
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, list):
-        return {place: str(name) for place, name in enumerate(names)}
+        return {number: str(name) for number, name in enumerate(names)}
     if isinstance(names, dict) and all(isinstance(number, int) for number in names):
         return {number: str(name) for number, name in names.items()}
     return None

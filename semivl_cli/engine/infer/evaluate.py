@@ -32,15 +32,10 @@ def evaluate(
     reporter: Reporter,
     process_group: ProcessGroup = ALONE,
 ) -> Evaluated:
-    """Evaluate the checkpoint that a run selects (else its last).
+    """Evaluate the checkpoint that a run (`None`: the newest) selects, else its last.
 
-    Args:
-        run: its directory; `None`: the newest.
-        dataset: plugin whose validation images are used; `None`: the run's own. Its classes must be the run's.
-        root: folder of the dataset; `None`: the run's own, or the dataset's usual place.
-        device: `auto`, `cpu`, `cuda`, `cuda:N`.
-        reporter: hears how far it is.
-        process_group: the processes that share the images.
+    `dataset`: plugin whose validation images are used, and whose classes must be the run's; `None`: the run's own.
+    `root`: folder of the dataset; `None`: the run's own, or the dataset's usual place.
     """
     predictor = load(run, str(pick_device(device, process_group)), reporter=reporter)
     config = predictor.config

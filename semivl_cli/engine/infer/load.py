@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from semivl_cli.concepts.load import load_definition, parse_definition
-from semivl_cli.concepts.schema import Definition
-from semivl_cli.config import RunConfig, parse_toml, resolve
+from semivl_cli.config import parse_toml, resolve
 from semivl_cli.engine.device import autocast, pick_device, to_device
+from semivl_cli.engine.infer.predict import Segmenter
 from semivl_cli.engine.infer.reword import reword
 from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at
 from semivl_cli.engine.rundir.checkpoint import load_checkpoint
@@ -24,7 +24,7 @@ from semivl_cli.reporter import Reporter, Silence
 
 
 @dataclass(frozen=True, kw_only=True)
-class Predictor:
+class Predictor(Segmenter):
     """A trained model, ready for images."""
 
     run: Path
@@ -32,26 +32,8 @@ class Predictor:
     selected: str
     """Which checkpoint this is: `best on val`, `last`."""
     model: SemiVL
-    definition: Definition
-    config: RunConfig
-    smallest: int
-    """Smallest side that the decoder can reason over, in pixels."""
-    device: torch.device
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Class names by id."""
-        return self.definition.names
-
-    @property
-    def colors(self) -> tuple[tuple[int, int, int], ...]:
-        """Class colours by id."""
-        return self.definition.colors
-
-    @property
-    def how(self) -> Inference:
-        """How it segments images, as in its training's evaluations."""
-        return Inference(self.config, self.smallest)
+    how: Inference
+    """How it segments images, as in its training's evaluations."""
 
     @torch.inference_mode()
     def predict(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -106,7 +88,7 @@ def load(
         model=to_device(stored.model, where).eval(),
         definition=words,
         config=config,
-        smallest=stored.spec.smallest,
+        how=Inference(config, stored.spec.smallest),
         device=where,
     )
 

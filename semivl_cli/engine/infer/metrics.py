@@ -8,11 +8,14 @@ from torch import Tensor
 from semivl_cli.class_ids import IGNORE
 
 
-def confusion(prediction: Tensor, label: Tensor, classes: int) -> Tensor:
-    """Count pixels by (label, prediction): class ids of equal shape -> int64 `[N, N]`; `IGNORE` labels are left out."""
-    counted = label != IGNORE
-    index = label[counted].long() * classes + prediction[counted].long()
-    return torch.bincount(index, minlength=classes * classes).view(classes, classes)
+def confusion(prediction: Tensor, label: Tensor, classes: int, choices: int | None = None) -> Tensor:
+    """Count pixels by (label, prediction), ids of equal shape: int64 `[N, N]`; `IGNORE` labels are left out.
+
+    `choices`: predictions are of so many other things (concepts) instead of the classes: `[N, choices]`.
+    """
+    counted, choices = label != IGNORE, choices or classes
+    index = label[counted].long() * choices + prediction[counted].long()
+    return torch.bincount(index, minlength=classes * choices).view(classes, choices)
 
 
 def intersection_union(matrix: Tensor) -> tuple[Tensor, Tensor]:

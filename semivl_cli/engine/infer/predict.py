@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from semivl_cli.concepts.schema import Color, Definition
+from semivl_cli.config import RunConfig
 from semivl_cli.data.read.images import read_image
 from semivl_cli.errors import InputError, RunError
 from semivl_cli.files import list_images
@@ -26,17 +30,25 @@ B = TypeVar("B")
 Picture = NDArray[np.uint8]
 
 
-class Segmenter(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class Segmenter(ABC):
     """Whatever turns an image into classes: a trained model, or the frozen CLIP."""
+
+    definition: Definition
+    config: RunConfig
+    device: torch.device
 
     @property
     def names(self) -> tuple[str, ...]:
         """Class names by id."""
+        return self.definition.names
 
     @property
-    def colors(self) -> tuple[tuple[int, int, int], ...]:
+    def colors(self) -> tuple[Color, ...]:
         """Class colours by id."""
+        return self.definition.colors
 
+    @abstractmethod
     def predict(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Segment one image: uint8 RGB `[H, W, 3]` -> class ids uint8 `[H, W]`."""
 
@@ -52,23 +64,17 @@ class Prediction:
     error: str | None = None
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """One picture to segment."""
 
     image: Path
     mask: Path
-    overlay: Path
 
 
 def predict(segmenter: Segmenter, jobs: Sequence[Job], *, overlays: bool, reporter: Reporter) -> Iterator[Prediction]:
     """Write one palette PNG per picture, of the picture's shown size; a picture that cannot be read costs none else.
 
-    Args:
-        segmenter: what turns images into classes.
-        jobs: what to read and where to write it, of `plan_predictions`.
-        overlays: whether `<stem>_overlay.jpg` is written beside each mask.
-        reporter: hears how far it is.
+    `overlays`: `<stem>_overlay.jpg` is written beside each mask.
 
     Raises:
         RunError: a mask cannot be written.
@@ -114,7 +120,7 @@ def _write(
         job.mask.parent.mkdir(parents=True, exist_ok=True)
         save_mask(job.mask, ids, segmenter.colors)
         if overlays:
-            save_image(job.overlay, overlay(image, ids, segmenter.colors))
+            save_image(job.mask.with_name(f"{job.mask.stem}_overlay.jpg"), overlay(image, ids, segmenter.colors))
     except OSError as error:
         raise RunError(f"cannot write {job.mask}: {error.strerror or error}; the masks before it are kept") from error
     counts = np.bincount(ids.ravel(), minlength=len(segmenter.names)) / ids.size
@@ -125,10 +131,8 @@ def _write(
 def plan_predictions(inputs: Sequence[Path], out: Path) -> list[Job]:
     """List what to read and where to write it, before any model is loaded.
 
-    Args:
-        inputs: files, or folders that are searched to any depth.
-        out: folder of the masks, `<out>/<path relative to the input folder>/<stem>.png`; where inputs share a stem,
-            the mask's name keeps the suffix.
+    `inputs`: files, or folders that are searched to any depth. The masks are
+    `<out>/<path relative to the input folder>/<stem>.png`; where inputs share a stem, their names keep the suffix.
 
     Raises:
         InputError: an input does not exist or holds no image, or a mask would overwrite what semivl did not write.
@@ -137,11 +141,11 @@ def plan_predictions(inputs: Sequence[Path], out: Path) -> list[Job]:
         raise InputError(f"--out {out} is a file: expected a folder for the masks")
     found: list[tuple[Path, Path]] = []  # file, path relative to its input folder
     for given in inputs:
-        if given.is_dir() and given.resolve() == out.resolve():
-            raise InputError(f"--out {out} is the input folder itself: give the masks a folder of their own")
         if given.is_dir():
-            inside = sorted(path for path in list_images(given) if path.is_file())
-            inside = [path for path in inside if out.resolve() not in path.resolve().parents]
+            if given.resolve() == out.resolve():
+                raise InputError(f"--out {out} is the input folder itself: give the masks a folder of their own")
+            images = sorted(path for path in list_images(given) if path.is_file())
+            inside = [path for path in images if out.resolve() not in path.resolve().parents]
             if not inside:
                 raise InputError(f"{given} holds no image: expected files such as .jpg, .png, .tif at any depth")
             found += [(path, path.relative_to(given)) for path in inside]
@@ -154,8 +158,7 @@ def plan_predictions(inputs: Sequence[Path], out: Path) -> list[Job]:
     jobs = []
     for path, relative in found:
         name = relative.stem if stems[relative.with_suffix("")] == 1 else relative.name
-        folder = out / relative.parent
-        jobs.append(Job(path, folder / f"{name}.png", folder / f"{name}_overlay.jpg"))
+        jobs.append(Job(path, out / relative.parent / f"{name}.png"))
     if twice := [mask for mask, count in Counter(job.mask for job in jobs).items() if count > 1]:
         raise InputError(f"two inputs would both become {twice[0]}: predict them into different folders")
     for job in jobs:

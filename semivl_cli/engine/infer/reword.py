@@ -15,14 +15,10 @@ from semivl_cli.reporter import Reporter
 def reword(
     model: SemiVL, config: RunConfig, definition: Definition, trained_on: str | None, reporter: Reporter
 ) -> None:
-    """Replace the class vectors of a trained model by those of another definition; no weight changes.
+    """Replace the class vectors of a trained model (on the CPU) by those of another definition; no weight changes.
 
-    Args:
-        model: on the CPU.
-        config: of its run, which names the CLIP and the words that the decoder reads (`decoder.text`).
-        definition: the new classes, two or more, spelled as they are to be read; none need be in the run's definition.
-        trained_on: hash of the CLIP that the run started from; `None`: not known.
-        reporter: hears if that CLIP has random weights.
+    None of the new classes, two or more, need be in the run's definition. `config`: of the run, which names the CLIP
+    and the words that the decoder reads; `trained_on`: hash of the CLIP that it started from, `None` where not known.
 
     Raises:
         InputError: the model knows no language, its CLIP is not here or another one, or cannot read the words.

@@ -64,7 +64,8 @@ def class_scores(model: Model, image: Tensor, how: Inference) -> Tensor:
         [(_, scores)] = _answers(model, image, [(0, 0, height, width)], how)
         return scores
     summed = how.config.evaluation.mode == "summed_probabilities"
-    windows = _cut_windows(height, width, how) if summed else _moved_windows(height, width, how)
+    rows, columns = (_starts(side, how, cut=summed) for side in (height, width))
+    windows = [(y, x, min(how.crop, height - y), min(how.crop, width - x)) for y in rows for x in columns]
     total: Tensor | None = None
     count = image.new_zeros((1, 1, height, width), dtype=torch.float32)
     for (y, x, h, w), logits in _answers(model, image, windows, how):
@@ -88,21 +89,12 @@ def classes_at(scores: Tensor, size: tuple[int, int]) -> Tensor:
     return scores_at(scores, size).argmax(dim=1).to(torch.uint8)
 
 
-def _moved_windows(height: int, width: int, how: Inference) -> list[Window]:
-    """Windows of one size, the last ones moved inside."""
-    rows, columns = (_moved_starts(side, how.crop, how.stride) for side in (height, width))
-    return [(y, x, min(how.crop, height), min(how.crop, width)) for y in rows for x in columns]
-
-
-def _cut_windows(height: int, width: int, how: Inference) -> list[Window]:
-    """Windows cut at the border."""
-    rows, columns = (range(0, side, how.stride) for side in (height, width))
-    return [(y, x, min(how.crop, height - y), min(how.crop, width - x)) for y in rows for x in columns]
-
-
-def _moved_starts(size: int, crop: int, stride: int) -> list[int]:
-    number = max(size - crop + stride - 1, 0) // stride + 1
-    return [min(i * stride, max(size - crop, 0)) for i in range(number)]
+def _starts(size: int, how: Inference, cut: bool) -> list[int]:
+    """Where windows begin along a side; the last ones are `cut` at the border, or moved inside."""
+    if cut:
+        return list(range(0, size, how.stride))
+    last = max(size - how.crop, 0)
+    return [min(start, last) for start in range(0, last + how.stride, how.stride)]
 
 
 def _answers(model: Model, image: Tensor, windows: list[Window], how: Inference) -> Iterator[tuple[Window, Tensor]]:

@@ -43,13 +43,9 @@ def prepare_checkpoint(
 ) -> Path:
     """Turn a published checkpoint into a run that stands before its first step, with the published weights.
 
-    Args:
-        file: `.pth` with the state dict, bare or under `model`, with or without `module.` prefixes; also safetensors.
-        flags: names the dataset, whose recipe says how the model is built.
-        assignments: `a.b=value` each.
-        run: directory to write; must not hold a run.
-        text_file: class vectors `[N, D]`, `.npy` or safetensors; `None`: embedded with the CLIP weights.
-        reporter: hears what is left out.
+    `file`: `.pth` with the state dict, bare or under `model`, with or without `module.` prefixes; also safetensors.
+    `flags` name the dataset, whose recipe says how the model is built; `run` is written, and must not hold a run.
+    `text_file`: class vectors `[N, D]`, `.npy` or safetensors; `None`: embedded with the CLIP weights.
 
     Raises:
         InputError: the file cannot be read, or a tensor of it is missing, unknown or misshapen; there is no text.
@@ -60,38 +56,33 @@ def prepare_checkpoint(
     dataset = open_dataset(config.dataset)
     definition_text, source = read_definition(config, dataset)
     definition = parse_definition(definition_text, source, config.fidelity)
-    state = _translated(file)
+    translated = _translated(file)
     clip = load_clip(config.model.clip, RANDOM)  # for its shape alone; the weights come from the file
     spec = model_spec(config, clip.spec, statistics_of(config, clip))
     text = _class_vectors(text_file, config, definition, spec.encoder.embed_dim, reporter)
     model = spec.build(text)
-    own = model.state_dict()
-    frozen = [name for name in state if name.startswith("guidance.")]
-    for name in frozen:  # the frozen CLIP comes from its own weights when training goes on
-        del state[name]
-    _fit(file, own, state)
+    # the frozen CLIP comes from its own weights when training goes on
+    state = {name: tensor for name, tensor in translated.items() if not name.startswith("guidance.")}
+    _fit(file, model.state_dict(), state)
     model.load_state_dict({**state, "text": text})
     set_trainable(model.encoder, config.finetune)
     with lock_run(run):
         write_text(run / DEFINITION, definition_text)
         write_text(run / SETTINGS, f"# Imported from {file.name}.\n\n{to_toml(config)}")
         optimizer = build_optimizer(model, config.optimizer)
-        state_of_run = {"best": {}, "last": {}, "seconds": 0.0}
-        save_checkpoint(run, 0, model, spec, optimizer, to_toml(config), definition_text, state_of_run)
+        progress = {"best": {}, "last": {}, "seconds": 0.0}
+        save_checkpoint(run, 0, model, spec, optimizer, to_toml(config), definition_text, progress)
         write_json(run / STATUS, {"last": 0, "best": None, "finished": False})
-    if frozen:
-        reporter.note(f"{len(frozen)} tensors of the frozen CLIP were left out: further training takes its own weights")
+    if frozen := len(translated) - len(state):
+        reporter.note(f"{frozen} tensors of the frozen CLIP were left out: further training takes its own weights")
     return run
 
 
 def _translated(file: Path) -> dict[str, Tensor]:
     """Read the state dict and give its tensors our names."""
     try:
-        loaded: Any = (
-            load_file(file)
-            if file.suffix == ".safetensors"
-            else torch.load(file, map_location="cpu", weights_only=True)
-        )
+        safe = file.suffix == ".safetensors"
+        loaded: Any = load_file(file) if safe else torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise InputError(f"{file} does not exist: expected a published checkpoint such as best.pth") from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, UnpicklingError, SafetensorError) as error:

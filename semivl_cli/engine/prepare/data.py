@@ -24,11 +24,7 @@ def prepare_data(
 ) -> Survey:
     """Let the plugin prepare its files where it does so, then read every image and mask once and say what is there.
 
-    Args:
-        flags: settings by section.
-        sources: files or folders that the plugin converts.
-        reporter: hears what happens.
-        download: whether the plugin may fetch what is missing.
+    The plugin converts `sources`, files or folders, and may `download` what is missing.
 
     Raises:
         InputError: if there is no such dataset, its definition has errors, or a source is nothing that can be read.

@@ -25,8 +25,6 @@ from semivl_cli.files import cache_folder, write_bytes
 from semivl_cli.model.clip_weights import weights_id
 from semivl_cli.reporter import Reporter
 
-_KINDS: tuple[Variant, ...] = ("concepts", "name", "guideline")
-
 
 @dataclass(frozen=True, kw_only=True)
 class TextVectors:
@@ -52,9 +50,9 @@ def embed(config: RunConfig, definition: Definition, reporter: Reporter) -> Text
     if known := _read(path, metadata):
         return known
     tower = open_clip_of(config, dataset, reporter).text
-    concepts = concept_vectors(tower, definition)
-    classes = {text: class_vectors(tower, definition, text) for text in get_args(ClassText)}
-    made = TextVectors(tensors={"concepts": concepts, **classes}, metadata=metadata, cached=False)
+    vectors = {"concepts": concept_vectors(tower, definition)}
+    vectors |= {text: class_vectors(tower, definition, text) for text in get_args(ClassText)}
+    made = TextVectors(tensors=vectors, metadata=metadata, cached=False)
     try:
         write_vectors(path, made)
     except RunError as error:
@@ -74,7 +72,8 @@ def write_vectors(path: Path, vectors: TextVectors) -> None:
 
 def _metadata(definition: Definition, weights: str) -> dict[str, str]:
     """Everything that decides the vectors, as JSON by name."""
-    found = {kind: texts(definition, kind) for kind in _KINDS}
+    kinds: tuple[Variant, ...] = ("concepts", "name", "guideline")
+    found = {kind: texts(definition, kind) for kind in kinds}
     values = {
         "classes": found["name"].texts,
         "concepts": found["concepts"].texts,

@@ -85,7 +85,7 @@ def class_shares(segmenter: ZeroShotSegmenter, found: Segmentation) -> tuple[Cla
             ClassShare(
                 class_id=class_id,
                 share=float(own.sum()) / pixels,
-                sure=float((own & (found.confidence >= segmenter.zeta)).sum()) / pixels,
+                sure=float((own & (found.confidence >= segmenter.config.guidance.zeta)).sum()) / pixels,
                 words=tuple((segmenter.texts[row], count / pixels) for count, row in ranked),
             )
         )

@@ -34,12 +34,8 @@ class Scores:
 def score(flags: Mapping[str, Any], assignments: Iterable[str], weights: str | None, reporter: Reporter) -> Scores:
     """Score a definition by the guidance that a training with the same settings would have.
 
-    Args:
-        flags: nested like the settings; name the definition and, if wanted, dataset, labels, root and seed, from which
-            follow the labelled images exactly as in training.
-        assignments: `a.b=value` each.
-        weights: CLIP as `--weights` takes it; `None`: as the settings say.
-        reporter: hears how far it is.
+    `flags`, nested like the settings, name the definition and, if wanted, dataset, labels, root and seed, from which
+    follow the labelled images exactly as in training. `weights`: CLIP as `--weights` takes it.
 
     Raises:
         InputError: as a training would.
@@ -59,6 +55,6 @@ def score(flags: Mapping[str, Any], assignments: Iterable[str], weights: str | N
         clip=segmenter.clip_name,
         labels=tuple(record.id for record in material.index.labeled),
         note=material.index.notes[0],
-        zeta=segmenter.zeta,
+        zeta=segmenter.config.guidance.zeta,
         findings=judge(counts, segmenter.texts, segmenter.class_of_text, segmenter.names, config.guidance.aggregate),
     )

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from semivl_cli.concepts.load import parse_definition
 from semivl_cli.concepts.prompts import texts
-from semivl_cli.concepts.schema import Definition
 from semivl_cli.config import RunConfig
 from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.build import build_guide, open_clip_of, read_definition
 from semivl_cli.engine.device import autocast, pick_device
+from semivl_cli.engine.infer.predict import Segmenter
 from semivl_cli.engine.infer.windows import Inference, Model, class_scores, scores_at
 from semivl_cli.model.guidance import DenseClip
 from semivl_cli.model.pixels import resize
@@ -35,12 +35,9 @@ class Segmentation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ZeroShotSegmenter:
+class ZeroShotSegmenter(Segmenter):
     """A definition and a CLIP that no training has touched, ready for images."""
 
-    definition: Definition
-    config: RunConfig
-    """Where zeta, temperature, aggregation, text variant and window sizes come from."""
     guide: DenseClip
     texts: tuple[str, ...]
     """What CLIP compares with, `[K]`: concepts (`guidance.text = "max"`), else one text a class."""
@@ -48,36 +45,19 @@ class ZeroShotSegmenter:
     """Class id of each text, `[K]`."""
     clip_name: str
     clip_sha256: str
-    device: torch.device
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Class names by id."""
-        return self.definition.names
-
-    @property
-    def colors(self) -> tuple[tuple[int, int, int], ...]:
-        """Class colours by id."""
-        return self.definition.colors
-
-    @property
-    def zeta(self) -> float:
-        """Confidence from which a pixel would guide a training (Eq. 4)."""
-        return self.config.guidance.zeta
 
     def predict(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Segment one image: uint8 RGB `[H, W, 3]` -> class ids uint8 `[H, W]`."""
-        maps = self._maps(image, self.guide.probabilities)
-        ids, _ = _largest(maps, range(maps.shape[1]), (image.shape[0], image.shape[1]))
+        ids, _ = _largest(self._maps(image, self.guide.probabilities), (image.shape[0], image.shape[1]))
         return ids.to(torch.uint8).cpu().numpy()
 
     def segment(self, image: NDArray[np.uint8]) -> Segmentation:
         """Segment one image and tell by which words: uint8 RGB `[H, W, 3]` -> maps of the image's size."""
-        classes, size = len(self.names), (image.shape[0], image.shape[1])
+        size = (image.shape[0], image.shape[1])
         maps = self._maps(image, self._probabilities_and_similarities)
-        ids, confidence = _largest(maps, range(classes), size)
-        rows = range(classes, classes + len(self.texts))
-        texts, _ = _largest(maps, rows, size, among=(ids, self.class_of_text))
+        probabilities, similarities = maps.split([len(self.names), len(self.texts)], dim=1)
+        ids, confidence = _largest(probabilities, size)
+        texts, _ = _largest(similarities, size, among=(ids, self.class_of_text))
         return Segmentation(
             ids=ids.to(torch.uint8).cpu().numpy(),
             confidence=confidence.cpu().numpy(),
@@ -96,31 +76,20 @@ class ZeroShotSegmenter:
         """uint8 RGB `[B, 3, H, W]` -> p_DC and similarities `[B, N + K, H, W]` from one pass of the encoder."""
         size = (image.shape[2], image.shape[3])
         similarities = self.guide.similarities(image)
-        parts = [self.guide.of_classes(similarities, size), resize(similarities.float(), size)]
-        return torch.cat(parts, dim=1)
+        return torch.cat([self.guide.of_classes(similarities, size), resize(similarities.float(), size)], dim=1)
 
 
 def _largest(
-    maps: Tensor,
-    channels: range,
-    size: tuple[int, int],
-    among: tuple[Tensor, tuple[int, ...]] | None = None,
+    maps: Tensor, size: tuple[int, int], among: tuple[Tensor, tuple[int, ...]] | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Find the largest of some channels of `[1, C, h, w]` at `size`; one is resized at a time, photos being large.
+    """Find the largest channel of `[1, C, h, w]` at `size`, and its value; one is resized at a time: photos are large.
 
-    Args:
-        maps: what is compared.
-        channels: which of them.
-        size: of the result.
-        among: a map of class ids `[*size]` and the class of each channel: only channels of that class compete there.
-
-    Returns:
-        Int64 `[*size]`, counted from the first channel, and the largest values.
+    `among`: a map of class ids `[*size]` and the class of each channel: only channels of that class compete there.
     """
     index = torch.zeros(size, dtype=torch.int64, device=maps.device)
     value = torch.full(size, -torch.inf, device=maps.device)
-    for number, channel in enumerate(channels):
-        candidate = scores_at(maps[:, channel : channel + 1], size)[0, 0]
+    for number, channel in enumerate(maps.split(1, dim=1)):
+        candidate = scores_at(channel, size)[0, 0]
         wins = candidate > value
         if among is not None:
             wins &= among[0] == among[1][number]

@@ -9,8 +9,8 @@ the number of images. Pixels whose label is `IGNORE` count nowhere.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby, islice, product
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -34,8 +34,7 @@ _AT_ONCE = 2**25
 """Numbers in the largest tensor of a batch of windows."""
 
 
-@dataclass(kw_only=True)
-class Counts:
+class Counts(NamedTuple):
     """Pixels counted over all images; int64 on the model's device."""
 
     won: Tensor
@@ -49,102 +48,63 @@ class Counts:
     without: Tensor
     """`[K, 2, N, N]`: the same without one concept; zero for the only concept of a class."""
 
-    def add(self, other: Counts) -> None:
-        """Add the counts of other images."""
-        for name in ("won", "sure", "astray", "sampled", "without"):
-            getattr(self, name).add_(getattr(other, name))
-
 
 def count_words(material: Material, segmenter: ZeroShotSegmenter, reporter: Reporter) -> Counts:
-    """Count over the labelled images of a training.
-
-    Args:
-        material: its images and their labels.
-        segmenter: the definition as CLIP reads it.
-        reporter: hears how far it is.
-    """
+    """Count over the labelled images of a training."""
     config, records = segmenter.config, material.index.labeled
-    crop, number = config.data.crop, len(segmenter.texts)
-    total = no_counts(len(segmenter.names), number, segmenter.device)
+    crop, total = config.data.crop, None
     samples = val_samples(
         records, material.dataset, segmenter.names, short_side=config.evaluation.short_side, workers=0
     )
     reporter.start("score", len(records))
     done = 0
-    for together in _batches(_windows(samples, crop), max(min(8, _AT_ONCE // (number * crop**2)), 1)):
+    for together in _batches(_windows(samples, crop), max(min(8, _AT_ONCE // (len(segmenter.texts) * crop**2)), 1)):
         image = torch.from_numpy(np.stack([window for window, _, _ in together])).to(segmenter.device)
         label = torch.from_numpy(np.stack([ids for _, ids, _ in together])).to(segmenter.device)
         similarities = segmenter.guide.similarities(image.permute(0, 3, 1, 2))
-        total.add(count(similarities, label, segmenter.guide, segmenter.class_of_text, segmenter.zeta))
+        found = count(similarities, label, segmenter.guide, segmenter.class_of_text, config.guidance.zeta)
+        total = Counts(*map(Tensor.add_, total, found)) if total else found
         done += sum(last for _, _, last in together)
         reporter.advance("score", done, {})
     reporter.finish("score")
+    assert total is not None, "a training has labelled images"
     return total
-
-
-def no_counts(classes: int, concepts: int, device: torch.device) -> Counts:
-    """Nothing counted yet."""
-
-    def zeros(*shape: int) -> Tensor:
-        return torch.zeros(shape, dtype=torch.int64, device=device)
-
-    return Counts(
-        won=zeros(classes, concepts),
-        sure=zeros(classes, concepts),
-        astray=zeros(classes, concepts),
-        sampled=zeros(2, classes, classes),
-        without=zeros(concepts, 2, classes, classes),
-    )
 
 
 @torch.no_grad()
 def count(
     similarities: Tensor, label: Tensor, guide: DenseClip, class_of_concept: Sequence[int], zeta: float
 ) -> Counts:
-    """Count the pixels of some windows.
+    """Count the pixels of some windows, whose labels are class ids uint8 `[B, H, W]`.
 
-    Args:
-        similarities: of every patch with every concept, float32 `[B, K, h, w]`.
-        label: class ids uint8 `[B, H, W]`.
-        guide: turns similarities into p_DC, with its temperature and aggregation.
-        class_of_concept: class id of each concept, `[K]`.
-        zeta: confidence from which a pixel guides.
+    `similarities`: of every patch with every concept, float32 `[B, K, h, w]`, which `guide` turns into p_DC.
     """
     size = (label.shape[1], label.shape[2])
     owner = torch.tensor(class_of_concept, device=label.device)
-    classes, concepts = int(owner.max()) + 1, len(owner)
-    total = no_counts(classes, concepts, label.device)
-
     confidence, predicted = guide.of_classes(similarities, size).max(dim=1)  # [B, H, W]
     rivals = resize(similarities, size).masked_fill(owner[:, None, None] != predicted[:, None], -torch.inf)
     winner = rivals.argmax(dim=1)  # [B, H, W]: the concept of the predicted class that is most similar
     wrong = (predicted != label) & ~_near(label, predicted, similarities.shape[2:])
-    total.won += _table(label, winner, classes, concepts)
-    total.sure += _table(torch.where(confidence >= zeta, label, IGNORE), winner, classes, concepts)
-    total.astray += _table(torch.where(wrong, label, IGNORE), winner, classes, concepts)
+    labels = (label, label.where(confidence >= zeta, IGNORE), label.where(wrong, IGNORE))
+    won, sure, astray = (confusion(winner, one, max(class_of_concept) + 1, len(class_of_concept)) for one in labels)
 
     rows, columns = (min(side, _SIDE) for side in size)
     sparse = F.interpolate(label[:, None], size=(rows, columns), mode="nearest-exact")[:, 0]
-    total.sampled += _confusions(guide.of_classes(similarities, (rows, columns)), sparse, zeta, classes)
-    for concept in (owner.bincount()[owner] > 1).nonzero()[:, 0].tolist():  # those whose class has another one
-        left = similarities.clone()
-        left[:, concept] = -torch.inf
-        total.without[concept] = _confusions(guide.of_classes(left, (rows, columns)), sparse, zeta, classes)
-    return total
+    sampled = _confusions(guide.of_classes(similarities, (rows, columns)), sparse, zeta)
+    without = sampled.new_zeros((len(class_of_concept), *sampled.shape))
+    for concept, class_id in enumerate(class_of_concept):
+        if class_of_concept.count(class_id) > 1:
+            left = similarities.clone()
+            left[:, concept] = -torch.inf
+            without[concept] = _confusions(guide.of_classes(left, (rows, columns)), sparse, zeta)
+    return Counts(won, sure, astray, sampled, without)
 
 
-def _confusions(probabilities: Tensor, label: Tensor, zeta: float, classes: int) -> Tensor:
-    """int64 `[2, N, N]` by true and predicted class: of all pixels, and of those whose probability reaches zeta."""
+def _confusions(probabilities: Tensor, label: Tensor, zeta: float) -> Tensor:
+    """`[B, N, H, W]` -> int64 `[2, N, N]` by true and predicted class: of all pixels, and of those that reach zeta."""
     confidence, predicted = probabilities.max(dim=1)
-    sure = torch.where(confidence >= zeta, label, IGNORE)
-    return torch.stack([confusion(predicted, label, classes), confusion(predicted, sure, classes)])
-
-
-def _table(label: Tensor, winner: Tensor, classes: int, concepts: int) -> Tensor:
-    """int64 `[N, K]`: pixels by true class and winning concept."""
-    kept = label != IGNORE
-    index = label[kept].long() * concepts + winner[kept]
-    return torch.bincount(index, minlength=classes * concepts).view(classes, concepts)
+    labels = (label, label.where(confidence >= zeta, IGNORE))
+    return torch.stack([confusion(predicted, counted, probabilities.shape[1]) for counted in labels])
 
 
 def _near(label: Tensor, predicted: Tensor, grid: Sequence[int]) -> Tensor:
@@ -166,11 +126,11 @@ def _windows(samples: Iterable[tuple[object, NDArray[np.uint8], NDArray[np.uint8
     for _, image, mask in samples:
         height, width = image.shape[:2]
         label = mask[np.arange(height) * mask.shape[0] // height][:, np.arange(width) * mask.shape[1] // width]
-        places = list(product(_spans(height, crop), _spans(width, crop)))
-        for k, ((top, new_top, bottom), (left, new_left, right)) in enumerate(places):
+        spans = list(product(_spans(height, crop), _spans(width, crop)))
+        for k, ((top, new_top, bottom), (left, new_left, right)) in enumerate(spans):
             ids = np.full((bottom - top, right - left), IGNORE, np.uint8)
             ids[new_top - top :, new_left - left :] = label[new_top:bottom, new_left:right]
-            yield image[top:bottom, left:right], ids, k == len(places) - 1
+            yield image[top:bottom, left:right], ids, k == len(spans) - 1
 
 
 def _spans(size: int, crop: int) -> list[tuple[int, int, int]]:
@@ -181,5 +141,5 @@ def _spans(size: int, crop: int) -> list[tuple[int, int, int]]:
 def _batches(windows: Iterable[Window], most: int) -> Iterator[list[Window]]:
     """Collect neighbours of one size."""
     for _, alike in groupby(windows, key=lambda window: window[0].shape):
-        while batch := list(islice(alike, most)):
-            yield batch
+        while together := list(islice(alike, most)):
+            yield together

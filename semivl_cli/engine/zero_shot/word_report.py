@@ -82,6 +82,11 @@ class ConceptFinding:
     moved: Quality | None
     """What moving it there would change, estimated from the pixels that it wins now."""
 
+    @property
+    def change(self) -> Quality | None:
+        """What the better of moving it and leaving it out would change."""
+        return self.moved or self.without
+
 
 @dataclass(frozen=True, kw_only=True)
 class Theft:
@@ -116,14 +121,9 @@ class Findings:
 def judge(
     counts: Counts, texts: Sequence[str], class_of_text: Sequence[int], names: Sequence[str], aggregate: Aggregate
 ) -> Findings:
-    """Judge the words.
+    """Judge the words by the pixels of all labelled images: concepts `texts [K]` of the classes `names [N]`.
 
-    Args:
-        counts: of all labelled images.
-        texts: concepts, `[K]`.
-        class_of_text: their class ids, `[K]`.
-        names: of the classes, `[N]`.
-        aggregate: of the guidance; with `probability`, concepts of one class share their probability.
+    `aggregate`: of the guidance; with `probability`, concepts of one class share their probability.
     """
     won, sure, astray = (table.cpu().numpy() for table in (counts.won, counts.sure, counts.astray))
     owner = np.asarray(class_of_text)
@@ -179,18 +179,14 @@ def _advice(
     thefts: Sequence[Theft],
     aggregate: Aggregate,
 ) -> tuple[str, ...]:
-    found: list[tuple[float, str]] = []  # mIoU, sentence
-    guilty = {(concept.text, concept.class_name) for concept in concepts if _gain(concept) >= WORTH}
-    for concept in concepts:
-        if (concept.text, concept.class_name) in guilty:
-            found.append((_gain(concept), f'"{concept.text}" ({concept.class_name}): {_proposal(concept)}'))
+    guilty = {(concept.text, concept.class_name): concept for concept in concepts if _gain(concept) >= WORTH}
+    found = [(_gain(one), f'"{one.text}" ({one.class_name}): {_remedy(one)}') for one in guilty.values()]
     for theft in thefts:
         if theft.cost >= WORTH and (theft.concept, theft.class_name) not in guilty:
             takes = f'"{theft.concept}" ({theft.class_name}) takes {100 * theft.share:.0f} % of {theft.victim}'
             advice = f"a concept of {theft.victim} that names what it takes there may help"
             found.append((theft.cost, f"{takes}, which costs {100 * theft.cost:.1f} mIoU: {advice}"))
-    found.sort(key=lambda pair: -pair[0])
-    sentences = [sentence for _, sentence in found]
+    sentences = [sentence for _, sentence in sorted(found, key=lambda pair: -pair[0])]
     for item in classes:
         if item.coverage is not None and item.found is not None and item.coverage < _FAINT:
             advice = "describe it by other words"
@@ -206,22 +202,16 @@ def _advice(
     return tuple(sentences)
 
 
-def _proposal(concept: ConceptFinding) -> str:
+def _remedy(concept: ConceptFinding) -> str:
     own = "" if concept.precision is None else f"{100 * concept.precision:.0f} % of what it labels is its own; "
-    if concept.moved is not None:
-        return f"{own}as a concept of {concept.better_in} mIoU about {_points(concept.moved)}"
-    assert concept.without is not None
-    return f"{own}without it mIoU {_points(concept.without)}"
-
-
-def _points(change: Quality) -> str:
-    return f"{100 * change.miou:+.1f}, of what guidance teaches {100 * change.taught:+.1f}"
+    what = f"as a concept of {concept.better_in} mIoU about" if concept.moved else "without it mIoU"
+    assert concept.change is not None
+    return f"{own}{what} {100 * concept.change.miou:+.1f}, of what guidance teaches {100 * concept.change.taught:+.1f}"
 
 
 def _gain(concept: ConceptFinding) -> float:
-    """What the better of moving it and leaving it out would bring; negative where it is needed."""
-    change = concept.moved or concept.without
-    return change.worth if change else -1.0
+    """What a change would bring; negative where the concept is needed."""
+    return concept.change.worth if concept.change else -1.0
 
 
 def _thefts(

@@ -89,12 +89,12 @@ class DenseEncoder(nn.Module):
         tokens, _ = self._embed(image)
         for block in self.blocks:
             tokens = block(tokens)
-        pooled = tokens[:, 0] if self.spec.pool == "tok" else tokens[:, 1:]
-        if self.spec.pool == "avg":
-            pooled = pooled.mean(1) if self.spec.norm_after_pool else self.post_norm(pooled).mean(1)
-            pooled = self.post_norm(pooled) if self.spec.norm_after_pool else pooled
+        if self.spec.pool == "tok":
+            pooled = self.post_norm(tokens[:, 0])
+        elif self.spec.norm_after_pool:
+            pooled = self.post_norm(tokens[:, 1:].mean(1))
         else:
-            pooled = self.post_norm(pooled)
+            pooled = self.post_norm(tokens[:, 1:]).mean(1)
         return F.normalize(self.projection(pooled), dim=-1)
 
     def _value_path(self, block: Block, tokens: Tensor) -> Tensor:

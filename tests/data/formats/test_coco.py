@@ -16,7 +16,7 @@ def annotation(segmentation, category=1, **more):
 
 
 def paint(*annotations, size=(8, 10), background=0):
-    return paint_annotations(annotations, {1: 1, 2: 2, 90: 255}, size, background)
+    return paint_annotations(annotations, {1: 1, 2: 2, 90: 255}, size, background, "image 3")
 
 
 def box(top, left, bottom, right, size=(8, 10)):

@@ -33,7 +33,7 @@ def test_masks_lie_as_their_pictures_and_are_planned_in_order(tmp_path):
         "b/1.png",
         "b.png",
     ]
-    assert jobs[2] == Job(tmp_path / "in/b/1.jpg", tmp_path / "out/b/1.png", tmp_path / "out/b/1_overlay.jpg")
+    assert jobs[2] == Job(tmp_path / "in/b/1.jpg", tmp_path / "out/b/1.png")
 
 
 def test_hidden_files_and_links_to_folders_above_are_passed_over(tmp_path):

@@ -23,7 +23,9 @@ def test_shares_add_up(segmenter, scene):
     shares = class_shares(segmenter, found)
     assert sum(one.share for one in shares) == pytest.approx(1)
     assert [one.share for one in shares] == sorted((one.share for one in shares), reverse=True)
-    assert sum(one.sure for one in shares) == pytest.approx(float((found.confidence >= segmenter.zeta).mean()))
+    assert sum(one.sure for one in shares) == pytest.approx(
+        float((found.confidence >= segmenter.config.guidance.zeta).mean())
+    )
     for one in shares:
         assert sum(share for _, share in one.words) == pytest.approx(one.share)
         assert {text for text, _ in one.words} <= set(segmenter.definition.classes[one.class_id].concepts)

@@ -104,10 +104,10 @@ def test_near_pairs_are_those_of_a_plain_loop(seed, owners):
     spread = 1.4826 * median(abs(distance - usual) for distance in apart.values()) if apart else 0
     expected = {pair for pair, distance in apart.items() if distance < usual / 2 and distance < usual - 3 * spread}
     found = find_near(vectors, owners)
-    assert {(near.first, near.second) for near in found} == expected
-    assert [near.relative for near in found] == sorted(near.relative for near in found)
-    for near in found:
-        assert near.cosine == pytest.approx(float(vectors[near.first] @ vectors[near.second]), abs=1e-5)
+    assert {(first, second) for first, second, _, _ in found} == expected
+    assert [relative for *_, relative in found] == sorted(relative for *_, relative in found)
+    for first, second, cosine, _ in found:
+        assert cosine == pytest.approx(float(vectors[first] @ vectors[second]), abs=1e-5)
 
 
 def test_a_narrow_cone_changes_nothing():

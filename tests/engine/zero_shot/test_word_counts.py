@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semivl_cli.engine.zero_shot.word_counts import _spans, _windows, count, no_counts
+from semivl_cli.engine.zero_shot.word_counts import Counts, _spans, _windows, count
 from semivl_cli.model.encoders.dense_vit import DenseEncoder, EncoderSpec
 from semivl_cli.model.guidance import DenseClip
 from semivl_cli.model.pixels import IMAGENET_STATISTICS
@@ -64,7 +64,8 @@ def p_dc(similarities, owners, aggregate, height, width, classes):
 
 def by_hand(similarities, labels, owners, aggregate, zeta):
     classes, concepts = max(owners) + 1, len(owners)
-    total = no_counts(classes, concepts, torch.device("cpu"))
+    shapes = (*[(classes, concepts)] * 3, (2, classes, classes), (concepts, 2, classes, classes))
+    total = Counts(*(torch.zeros(shape, dtype=torch.int64) for shape in shapes))
     for maps, label in zip(similarities, labels, strict=True):
         height, width = label.shape
         patch = height // maps.shape[1]

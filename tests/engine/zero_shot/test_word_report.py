@@ -8,17 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semivl_cli.engine.zero_shot.word_counts import Counts, no_counts
+from semivl_cli.engine.zero_shot.word_counts import Counts
 from semivl_cli.engine.zero_shot.word_report import judge
 
 
 def counted(won, sure, without=None) -> Counts:
     won, sure = torch.tensor(won), torch.tensor(sure)
-    classes, concepts = won.shape
-    counts = no_counts(classes, concepts, torch.device("cpu"))
-    counts.won, counts.sure, counts.astray = won, sure, won.clone()
-    counts.sampled = torch.stack([torch.stack([table[:, :2].sum(1), table[:, 2]], dim=1) for table in (won, sure)])
-    counts.without[:] = counts.sampled
+    sampled = torch.stack([torch.stack([table[:, :2].sum(1), table[:, 2]], dim=1) for table in (won, sure)])
+    counts = Counts(won, sure, won.clone(), sampled, torch.stack([sampled] * won.shape[1]))
     for k, matrices in (without or {}).items():
         counts.without[k] = torch.tensor(matrices)
     return counts
