@@ -19,12 +19,6 @@ from semivl_cli.engine.distributed.group import ProcessGroup
 from semivl_cli.errors import InputError, RunError, SemiVLError
 from semivl_cli.processes import usable_cores
 
-MEETING = timedelta(minutes=10)
-"""How long processes wait for each other to appear."""
-PATIENCE = timedelta(minutes=30)
-"""How long a process waits for what another does alone (a checkpoint, a long look at the masks); one that died is
-noticed at once, by its closed connection."""
-
 
 def process_group_of(environment: Mapping[str, str]) -> ProcessGroup:
     """Read which process this is from the variables of torchrun and its like, or from SLURM's.
@@ -112,13 +106,14 @@ def joined(gpus: int | None = None) -> Iterator[ProcessGroup]:
     rank, world_size = process_group.rank, process_group.world_size
     nccl = torch.cuda.is_available() and dist.is_nccl_available()
     try:
-        store, _, _ = next(rendezvous(process_group.url, rank, world_size, timeout=MEETING))
+        store, _, _ = next(rendezvous(process_group.url, rank, world_size, timeout=timedelta(minutes=10)))
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if nccl else "gloo",
             store=PrefixStore("training", store),
             rank=rank,
             world_size=world_size,
-            timeout=PATIENCE,
+            # For what one does alone (a checkpoint, reading all masks); who died is noticed at once, by its connection.
+            timeout=timedelta(minutes=30),
         )
         process_group.barrier()
     except (RuntimeError, OSError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from semivl_cli.engine.rundir.layout import CHECKPOINTS, checkpoint_folder
@@ -29,7 +29,7 @@ def checkpoint_steps(run: Path) -> list[int]:
     return sorted(int(path.name) for path in (run / CHECKPOINTS).glob("[0-9]*") if path.name.isdigit())
 
 
-def damage(folder: Path, files: Iterable[str] = FILES) -> str | None:
+def damage(folder: Path, files: Sequence[str] = FILES) -> str | None:
     """Say what is wrong with a checkpoint; `None`: each of `files` has the bytes that were written."""
     try:
         sealed = json.loads((folder / _SEAL).read_text(encoding="utf-8"))
@@ -46,13 +46,12 @@ def damage(folder: Path, files: Iterable[str] = FILES) -> str | None:
     return None
 
 
-def first_sound(run: Path, steps: Iterable[int], files: Iterable[str] = FILES) -> tuple[int, dict[int, str]]:
+def first_sound(run: Path, steps: Iterable[int], files: Sequence[str] = FILES) -> tuple[int, dict[int, str]]:
     """Return the first of `steps` whose checkpoint is undamaged, and what is wrong with those before it.
 
     Raises:
         InputError: all of them are damaged.
     """
-    files = tuple(files)
     broken: dict[int, str] = {}
     for step in steps:
         wrong = damage(checkpoint_folder(run, step), files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -138,10 +139,8 @@ class MicroBatch:
 
 def sizes(most: int, unit: int) -> list[int]:
     """Micro-batches worth trying for `most` images, in whole units: doubling, and at last everything at once."""
-    found = [unit]
-    while 2 * found[-1] < most:
-        found.append(2 * found[-1])
-    return found if found[-1] == most else [*found, most]
+    doubled = (unit * 2**k for k in itertools.count())
+    return [*itertools.takewhile(lambda size: size < most, doubled), most]
 
 
 def largest_that_fits(

@@ -30,10 +30,7 @@ def find_broken(
 ) -> tuple[int, str] | None:
     """Return the first step, counted from 0, that left something not finite, and what: its loss, or the weights.
 
-    Args:
-        values: of the steps `done - len(values)` to `done - 1`, numbers already.
-        done: steps that were taken.
-        model: whose weights are about to be kept; `None`: only the losses are looked at.
+    `values`: those of the last steps, of which `done` were taken; `model`: whose weights are about to be kept, if any.
     """
     for number, step in enumerate(values, done - len(values)):
         if not math.isfinite(step["loss"]):

@@ -90,15 +90,9 @@ def train_seeds(
 ) -> Repeated:
     """Train with the seeds S, S + 1, ..., each into `out/seed-<seed>`; the seed decides labels, views and new weights.
 
-    Args:
-        flags: as for one training; their seed is S.
-        assignments: `a.b=value` each.
-        out: directory of all; `None` names a new one.
-        seeds: how many; with `resume` as many as were started, or `None`.
-        resume: whether to finish what is unfinished of `out`.
-        finished: called with each result as it comes.
-        reporter: hears what happens.
-        process_group: the processes that train together.
+    `flags` and `assignments` are as for one training, their seed is S; `out` is the directory of all, `None` names a
+    new one. With `resume` what is unfinished there is finished; `seeds` is then their number, or `None`. `finished` is
+    called with each result as it comes.
 
     Raises:
         InputError: `out` is taken, a flag contradicts what is resumed, or what any training refuses.

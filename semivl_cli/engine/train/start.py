@@ -80,13 +80,8 @@ def run_training(
 ) -> Result:
     """Train from the start, or from the run's newest undamaged checkpoint, until the last step.
 
-    Args:
-        config: all settings; for a run that is resumed, its own.
-        run: directory to write to; `None` names a new one.
-        reporter: hears what happens.
-        resume: whether `run` goes on, with its own words and labels.
-        inherited: words or labels of another run that a new one takes; `None`: the settings name them.
-        process_group: the processes that train together; the main one alone writes.
+    `config` holds all settings; `run` is the directory to write to, `None` names a new one. With `resume` it goes on,
+    with its own settings, words and labels; a new one takes the words or labels of `inherited`, if that is given.
 
     Raises:
         Interrupted: Ctrl-C, SIGTERM or a closed terminal, after the state was saved.
