@@ -28,9 +28,8 @@ class Hidden(Listed):
 
     def __iter__(self) -> Iterator[Record]:
         left_out = set(self._left_out.tolist())
-        for number, record in enumerate(self._records):
-            if number not in left_out:
-                yield Record(id=record.id, image=record.image)
+        seen = (record for number, record in enumerate(self._records) if number not in left_out)
+        return (Record(id=record.id, image=record.image) for record in seen)
 
     def number(self, position: int) -> int:
         """Return the number, among all records, of the one at a position."""

@@ -25,9 +25,6 @@ _FIRST = (".jpg", ".jpeg", ".webp", ".png", ".tif", ".tiff", ".bmp", ".gif", ".p
 
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 _BLOCK = 512
-_KEPT_TABLES = 256
-_FEW = 8
-"""Shards that one process reads sooner than others are started."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +52,7 @@ def open_shards(paths: Sequence[Path], say: Callable[[str], None]) -> tuple[Shar
     """
     sizes = [_size(path) for path in paths]
     new = [path for path in paths if not _cached(path).is_file()]
-    if len(new) > _FEW:
+    if len(new) > 8:  # so many one process reads sooner than others are started
         say(f"reading the headers of {len(new)} tar shards, once; what they hold is kept in {cache_folder('shards')}")
         with ProcessPoolExecutor(min(usable_cores(), len(new)), mp_context=clean_context()) as pool:
             list(pool.map(_count, new, chunksize=4))
@@ -70,11 +67,6 @@ def _count(path: Path) -> int:
         return len(_load(path))
 
 
-@functools.lru_cache(maxsize=_KEPT_TABLES)
-def _table(path: Path) -> NDArray[np.uint32]:
-    return _load(path)
-
-
 def _load(path: Path) -> NDArray[np.uint32]:
     """Return uint32 `[images, 2]`: where each image begins, in blocks of 512 bytes, and its size in bytes."""
     cached = _cached(path)
@@ -87,6 +79,9 @@ def _load(path: Path) -> NDArray[np.uint32]:
             with replacing(cached) as temporary, temporary.open("wb") as file:
                 np.save(file, kept)
     return kept
+
+
+_table = functools.lru_cache(maxsize=256)(_load)
 
 
 def _cached(path: Path) -> Path:

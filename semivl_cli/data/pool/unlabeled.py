@@ -13,17 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from semivl_cli.data.contract import Record, Source
-from semivl_cli.data.pool.blocks import Blocks
 from semivl_cli.data.pool.hidden import Hidden
 from semivl_cli.data.pool.records import Listed, Records
 from semivl_cli.data.pool.shards import Shard, open_shards
-from semivl_cli.data.pool.shuffle import shuffled
+from semivl_cli.data.pool.shuffle import Blocks, shuffled
 from semivl_cli.data.read.copies import KnownFiles
 from semivl_cli.errors import InputError
 from semivl_cli.files import image_suffixes, walk
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
-_LISTS = (".txt", ".lst", ".list")
 _SHARD = ".tar"
 _EXPECTED = "a folder, an image, a .tar shard, a .txt list of paths, or a pattern such as shards-{000..999}.tar"
 
@@ -101,8 +99,7 @@ def open_pool(
                 raise InputError(f"data.unlabeled: {entry} holds no image: expected {_EXPECTED}")
 
     files = Records.of(loose(), Path(given[0]).absolute())
-    twice = files.first_repeated()
-    if twice is not None:
+    if (twice := files.first_repeated()) is not None:
         raise InputError(f"data.unlabeled: {twice.id} is given twice")
     known = KnownFiles(record.image for record in taken if not callable(record.image))
     known.read_all()
@@ -126,7 +123,7 @@ def _files(entry: str) -> Iterator[Path]:
     elif path.is_file():
         if _is_taken(path.name):
             yield path.absolute()
-        elif path.suffix.lower() in _LISTS:
+        elif path.suffix.lower() in (".txt", ".lst", ".list"):
             yield from _listed(path)
         else:
             raise InputError(f"data.unlabeled: {entry} is none of: {_EXPECTED}")

@@ -28,7 +28,7 @@ class GradientBuckets:
         self.buckets = _packed(parameters) if process_group.world_size > 1 else []
         self.missing: list[int] = []
         """How many gradients of each bucket the last backward pass has not completed."""
-        self.sent: list[tuple[Tensor, Callable[[], None]]] = []
+        self.sent: list[tuple[Tensor, Callable[[], object]]] = []
         """Of the first buckets: their gradients in a row, and what waits until these are the sums."""
         self.is_last = False
         for number, bucket in enumerate(self.buckets):

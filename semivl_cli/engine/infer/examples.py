@@ -19,15 +19,12 @@ from semivl_cli.model.guidance import DenseClip
 from semivl_cli.model.semivl import SemiVL
 from semivl_cli.paint import save_image, save_mask
 
-NUMBER = 6
-"""How many images are shown, spread over the validation split."""
-
 
 @torch.inference_mode()
 def write_examples(run: Path, model: SemiVL, guide: DenseClip | None, material: Material, how: Inference) -> None:
     """Write `examples/<k>-<id>/{image,label,guidance,prediction}.png`; without guidance there is no `guidance.png`."""
     device, val, colors = model.text.device, material.index.val, material.definition.colors
-    chosen = [val[round(k)] for k in np.linspace(0, len(val) - 1, min(NUMBER, len(val)))]
+    chosen = [val[round(k)] for k in np.linspace(0, len(val) - 1, min(6, len(val)))]  # spread over the split
     samples = val_samples(chosen, material.dataset, material.definition.names, short_side=None, workers=0)
     model.eval()
     with writing(run / EXAMPLES), replacing_folder(run / EXAMPLES) as folder:

@@ -15,8 +15,7 @@ from semivl_cli.engine.device import autocast, pick_device, to_device
 from semivl_cli.engine.infer.predict import Segmenter
 from semivl_cli.engine.infer.reword import reword
 from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at
-from semivl_cli.engine.rundir.checkpoint import load_checkpoint
-from semivl_cli.engine.rundir.integrity import MODEL, STATE, checkpoint_steps, first_sound
+from semivl_cli.engine.rundir.checkpoint import MODEL, STATE, checkpoint_steps, first_sound, load_checkpoint
 from semivl_cli.engine.rundir.layout import DEFINITION, SETTINGS, STATUS, checkpoint_folder, find_run, read_json
 from semivl_cli.errors import InputError
 from semivl_cli.model.semivl import SemiVL

@@ -106,9 +106,7 @@ def checkpoint_folder(run: Path, step: int) -> Path:
 
 def read_config(run: Path) -> RunConfig:
     """Read the settings of a run."""
-    path = run / SETTINGS
-    settings, _ = read_settings(path)
-    return resolve(settings, source=str(path))
+    return resolve(read_settings(run / SETTINGS)[0], source=str(run / SETTINGS))
 
 
 def is_finished(run: Path) -> bool:

@@ -19,8 +19,7 @@ from semivl_cli.engine.distributed.gradients import GradientBuckets
 from semivl_cli.engine.infer.examples import write_examples
 from semivl_cli.engine.infer.validation import Scores, measure_iou
 from semivl_cli.engine.infer.windows import Inference
-from semivl_cli.engine.rundir.checkpoint import load_checkpoint
-from semivl_cli.engine.rundir.integrity import MODEL, damage
+from semivl_cli.engine.rundir.checkpoint import MODEL, damage, load_checkpoint
 from semivl_cli.engine.rundir.layout import checkpoint_folder
 from semivl_cli.engine.signals import StopWish
 from semivl_cli.engine.train.accumulate import accumulate_gradients

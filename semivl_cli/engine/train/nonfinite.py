@@ -10,13 +10,12 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
 
 from semivl_cli.config import RunConfig
-from semivl_cli.data.load.batches import Batch, Batches, labeled_records, unlabeled_records
+from semivl_cli.data.load.batches import Batches, labeled_records, unlabeled_records
 from semivl_cli.data.read.cutmix import box_mask
 from semivl_cli.engine.device import autocast
-from semivl_cli.engine.rundir.integrity import MODEL, checkpoint_steps
+from semivl_cli.engine.rundir.checkpoint import MODEL, checkpoint_steps
 from semivl_cli.engine.rundir.layout import NOT_FINITE, Metrics
 from semivl_cli.engine.train.inputs import views_of
 from semivl_cli.engine.train.trainee import Training
@@ -102,7 +101,13 @@ def keep_evidence(training: Training, step: int, found: str, values: Sequence[Ma
     }
     with writing(folder), replacing_folder(folder) as part:
         (part / "values.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        tensors = _seen(batch)
+        # What the step saw, its strong views before CutMix.
+        tensors = {"labeled": batch.x_image, "label": batch.x_label}
+        own = views_of(batch.u_image, batch.u_ignore, batch.colors)
+        if own is not None and batch.boxes is not None:
+            tensors |= own._asdict()
+            tensors |= {f"box{n}": box_mask(box, *own.valid.shape[1:]) for n, box in enumerate(batch.boxes, 1)}
+        tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
         save_file(tensors, part / "batch.safetensors")
         for name in ("labeled", "weak", "strong1", "strong2"):
             for number, image in enumerate(tensors.get(name, ())):
@@ -111,16 +116,6 @@ def keep_evidence(training: Training, step: int, found: str, values: Sequence[Ma
             save_mask(part / f"label-{number}.png", label.numpy(), material.definition.colors)
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, part / MODEL)
     return folder
-
-
-def _seen(batch: Batch) -> dict[str, Tensor]:
-    """Return what the step saw, its strong views before CutMix."""
-    seen = {"labeled": batch.x_image, "label": batch.x_label}
-    own = views_of(batch.u_image, batch.u_ignore, batch.colors)
-    if own is not None and batch.boxes is not None:
-        seen |= own._asdict()
-        seen |= {f"box{view}": box_mask(boxes, *own.valid.shape[1:]) for view, boxes in enumerate(batch.boxes, 1)}
-    return {name: tensor.contiguous() for name, tensor in seen.items()}
 
 
 def advice(config: RunConfig, values: Sequence[Mapping[str, float]], *, bf16: bool) -> str:

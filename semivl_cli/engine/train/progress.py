@@ -14,8 +14,14 @@ from semivl_cli import __version__
 from semivl_cli.config import to_toml
 from semivl_cli.engine.environment import environment
 from semivl_cli.engine.rundir import layout
-from semivl_cli.engine.rundir.checkpoint import load_training, prune_checkpoints, save_checkpoint, set_aside
-from semivl_cli.engine.rundir.integrity import checkpoint_steps, first_sound
+from semivl_cli.engine.rundir.checkpoint import (
+    checkpoint_steps,
+    first_sound,
+    load_training,
+    prune_checkpoints,
+    save_checkpoint,
+    set_aside,
+)
 from semivl_cli.engine.train.alarms import Alarms
 from semivl_cli.engine.train.microbatch import MicroBatch
 from semivl_cli.engine.train.nonfinite import refuse_nonfinite

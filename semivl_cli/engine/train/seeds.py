@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ def seeds_to_resume(
 
 def train_seeds(
     flags: Mapping[str, Any],
-    assignments: Iterable[str],
+    assignments: Sequence[str],
     out: Path | None,
     seeds: int | None,
     *,
@@ -98,7 +98,6 @@ def train_seeds(
         InputError: `out` is taken, a flag contradicts what is resumed, or what any training refuses.
         Interrupted: as for one training.
     """
-    assignments = list(assignments)
     if resume:
         assert out is not None, "of seeds_to_resume"
         numbers: list[int] = layout.read_json(out / layout.SUMMARY)["seeds"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from semivl_cli.engine.device import pick_device
 from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
 from semivl_cli.engine.environment import deterministic, differences, environment
 from semivl_cli.engine.rundir import layout
-from semivl_cli.engine.rundir.integrity import checkpoint_steps
+from semivl_cli.engine.rundir.checkpoint import checkpoint_steps
 from semivl_cli.engine.settings import configure
 from semivl_cli.engine.train.loop import Loop
 from semivl_cli.engine.train.schedule import schedule_of
@@ -32,7 +32,7 @@ MOVABLE = ("data.root", "data.workers", "data.damaged", "training.micro_batch", 
 
 def train(
     flags: Mapping[str, Any],
-    assignments: Iterable[str],
+    assignments: Sequence[str],
     out: Path | None,
     *,
     resume: bool,
@@ -47,7 +47,6 @@ def train(
     Raises:
         InputError: `out` is taken, there is nothing to resume, or a flag contradicts the run that is resumed.
     """
-    assignments = list(assignments)
     if process_group.restarts and out is not None:
         begun = process_group.broadcast((out / layout.SETTINGS).exists())
         resume = begun and (resume or process_group.restarted)
@@ -136,7 +135,7 @@ def _changed_since(before: Path, training: Training) -> list[str]:
     return [f"not as it was for {before}: {', '.join(changed)}; the numbers may differ"] if changed else []
 
 
-def device_of(flags: Mapping[str, Any], assignments: Iterable[str], out: Path | None, *, resume: bool) -> str:
+def device_of(flags: Mapping[str, Any], assignments: Sequence[str], out: Path | None, *, resume: bool) -> str:
     """Say on which device a training would run, before it begins; raises `InputError` where it could not begin."""
     if not resume:
         return configure(flags, assignments).device
