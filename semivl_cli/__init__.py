@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from semivl_cli.engine.infer.load import Predictor as Predictor
-    from semivl_cli.engine.infer.load import load as load
+    from semivl_cli.engine.infer.predictor import Predictor as Predictor
+    from semivl_cli.engine.infer.predictor import load as load
 
 __version__ = "0.1.0"
 
@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
     """Resolve `load` when it is asked for, so that importing the package stays instant."""
     if name in ("load", "Predictor"):
-        from semivl_cli.engine.infer import load  # noqa: PLC0415
+        from semivl_cli.engine.infer import predictor  # noqa: PLC0415
 
-        return getattr(load, name)
+        return getattr(predictor, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -28,7 +28,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from semivl_cli.errors import InputError
-from semivl_cli.labels import Labels, read_labels
+from semivl_cli.labels_option import Labels, read_labels
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -465,3 +465,14 @@ def _explain(detail: Any) -> tuple[str, ...]:  # noqa: ANN401 - pydantic's Error
     wanted = detail["msg"].removeprefix("Input should be ").removeprefix("a valid ")
     or_none = ("'none'",) if name in known and _NONE in known[name].metadata else ()
     return f"{name} = {detail['input']!r}: expected ", wanted, *or_none
+
+
+Kind = TypeVar("Kind")
+
+
+def pick(kinds: Mapping[str, Kind], setting: str, kind: str) -> Kind:
+    """Return what a plain dict calls `kind`, as `setting` does; raises `InputError`, which names the known kinds."""
+    if kind not in kinds:
+        *others, last = map(repr, kinds)
+        raise InputError(f"settings: {setting} = {kind!r}: expected {', '.join(others)} or {last}")
+    return kinds[kind]

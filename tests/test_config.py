@@ -13,7 +13,7 @@ from semivl_cli.config import (
     to_toml,
 )
 from semivl_cli.errors import InputError
-from semivl_cli.labels import Labels
+from semivl_cli.labels_option import Labels
 
 
 def test_written_settings_read_back_the_same():

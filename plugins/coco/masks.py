@@ -11,11 +11,11 @@ from itertools import islice
 from pathlib import Path
 
 from semivl_cli.data.contract import Say
-from semivl_cli.data.fetch.pace import Pace
+from semivl_cli.data.fetch.progress_lines import Pace
 from semivl_cli.data.formats.coco import paint_annotations
 from semivl_cli.errors import InputError, RunError
 from semivl_cli.files import FULL
-from semivl_cli.paint import Color, save_mask
+from semivl_cli.palette import Color, save_mask
 from semivl_cli.processes import end_with_parent, usable_cores
 
 from .instances import Instances

@@ -12,7 +12,7 @@ from semivl_cli.errors import InputError
 from semivl_cli.files import Content, is_image, read_folder, walk
 
 if TYPE_CHECKING:  # a list of datasets must not wait for Pillow
-    from semivl_cli.data.drawing.annotations import Images
+    from semivl_cli.data.annotation.annotations import Images
 
 
 class Entry(NamedTuple):

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from semivl_cli.data.annotation.annotations import Annotations, Images, make_key
+from semivl_cli.data.annotation.image_names import ImageNames
+from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.contract import Classes, Found, Say
 from semivl_cli.data.convert.classes import classes_of
-from semivl_cli.data.convert.paint import Conversion, convert
-from semivl_cli.data.convert.recognize import open_source
-from semivl_cli.data.drawing.annotations import Annotations, Images, make_key
-from semivl_cli.data.drawing.image_names import ImageNames
-from semivl_cli.data.drawing.tree import Tree
+from semivl_cli.data.convert.detect_format import open_source
+from semivl_cli.data.convert.mask_files import Conversion, convert
 from semivl_cli.data.formats.mask_folder import need_conversion, open_masks
 from semivl_cli.data.read.images import known_classes
 from semivl_cli.errors import InputError

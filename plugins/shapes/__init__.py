@@ -42,7 +42,7 @@ class Shapes:
         """Write all scenes as a folder dataset: `images/`, `masks/` in the classes' colours and the two lists."""
         from PIL import Image  # noqa: PLC0415 - a list of datasets must not wait for Pillow
 
-        from semivl_cli.paint import save_mask  # noqa: PLC0415 - as above
+        from semivl_cli.palette import save_mask  # noqa: PLC0415 - as above
 
         if sources or download:
             raise InputError(f"{self.name} draws its scenes itself: it takes no files and downloads nothing")

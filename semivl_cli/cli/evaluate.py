@@ -10,7 +10,7 @@ import typer
 from semivl_cli.cli.console import print_line
 from semivl_cli.cli.gpus import processes
 from semivl_cli.cli.options import Device, Gpus, Json, Root
-from semivl_cli.cli.scores import show_runs
+from semivl_cli.cli.score_tables import show_runs
 
 
 def evaluate(

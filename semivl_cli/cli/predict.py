@@ -45,9 +45,9 @@ def predict(
     with ConsoleReporter() as reporter:
         # torch is imported only when it is needed
         from semivl_cli.engine.infer import predict as pictures  # noqa: PLC0415
-        from semivl_cli.engine.infer.load import load  # noqa: PLC0415
+        from semivl_cli.engine.infer.predictor import load  # noqa: PLC0415
+        from semivl_cli.engine.zero_shot.recipe import zero_shot_config  # noqa: PLC0415
         from semivl_cli.engine.zero_shot.segmenter import open_segmenter  # noqa: PLC0415
-        from semivl_cli.engine.zero_shot.settings import zero_shot_config  # noqa: PLC0415
 
         jobs = pictures.plan_predictions(images, out)
         predictor: pictures.Segmenter

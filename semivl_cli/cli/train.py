@@ -10,7 +10,7 @@ import typer
 from semivl_cli.cli.console import print_line
 from semivl_cli.cli.gpus import processes
 from semivl_cli.cli.options import DefinitionOption, Device, Gpus, Json, Labels, Root, settings_of
-from semivl_cli.cli.scores import show_seeds, show_training
+from semivl_cli.cli.score_tables import show_seeds, show_training
 
 
 def train(
@@ -77,7 +77,7 @@ def train(
     )
     if print_config:
         from semivl_cli.config import to_toml  # noqa: PLC0415
-        from semivl_cli.engine.settings import configure  # noqa: PLC0415
+        from semivl_cli.engine.precedence import configure  # noqa: PLC0415
 
         print_line(to_toml(configure(flags, assignments)))
         return

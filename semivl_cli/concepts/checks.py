@@ -8,10 +8,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from semivl_cli.class_ids import MOST_CLASSES
-from semivl_cli.concepts.lines import Path
 from semivl_cli.concepts.problems import Finding, did_you_mean, quote
 from semivl_cli.concepts.prompts import PLACEHOLDER, as_read
 from semivl_cli.concepts.schema import ClassDefinition, Color, Definition, parse_color
+from semivl_cli.concepts.toml_lines import Path
 from semivl_cli.concepts.words import Text, Words, as_list, words_in
 
 _NUMBER, _LIST, _TABLE, _TEXT = "a number", "a list", "a table", "a text in quotation marks"

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from semivl_cli.concepts.checks import check
-from semivl_cli.concepts.lines import line_of, lines_in, parse_toml
 from semivl_cli.concepts.problems import Finding, Problem, Refused, visible
 from semivl_cli.concepts.schema import Definition
+from semivl_cli.concepts.toml_lines import line_of, lines_in, parse_toml
 from semivl_cli.errors import InputError
 
 Fidelity = Literal["paper", "published"]

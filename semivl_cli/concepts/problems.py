@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from semivl_cli.concepts.lines import Path
+from semivl_cli.concepts.toml_lines import Path
 from semivl_cli.errors import InputError
 
 Severity = Literal["error", "warning"]

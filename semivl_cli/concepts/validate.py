@@ -8,7 +8,7 @@ from semivl_cli.concepts.checks import check
 from semivl_cli.concepts.load import definition_bytes, parse_file
 from semivl_cli.concepts.problems import Finding, Problem, Refused, quote
 from semivl_cli.concepts.prompts import as_read
-from semivl_cli.concepts.warnings import find_warnings
+from semivl_cli.concepts.soft_checks import find_warnings
 from semivl_cli.concepts.words import Text, words_in
 from semivl_cli.errors import InputError
 

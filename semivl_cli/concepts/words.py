@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from semivl_cli.concepts.lines import Path
 from semivl_cli.concepts.problems import quote
 from semivl_cli.concepts.prompts import as_read
+from semivl_cli.concepts.toml_lines import Path
 
 
 class Text(NamedTuple):

@@ -34,7 +34,7 @@ def check_dataset(dataset: Dataset, root: Path) -> None:
         AssertionError: with what is wrong, one sentence.
     """
     from semivl_cli.concepts.load import load_definition  # noqa: PLC0415 - see above
-    from semivl_cli.engine.settings import configure_dataset  # noqa: PLC0415 - see above
+    from semivl_cli.engine.precedence import configure_dataset  # noqa: PLC0415 - see above
 
     for attribute in ("name", "definition", "recipe"):
         value = getattr(dataset, attribute, None)

@@ -29,13 +29,15 @@ class Attention(nn.Module):
         packed = F.linear(x, self.in_proj_weight, self.in_proj_bias).view(b, length, 3, self.heads, -1)
         q, k, v = packed.permute(2, 0, 3, 1, 4)  # [B, heads, L, E/heads]
         mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, length, width)
-        return self.out_proj(mixed)
+        out: Tensor = self.out_proj(mixed)
+        return out
 
     def value(self, x: Tensor) -> Tensor:
         """Project each token by value and output projection alone: no token looks at another."""
         width = x.shape[-1]
         v = F.linear(x, self.in_proj_weight[2 * width :], self.in_proj_bias[2 * width :])
-        return self.out_proj(v)
+        out: Tensor = self.out_proj(v)
+        return out
 
 
 class Mlp(nn.Module):
@@ -54,7 +56,8 @@ class Mlp(nn.Module):
             x = x * torch.sigmoid(1.702 * x)
         else:
             x = F.gelu(x, approximate="tanh" if self.activation == "gelu_tanh" else "none")
-        return self.fc2(x)
+        out: Tensor = self.fc2(x)
+        return out
 
 
 class Block(nn.Module):
@@ -70,9 +73,11 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`[B, L, E] -> [B, L, E]`."""
         x = x + self.attention(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
+        out: Tensor = x + self.mlp(self.norm2(x))
+        return out
 
     def value_path(self, x: Tensor) -> Tensor:
         """The block without its attention weights: each token keeps to itself, which keeps CLIP's semantics local."""
         v = x + self.attention.value(self.norm1(x))
-        return v + self.mlp(self.norm2(v))
+        out: Tensor = v + self.mlp(self.norm2(v))
+        return out

@@ -19,7 +19,7 @@ from semivl_cli.model.blocks import Activation
 from semivl_cli.model.clip_weights import FROM_WEIGHTS, Weights, find_weights, read_weights
 from semivl_cli.model.encoders.dense_vit import DenseEncoder, EncoderSpec, resize_positions
 from semivl_cli.model.pixels import Statistics
-from semivl_cli.model.published_names import our_state
+from semivl_cli.model.published_parameters import our_state
 
 _OUR_NAMES = {
     "class_embedding": "class_token",

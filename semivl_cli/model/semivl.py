@@ -50,7 +50,7 @@ class SemiVL(nn.Module):
     def encode(self, image: Tensor) -> Features:
         """g: uint8 RGB `[B, 3, H, W]` -> features."""
         dtype = self.encoder.projection.weight.dtype
-        features = self.encoder(self.normalize(image, dtype))
+        features: Features = self.encoder(self.normalize(image, dtype))
         if self.detail is not None:
             features = Features((self.detail(self.normalize_detail(image, dtype)), *features.skips), features.dense)
         return features

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from semivl_cli.errors import InputError
-from semivl_cli.paint import overlay
+from semivl_cli.palette import overlay
 from semivl_cli.report.figures import shorten
 from semivl_cli.report.grid import LETTER, blank, fade, fit, head, pixels_of, show, style
 from semivl_cli.report.run import Run

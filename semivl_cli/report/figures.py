@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from semivl_cli.paint import Color
+from semivl_cli.palette import Color
 from semivl_cli.report.run import Run, number
 
 # Okabe and Ito's colours, which colour-blind readers tell apart. Each chart colour is also a variable of the page's

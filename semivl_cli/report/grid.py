@@ -19,7 +19,7 @@ from matplotlib.transforms import offset_copy
 from numpy.typing import NDArray
 from PIL import Image
 
-from semivl_cli.paint import Color
+from semivl_cli.palette import Color
 from semivl_cli.report.figures import INK, QUIET, hexadecimal, shorten
 
 GAP = 14  # pixels between columns

@@ -11,7 +11,7 @@ import jinja2
 
 from semivl_cli.errors import RunError
 from semivl_cli.files import write_bytes
-from semivl_cli.paint import save_image
+from semivl_cli.palette import save_image
 from semivl_cli.report.examples import examples_sheet
 from semivl_cli.report.figures import class_bars, curves
 from semivl_cli.report.run import Run, number, read_run

@@ -15,7 +15,7 @@ from PIL import Image
 
 from semivl_cli.class_ids import IGNORE
 from semivl_cli.errors import RunError
-from semivl_cli.paint import Color, overlay, save_image
+from semivl_cli.palette import Color, overlay, save_image
 from semivl_cli.report.figures import INK, QUIET, hexadecimal, shorten
 from semivl_cli.report.grid import LETTER, blank, fade, fit, head, pixels_of, show, style
 

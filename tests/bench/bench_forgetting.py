@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from semivl_cli.data.load.samples import val_samples
-from semivl_cli.engine.build import Inherited, build_guide, open_clip_of, open_material
+from semivl_cli.engine.assemble import Inherited, build_guide, open_clip_of, open_material
 from semivl_cli.engine.device import pick_device
 from semivl_cli.engine.infer.metrics import class_iou, confusion
 from semivl_cli.engine.rundir.checkpoint import checkpoint_steps, load_checkpoint

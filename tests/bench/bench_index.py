@@ -22,11 +22,11 @@ import numpy as np
 
 from semivl_cli.data.contract import Record
 from semivl_cli.data.pool import shards
-from semivl_cli.data.pool.hidden import Hidden
+from semivl_cli.data.pool.hidden_masks import Hidden
 from semivl_cli.data.pool.records import Records
 from semivl_cli.data.pool.shuffle import shuffled
 from semivl_cli.data.pool.unlabeled import Pool
-from semivl_cli.data.read.copies import KnownFiles
+from semivl_cli.data.read.known_files import KnownFiles
 
 IN_SHARD = 10_000
 DRAWS = 20_000

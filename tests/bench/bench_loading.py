@@ -22,7 +22,7 @@ from semivl_cli.data.choose.index import Index
 from semivl_cli.data.contract import Record
 from semivl_cli.data.load import batches as loader
 from semivl_cli.data.load.batches import train_batches
-from semivl_cli.data.load.transport import Transport
+from semivl_cli.data.load.shared_memory import Transport
 from semivl_cli.data.read.images import read_image
 from semivl_cli.data.read.views import draw_view, view_image
 

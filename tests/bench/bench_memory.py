@@ -13,9 +13,9 @@ import torch
 from bench_step import batch, build, gradients, settings
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from semivl_cli.engine.train.guidance_labels import prepare_targets
 from semivl_cli.engine.train.optim import build_optimizer
 from semivl_cli.engine.train.step import step_losses
-from semivl_cli.engine.train.targets import prepare_targets
 
 VARIANTS = [
     {"what": "default"},

@@ -25,7 +25,7 @@ from bench_step import batch, build, settings
 from semivl_cli.engine.distributed import gradients
 from semivl_cli.engine.distributed.join import joined
 from semivl_cli.engine.train.accumulate import accumulate_gradients
-from semivl_cli.engine.train.targets import prepare_targets
+from semivl_cli.engine.train.guidance_labels import prepare_targets
 
 
 def throughput(arguments):

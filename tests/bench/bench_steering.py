@@ -15,10 +15,10 @@ import torch
 
 from semivl_cli.concepts.load import load_definition
 from semivl_cli.data.registry import open_dataset
-from semivl_cli.engine.infer.load import load
 from semivl_cli.engine.infer.metrics import class_iou, confusion
+from semivl_cli.engine.infer.predictor import load
+from semivl_cli.engine.zero_shot.recipe import zero_shot_config
 from semivl_cli.engine.zero_shot.segmenter import open_segmenter
-from semivl_cli.engine.zero_shot.settings import zero_shot_config
 from semivl_cli.reporter import Silence
 
 SHAPES = open_dataset("shapes")

@@ -15,11 +15,11 @@ import torch
 from semivl_cli.config import resolve
 from semivl_cli.engine.device import to_device
 from semivl_cli.engine.infer.windows import Inference, class_scores
-from semivl_cli.engine.settings import configure
+from semivl_cli.engine.precedence import configure
 from semivl_cli.engine.train.accumulate import accumulate_gradients
+from semivl_cli.engine.train.guidance_labels import prepare_targets
 from semivl_cli.engine.train.inputs import Labeled, Views, channel_dropout, cutmix
 from semivl_cli.engine.train.optim import build_optimizer
-from semivl_cli.engine.train.targets import prepare_targets
 from semivl_cli.model.build import encoder_spec, model_spec
 from semivl_cli.model.clip import build_encoder, encoder_weights, load_clip
 from semivl_cli.model.finetune import set_trainable

@@ -32,8 +32,8 @@ from semivl_cli.cli.options import settings_of
 from semivl_cli.concepts.load import parse_definition
 from semivl_cli.data.load.batches import labeled_records, unlabeled_records
 from semivl_cli.data.registry import open_dataset
-from semivl_cli.engine.build import build_guide, open_clip_of, open_material, read_definition
-from semivl_cli.engine.settings import configure
+from semivl_cli.engine.assemble import build_guide, open_clip_of, open_material, read_definition
+from semivl_cli.engine.precedence import configure
 from semivl_cli.engine.train.losses import label_term
 from semivl_cli.reporter import Silence
 

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from semivl_cli.data.registry import open_dataset
-from semivl_cli.engine.settings import configure
-from semivl_cli.paint import save_image
+from semivl_cli.engine.precedence import configure
+from semivl_cli.palette import save_image
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from semivl_cli import files as disk
 from semivl_cli import load
 from semivl_cli.cli import app
-from semivl_cli.engine.build import Inherited, open_material
+from semivl_cli.engine.assemble import Inherited, open_material
 from semivl_cli.engine.rundir.checkpoint import damage
 from semivl_cli.engine.rundir.layout import Metrics, read_config
 from semivl_cli.errors import InputError, RunError

@@ -133,7 +133,7 @@ def test_fit_finds_the_largest_micro_batch_and_changes_nothing(tmp_path, monkeyp
     whole = CliRunner().invoke(app, ["train", *TINY, *steps, "--out", "whole"])
     assert whole.exit_code == 0, whole.output
     assert losses(tmp_path / "fitted") == losses(tmp_path / "whole")
-    monkeypatch.setattr("semivl_cli.engine.memory.LinuxMeter.limit", lambda _: 2**20)
+    monkeypatch.setattr("semivl_cli.engine.device_memory.LinuxMeter.limit", lambda _: 2**20)
     refused = CliRunner().invoke(app, ["train", *TINY, *steps, "--fit", "--out", "short"])
     assert refused.exit_code == 3, refused.output
     assert "even 2 image(s) at once do not fit" in refused.stderr

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from semivl_cli.concepts.load import load_definition, parse_definition
-from semivl_cli.engine.build import build_guide, open_clip_of
-from semivl_cli.engine.settings import configure
+from semivl_cli.engine.assemble import build_guide, open_clip_of
+from semivl_cli.engine.precedence import configure
 from semivl_cli.engine.text_vectors import embed_classes, embed_concepts, find_same
 from semivl_cli.errors import InputError
 from semivl_cli.reporter import Silence

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from semivl_cli.errors import InputError
 from semivl_cli.model.clip import build_encoder, load_clip
 from semivl_cli.model.clip_weights import FROM_WEIGHTS
-from semivl_cli.model.published_names import published_name
+from semivl_cli.model.published_parameters import published_name
 
 CONFIG = {
     "embed_dim": 8,

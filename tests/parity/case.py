@@ -20,7 +20,7 @@ from semivl_cli.model.encoders.dense_vit import DenseEncoder, EncoderSpec
 from semivl_cli.model.finetune import set_trainable
 from semivl_cli.model.guidance import DenseClip
 from semivl_cli.model.pixels import IMAGENET_STATISTICS
-from semivl_cli.model.published_names import our_state
+from semivl_cli.model.published_parameters import our_state
 from semivl_cli.model.semivl import SemiVL
 
 CLIP_STATISTICS = (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)

@@ -18,11 +18,11 @@ from semivl_cli.engine.infer.metrics import confusion, intersection_union, mean_
 from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at, scores_at
 from semivl_cli.engine.train import accumulate
 from semivl_cli.engine.train import step as product_step
+from semivl_cli.engine.train.guidance_labels import guidance_labels, prepare_targets
 from semivl_cli.engine.train.inputs import Labeled, Unlabeled, Views, cutmix
 from semivl_cli.engine.train.schedule import Schedule
-from semivl_cli.engine.train.targets import guidance_labels, prepare_targets
 from semivl_cli.model.features import perturb
-from semivl_cli.model.published_names import our_name, our_state
+from semivl_cli.model.published_parameters import our_name, our_state
 from semivl_cli.model.semivl import SemiVL
 
 from .case import Case, published, read_manifest

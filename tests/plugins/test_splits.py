@@ -12,7 +12,7 @@ from semivl_cli.data.contract import Record
 from semivl_cli.data.ids import read_ids
 from semivl_cli.data.registry import open_dataset
 from semivl_cli.errors import InputError
-from semivl_cli.labels import read_labels
+from semivl_cli.labels_option import read_labels
 
 # The columns of Tables 1, 3, 4 and 5.
 PAPER = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from semivl_cli.paint import save_image, save_mask
+from semivl_cli.palette import save_image, save_mask
 
 SHAPES = {
     "background": ("#4b5563", ["grass", "star", "crescent", "frame"]),

@@ -27,7 +27,7 @@ def embed(
     """
     with ConsoleReporter() as reporter:
         from semivl_cli.engine.zero_shot import embed as engine  # noqa: PLC0415 - torch is imported when it is needed
-        from semivl_cli.engine.zero_shot.settings import zero_shot_config  # noqa: PLC0415
+        from semivl_cli.engine.zero_shot.recipe import zero_shot_config  # noqa: PLC0415
 
         config = zero_shot_config(definition=file, weights=weights, dataset=dataset)
         vectors = engine.embed(config, load_definition(file, config.fidelity), reporter)

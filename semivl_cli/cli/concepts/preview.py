@@ -35,8 +35,8 @@ def preview(
     with ConsoleReporter() as reporter:
         from semivl_cli.engine.infer.predict import plan_predictions  # noqa: PLC0415
         from semivl_cli.engine.zero_shot import preview as engine  # noqa: PLC0415
+        from semivl_cli.engine.zero_shot.recipe import zero_shot_config  # noqa: PLC0415
         from semivl_cli.engine.zero_shot.segmenter import open_segmenter  # noqa: PLC0415 - torch is imported when it is needed
-        from semivl_cli.engine.zero_shot.settings import zero_shot_config  # noqa: PLC0415
 
         targets = {job.image: job.mask for job in plan_predictions(images, out)}
         config = zero_shot_config(definition=file, weights=weights, dataset=dataset)

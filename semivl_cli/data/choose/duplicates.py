@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semivl_cli.data.contract import Split
-from semivl_cli.data.read.copies import File, KnownFiles
 from semivl_cli.data.read.images import read_image, read_thumbnail
+from semivl_cli.data.read.known_files import File, KnownFiles
 from semivl_cli.errors import InputError
 
 _ALIKE = 10

@@ -18,7 +18,7 @@ from semivl_cli.config import DataSettings
 from semivl_cli.data.choose.duplicates import check_leaks
 from semivl_cli.data.choose.splits import choose_labeled, find_labeled
 from semivl_cli.data.contract import Dataset, MadeForClasses, Record, Split, TellsNotes
-from semivl_cli.data.pool.hidden import Hidden
+from semivl_cli.data.pool.hidden_masks import Hidden
 from semivl_cli.data.pool.records import Records, digest_of_ids, id_hash
 from semivl_cli.data.pool.unlabeled import Pool, open_pool
 from semivl_cli.data.read.images import check_size, image_size, label_name, read_label

@@ -18,7 +18,7 @@ from semivl_cli.data.pool.records import Records
 from semivl_cli.data.read.images import read_label
 from semivl_cli.data.registry import find_package_file
 from semivl_cli.errors import InputError
-from semivl_cli.labels import Amount
+from semivl_cli.labels_option import Amount
 from semivl_cli.processes import in_threads
 
 if sys.version_info >= (3, 11):

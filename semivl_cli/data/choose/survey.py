@@ -16,8 +16,8 @@ from semivl_cli.data.choose.duplicates import Fingerprints, difference_hash, sam
 from semivl_cli.data.choose.index import list_records, missing_files, plugin_notes
 from semivl_cli.data.contract import Dataset, Record, Source, Split, TellsProblems
 from semivl_cli.data.pool.records import Records
-from semivl_cli.data.read.copies import File, content_hash
 from semivl_cli.data.read.images import check_ids, check_size, label_name, read_raw_label, read_thumbnail
+from semivl_cli.data.read.known_files import File, content_hash
 from semivl_cli.errors import InputError, listed
 from semivl_cli.processes import in_threads
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from semivl_cli.data.contract import Say
-from semivl_cli.data.fetch.pace import Pace, in_bytes
+from semivl_cli.data.fetch.progress_lines import Pace, in_bytes
 from semivl_cli.errors import InputError, RunError
 from semivl_cli.files import FULL, blocks
 

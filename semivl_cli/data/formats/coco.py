@@ -7,11 +7,11 @@ from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
-from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key, size_of
-from semivl_cli.data.drawing.canvas import Canvas
-from semivl_cli.data.drawing.format import Format, Given
-from semivl_cli.data.drawing.rle import decode_rle
-from semivl_cli.data.drawing.tree import Tree
+from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key, size_of
+from semivl_cli.data.annotation.canvas import Canvas
+from semivl_cli.data.annotation.format_contract import Format, Given
+from semivl_cli.data.annotation.rle import decode_rle
+from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.errors import InputError
 
 

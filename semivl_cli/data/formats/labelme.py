@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key, size_of
-from semivl_cli.data.drawing.canvas import Canvas, ellipse
-from semivl_cli.data.drawing.format import Format, Given
-from semivl_cli.data.drawing.tree import Tree
+from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key, size_of
+from semivl_cli.data.annotation.canvas import Canvas, ellipse
+from semivl_cli.data.annotation.format_contract import Format, Given
+from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.read.images import decoding
 from semivl_cli.errors import InputError
 

@@ -9,11 +9,11 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key, size_of
-from semivl_cli.data.drawing.canvas import Canvas, ellipse
-from semivl_cli.data.drawing.format import Format, Given
-from semivl_cli.data.drawing.rle import decode_brush
-from semivl_cli.data.drawing.tree import Tree, bare
+from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key, size_of
+from semivl_cli.data.annotation.canvas import Canvas, ellipse
+from semivl_cli.data.annotation.format_contract import Format, Given
+from semivl_cli.data.annotation.rle import decode_brush
+from semivl_cli.data.annotation.tree import Tree, bare
 from semivl_cli.errors import InputError
 
 _KINDS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels", "labels")

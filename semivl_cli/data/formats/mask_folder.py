@@ -7,11 +7,11 @@ from functools import partial
 
 from PIL import Image
 
-from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key
-from semivl_cli.data.drawing.canvas import Canvas
-from semivl_cli.data.drawing.image_names import ImageNames
-from semivl_cli.data.drawing.masks import count_colors, paint_layers, paint_mask
-from semivl_cli.data.drawing.tree import Tree, bare
+from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key
+from semivl_cli.data.annotation.canvas import Canvas
+from semivl_cli.data.annotation.image_names import ImageNames
+from semivl_cli.data.annotation.masks import count_colors, paint_layers, paint_mask
+from semivl_cli.data.annotation.tree import Tree, bare
 from semivl_cli.data.read.images import known_classes, read_image
 from semivl_cli.errors import InputError
 

@@ -9,12 +9,12 @@ from functools import partial
 import numpy as np
 
 from semivl_cli.class_ids import IGNORE, NO_CLASS
+from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key, to_hex
+from semivl_cli.data.annotation.canvas import Canvas
+from semivl_cli.data.annotation.format_contract import Format, Given
+from semivl_cli.data.annotation.masks import paint_mask
+from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.contract import Color
-from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key, to_hex
-from semivl_cli.data.drawing.canvas import Canvas
-from semivl_cli.data.drawing.format import Format, Given
-from semivl_cli.data.drawing.masks import paint_mask
-from semivl_cli.data.drawing.tree import Tree
 from semivl_cli.errors import InputError
 
 FOLDERS = ("SegmentationClass", "SegmentationClassAug", "SegmentationClassPNG")

@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
-from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key
-from semivl_cli.data.drawing.canvas import Canvas
-from semivl_cli.data.drawing.format import Format, Given
-from semivl_cli.data.drawing.tree import Tree
+from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key
+from semivl_cli.data.annotation.canvas import Canvas
+from semivl_cli.data.annotation.format_contract import Format, Given
+from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.errors import InputError
 
 _YAML = (".yaml", ".yml")

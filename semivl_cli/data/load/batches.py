@@ -19,7 +19,7 @@ from torch import Tensor
 from semivl_cli.config import RunConfig
 from semivl_cli.data.choose.index import MOST_LOOKED_FOR, Index
 from semivl_cli.data.contract import Dataset, Record
-from semivl_cli.data.load.transport import choose_transport
+from semivl_cli.data.load.shared_memory import choose_transport
 from semivl_cli.data.load.workers import read_ahead, worker_count
 from semivl_cli.data.pool.shuffle import shuffled
 from semivl_cli.data.pool.unlabeled import Pool

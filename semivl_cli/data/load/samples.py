@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semivl_cli.data.contract import Dataset, Record
-from semivl_cli.data.load.transport import Transport
+from semivl_cli.data.load.shared_memory import Transport
 from semivl_cli.data.load.workers import Workers, read_ahead, worker_count
 from semivl_cli.data.read.images import read_pair
 from semivl_cli.data.read.views import at_short_side

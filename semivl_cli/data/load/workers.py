@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader, get_worker_info
 
 from semivl_cli.data.contract import Record
-from semivl_cli.data.load.transport import SHARED_MEMORY_IS_FULL, Transport, why_worker_died
+from semivl_cli.data.load.shared_memory import SHARED_MEMORY_IS_FULL, Transport, why_worker_died
 from semivl_cli.data.read.opencv import cv2
 from semivl_cli.errors import RunError, SemiVLError
 from semivl_cli.processes import clean_context, end_with_parent, usable_cores

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semivl_cli.data.contract import Record
-from semivl_cli.data.pool.rows import Rows, to_bytes, to_text
+from semivl_cli.data.pool.record_rows import Rows, to_bytes, to_text
 from semivl_cli.errors import RunError
 from semivl_cli.files import FULL, replacing
 

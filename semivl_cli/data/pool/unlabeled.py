@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from semivl_cli.data.contract import Record, Source
-from semivl_cli.data.pool.hidden import Hidden
+from semivl_cli.data.pool.hidden_masks import Hidden
 from semivl_cli.data.pool.records import Listed, Records
 from semivl_cli.data.pool.shards import Shard, open_shards
 from semivl_cli.data.pool.shuffle import Blocks, shuffled
-from semivl_cli.data.read.copies import KnownFiles
+from semivl_cli.data.read.known_files import KnownFiles
 from semivl_cli.errors import InputError
 from semivl_cli.files import image_suffixes, walk
 

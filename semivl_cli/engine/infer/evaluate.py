@@ -9,8 +9,8 @@ from semivl_cli.data.choose.index import check_made_for, find_root, list_validat
 from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.device import pick_device
 from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
-from semivl_cli.engine.infer.load import load
-from semivl_cli.engine.infer.validation import Scores, measure_iou
+from semivl_cli.engine.infer.measure import Scores, measure_iou
+from semivl_cli.engine.infer.predictor import load
 from semivl_cli.reporter import Reporter
 
 

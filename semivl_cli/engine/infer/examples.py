@@ -10,14 +10,14 @@ import torch
 
 from semivl_cli.class_ids import IGNORE
 from semivl_cli.data.load.samples import val_samples
-from semivl_cli.engine.build import Material
+from semivl_cli.engine.assemble import Material
 from semivl_cli.engine.device import autocast
 from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at, scores_at
 from semivl_cli.engine.rundir.layout import EXAMPLES
 from semivl_cli.files import replacing_folder, writing
 from semivl_cli.model.guidance import DenseClip
 from semivl_cli.model.semivl import SemiVL
-from semivl_cli.paint import save_image, save_mask
+from semivl_cli.palette import save_image, save_mask
 
 
 @torch.inference_mode()

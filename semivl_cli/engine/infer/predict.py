@@ -20,7 +20,7 @@ from semivl_cli.config import RunConfig
 from semivl_cli.data.read.images import read_image
 from semivl_cli.errors import InputError, RunError
 from semivl_cli.files import list_images
-from semivl_cli.paint import is_ours, overlay, save_image, save_mask
+from semivl_cli.palette import is_ours, overlay, save_image, save_mask
 from semivl_cli.reporter import Reporter
 
 _AHEAD = 4

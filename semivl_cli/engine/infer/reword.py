@@ -5,7 +5,7 @@ from __future__ import annotations
 from semivl_cli.concepts.schema import Definition
 from semivl_cli.config import RunConfig
 from semivl_cli.data.registry import open_dataset
-from semivl_cli.engine.build import open_clip_of
+from semivl_cli.engine.assemble import open_clip_of
 from semivl_cli.engine.text_vectors import embed_classes
 from semivl_cli.errors import InputError
 from semivl_cli.model.semivl import SemiVL

@@ -17,10 +17,10 @@ from semivl_cli.concepts.load import parse_definition
 from semivl_cli.concepts.schema import Definition
 from semivl_cli.config import RunConfig, merge, to_toml
 from semivl_cli.data.registry import open_dataset
-from semivl_cli.engine.build import open_clip_of, read_definition, statistics_of
+from semivl_cli.engine.assemble import open_clip_of, read_definition, statistics_of
+from semivl_cli.engine.precedence import configure
 from semivl_cli.engine.rundir.checkpoint import save_checkpoint
 from semivl_cli.engine.rundir.layout import DEFINITION, SETTINGS, STATUS, lock_run
-from semivl_cli.engine.settings import configure
 from semivl_cli.engine.text_vectors import embed_classes
 from semivl_cli.engine.train.optim import build_optimizer
 from semivl_cli.errors import InputError, first_line
@@ -29,7 +29,7 @@ from semivl_cli.model.build import model_spec
 from semivl_cli.model.clip import load_clip
 from semivl_cli.model.clip_weights import RANDOM
 from semivl_cli.model.finetune import set_trainable
-from semivl_cli.model.published_names import our_state, published_name
+from semivl_cli.model.published_parameters import our_state, published_name
 from semivl_cli.reporter import Reporter
 
 

@@ -12,8 +12,8 @@ from semivl_cli.data.choose.index import find_root
 from semivl_cli.data.choose.survey import Survey, survey
 from semivl_cli.data.contract import FindsClasses, Prepares
 from semivl_cli.data.registry import open_dataset
-from semivl_cli.engine.build import read_definition
-from semivl_cli.engine.settings import configure
+from semivl_cli.engine.assemble import read_definition
+from semivl_cli.engine.precedence import configure
 from semivl_cli.errors import InputError, RunError
 from semivl_cli.files import write_bytes
 from semivl_cli.reporter import Reporter

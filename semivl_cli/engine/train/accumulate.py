@@ -10,9 +10,9 @@ from torch import Tensor
 from semivl_cli.config import RunConfig
 from semivl_cli.engine.device import autocast
 from semivl_cli.engine.distributed.gradients import GradientBuckets
+from semivl_cli.engine.train.guidance_labels import Targets
 from semivl_cli.engine.train.inputs import Labeled, Unlabeled
 from semivl_cli.engine.train.step import step_losses
-from semivl_cli.engine.train.targets import Targets
 from semivl_cli.model.semivl import SemiVL
 
 T = TypeVar("T", Labeled, Unlabeled | None, Targets)

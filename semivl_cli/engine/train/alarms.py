@@ -8,7 +8,7 @@ from typing import Any
 
 from semivl_cli.config import RunConfig
 from semivl_cli.data.choose.index import LabelCounts
-from semivl_cli.engine.infer.validation import Scores
+from semivl_cli.engine.infer.measure import Scores
 
 NOTHING = 1e-5
 """A share of pixels below this is none: a stray pixel in a batch does not teach."""

@@ -17,18 +17,18 @@ from semivl_cli.data.load.batches import Batch, labeled_records, train_batches
 from semivl_cli.engine.distributed.batchnorm import convert_sync_batchnorm
 from semivl_cli.engine.distributed.gradients import GradientBuckets
 from semivl_cli.engine.infer.examples import write_examples
-from semivl_cli.engine.infer.validation import Scores, measure_iou
+from semivl_cli.engine.infer.measure import Scores, measure_iou
 from semivl_cli.engine.infer.windows import Inference
 from semivl_cli.engine.rundir.checkpoint import MODEL, damage, load_checkpoint
 from semivl_cli.engine.rundir.layout import checkpoint_folder
 from semivl_cli.engine.signals import StopWish
 from semivl_cli.engine.train.accumulate import accumulate_gradients
+from semivl_cli.engine.train.best_step import Result, result_of
+from semivl_cli.engine.train.guidance_labels import prepare_targets
 from semivl_cli.engine.train.inputs import step_inputs
 from semivl_cli.engine.train.microbatch import MicroBatch
 from semivl_cli.engine.train.optim import set_rates
 from semivl_cli.engine.train.progress import Progress
-from semivl_cli.engine.train.selection import Result, result_of
-from semivl_cli.engine.train.targets import prepare_targets
 from semivl_cli.engine.train.trainee import Training
 from semivl_cli.errors import Interrupted, RunError
 

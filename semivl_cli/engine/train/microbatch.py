@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 import torch
 
 from semivl_cli.config import LossSettings, RunConfig
+from semivl_cli.engine.device_memory import Meter, meter_of
 from semivl_cli.engine.distributed.batchnorm import convert_sync_batchnorm
 from semivl_cli.engine.distributed.group import ALONE
-from semivl_cli.engine.memory import Meter, meter_of
 from semivl_cli.engine.train.accumulate import accumulate_gradients, part_of
+from semivl_cli.engine.train.guidance_labels import prepare_targets
 from semivl_cli.engine.train.inputs import Labeled, Unlabeled
-from semivl_cli.engine.train.targets import prepare_targets
 from semivl_cli.engine.train.trainee import Training
 from semivl_cli.errors import InputError, RunError
 

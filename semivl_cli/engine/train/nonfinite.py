@@ -21,7 +21,7 @@ from semivl_cli.engine.train.inputs import views_of
 from semivl_cli.engine.train.trainee import Training
 from semivl_cli.errors import RunError
 from semivl_cli.files import replacing_folder, writing
-from semivl_cli.paint import save_image, save_mask
+from semivl_cli.palette import save_image, save_mask
 
 
 def find_broken(

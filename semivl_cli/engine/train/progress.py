@@ -23,9 +23,9 @@ from semivl_cli.engine.rundir.checkpoint import (
     set_aside,
 )
 from semivl_cli.engine.train.alarms import Alarms
+from semivl_cli.engine.train.best_step import Selection
 from semivl_cli.engine.train.microbatch import MicroBatch
 from semivl_cli.engine.train.nonfinite import refuse_nonfinite
-from semivl_cli.engine.train.selection import Selection
 from semivl_cli.engine.train.trainee import Training
 from semivl_cli.errors import InputError
 from semivl_cli.files import sweep, write_json, write_text

@@ -10,11 +10,11 @@ from typing import Any
 
 from semivl_cli.config import RunConfig, merge, parse_assignments, read_toml, resolve, to_toml
 from semivl_cli.data.registry import open_dataset
-from semivl_cli.engine.build import read_definition
+from semivl_cli.engine.assemble import read_definition
 from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
+from semivl_cli.engine.precedence import configure
 from semivl_cli.engine.rundir import layout
-from semivl_cli.engine.settings import configure
-from semivl_cli.engine.train.selection import Result, read_result
+from semivl_cli.engine.train.best_step import Result, read_result
 from semivl_cli.engine.train.start import moved, run_training
 from semivl_cli.errors import InputError, Interrupted, RunError
 from semivl_cli.files import write_json, write_text, writing

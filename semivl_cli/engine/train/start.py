@@ -11,16 +11,16 @@ from typing import Any
 
 from semivl_cli.config import RunConfig, known_settings, merge, parse_assignments, read_settings, read_toml, resolve
 from semivl_cli.data.choose.index import check_labels
-from semivl_cli.engine.build import Inherited, open_material
+from semivl_cli.engine.assemble import Inherited, open_material
 from semivl_cli.engine.device import pick_device
 from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
 from semivl_cli.engine.environment import deterministic, differences, environment
+from semivl_cli.engine.precedence import configure
 from semivl_cli.engine.rundir import layout
 from semivl_cli.engine.rundir.checkpoint import checkpoint_steps
-from semivl_cli.engine.settings import configure
+from semivl_cli.engine.train.best_step import Result, read_result
 from semivl_cli.engine.train.loop import Loop
 from semivl_cli.engine.train.schedule import schedule_of
-from semivl_cli.engine.train.selection import Result, read_result
 from semivl_cli.engine.train.trainee import Training, build_trainee
 from semivl_cli.errors import InputError
 from semivl_cli.files import sweep

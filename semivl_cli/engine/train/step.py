@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from semivl_cli.config import RunConfig
+from semivl_cli.engine.train.guidance_labels import Targets
 from semivl_cli.engine.train.inputs import Labeled, Unlabeled
 from semivl_cli.engine.train.losses import consistency_term, label_term
-from semivl_cli.engine.train.targets import Targets
 from semivl_cli.model.features import Features, perturb
 from semivl_cli.model.semivl import SemiVL
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from semivl_cli.config import RunConfig
-from semivl_cli.engine.build import Material, build_guide, open_clip_of, statistics_of
+from semivl_cli.engine.assemble import Material, build_guide, open_clip_of, statistics_of
 from semivl_cli.engine.device import to_device
 from semivl_cli.engine.distributed.group import ProcessGroup
 from semivl_cli.engine.text_vectors import embed_classes

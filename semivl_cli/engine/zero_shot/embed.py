@@ -18,7 +18,7 @@ from semivl_cli.concepts.prompts import Variant, prompts, texts
 from semivl_cli.concepts.schema import Definition
 from semivl_cli.config import RunConfig
 from semivl_cli.data.registry import open_dataset
-from semivl_cli.engine.build import open_clip_of, weights_of
+from semivl_cli.engine.assemble import open_clip_of, weights_of
 from semivl_cli.engine.text_vectors import ClassText, class_vectors, concept_vectors
 from semivl_cli.errors import RunError
 from semivl_cli.files import cache_folder, write_bytes

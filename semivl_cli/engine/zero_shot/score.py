@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from semivl_cli.engine.build import open_material
-from semivl_cli.engine.settings import configure
+from semivl_cli.engine.assemble import open_material
+from semivl_cli.engine.precedence import configure
+from semivl_cli.engine.zero_shot.recipe import dataset_of, with_weights
 from semivl_cli.engine.zero_shot.segmenter import open_segmenter
-from semivl_cli.engine.zero_shot.settings import dataset_of, with_weights
 from semivl_cli.engine.zero_shot.word_counts import count_words
 from semivl_cli.engine.zero_shot.word_report import Findings, judge
 from semivl_cli.errors import InputError

@@ -13,7 +13,7 @@ from semivl_cli.concepts.load import parse_definition
 from semivl_cli.concepts.prompts import texts
 from semivl_cli.config import RunConfig
 from semivl_cli.data.registry import open_dataset
-from semivl_cli.engine.build import build_guide, open_clip_of, read_definition
+from semivl_cli.engine.assemble import build_guide, open_clip_of, read_definition
 from semivl_cli.engine.device import autocast, pick_device
 from semivl_cli.engine.infer.predict import Segmenter
 from semivl_cli.engine.infer.windows import Inference, Model, class_scores, scores_at

@@ -8,13 +8,13 @@ from operator import itemgetter
 import numpy as np
 from torch import Tensor
 
-from semivl_cli.concepts.lines import Path
 from semivl_cli.concepts.load import definition_bytes, parse_definition, parse_file
 from semivl_cli.concepts.problems import Finding, Problem
 from semivl_cli.concepts.prompts import as_read, texts
+from semivl_cli.concepts.toml_lines import Path
 from semivl_cli.engine.text_vectors import SAME, distances, find_same, same_concepts
 from semivl_cli.engine.zero_shot.embed import embed
-from semivl_cli.engine.zero_shot.settings import zero_shot_config
+from semivl_cli.engine.zero_shot.recipe import zero_shot_config
 from semivl_cli.reporter import Reporter
 
 NEAR = 0.5

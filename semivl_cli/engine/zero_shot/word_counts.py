@@ -20,7 +20,7 @@ from torch import Tensor
 
 from semivl_cli.class_ids import IGNORE
 from semivl_cli.data.load.samples import val_samples
-from semivl_cli.engine.build import Material
+from semivl_cli.engine.assemble import Material
 from semivl_cli.engine.infer.metrics import confusion
 from semivl_cli.engine.zero_shot.segmenter import ZeroShotSegmenter
 from semivl_cli.model.guidance import DenseClip

@@ -47,4 +47,5 @@ class ConvolutionalDecoder(Decoder):
         maps = checkpointed(self.context, features.dense, when=self.checkpointing)  # [B, F, h, w]
         maps = checkpointed(self.up1, maps, self.skip_later(later), when=self.checkpointing)  # [B, 4 up1, 2h, 2w]
         maps = checkpointed(self.up2, maps, self.skip_earlier(earlier), when=self.checkpointing)  # [B, 4 up2, 4h, 4w]
-        return self.head(maps)
+        out: Tensor = self.head(maps)
+        return out

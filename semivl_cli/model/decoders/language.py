@@ -106,4 +106,5 @@ class LanguageGuidedDecoder(Decoder):
         maps = checkpointed(self.up1, volumes.flatten(0, 1), skip, when=self.checkpointing)  # [B*N, up1, 2h, 2w]
         skip = self.skip_earlier(earlier)
         maps = checkpointed(self.up2, maps, skip, when=self.checkpointing)  # [B*N, up2, 4h, 4w]
-        return self.head(maps).view(b, n, *maps.shape[2:])
+        out: Tensor = self.head(maps).view(b, n, *maps.shape[2:])
+        return out

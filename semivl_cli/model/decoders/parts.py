@@ -61,7 +61,8 @@ class UpBlock(nn.Module):
         shared = F.conv2d(skip, of_skip, padding=1)  # [B, outputs, 2h, 2w]
         own = F.conv2d(x, of_map, padding=1).unflatten(0, (len(skip), -1))  # [B, N, outputs, 2h, 2w]
         fused = (own + shared[:, None]).flatten(0, 1)
-        return self.conv2(F.relu(self.norm1(fused)))
+        out: Tensor = self.conv2(F.relu(self.norm1(fused)))
+        return out
 
 
 def project_skip(inputs: int, outputs: int) -> nn.Sequential:

@@ -124,4 +124,5 @@ def resize_positions(positions: Tensor, stored: tuple[int, int], wanted: tuple[i
 
 def _as_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
     """`[B, hw, C] -> [B, C, h, w]`."""
-    return tokens.transpose(1, 2).unflatten(2, grid)
+    out: Tensor = tokens.transpose(1, 2).unflatten(2, grid)
+    return out

@@ -39,7 +39,8 @@ class DetailEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Read the first stage."""
-        return self.layer1(F.max_pool2d(self.stem(image), 3, stride=2, padding=1))
+        out: Tensor = self.layer1(F.max_pool2d(self.stem(image), 3, stride=2, padding=1))
+        return out
 
 
 def _conv_norm(inputs: int, outputs: int, stride: int = 1) -> tuple[nn.Module, ...]:

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from semivl_cli.data.choose.duplicates import Fingerprints, check_leaks, difference_hash, same_images
-from semivl_cli.data.read.copies import content_hash
 from semivl_cli.data.read.images import read_thumbnail
+from semivl_cli.data.read.known_files import content_hash
 from semivl_cli.errors import InputError
 
 

@@ -8,7 +8,7 @@ from semivl_plugins.voc import VOC
 from semivl_cli.data.choose.splits import choose_labeled, cover
 from semivl_cli.data.contract import Record
 from semivl_cli.errors import InputError
-from semivl_cli.labels import read_labels
+from semivl_cli.labels_option import read_labels
 
 
 def choose(world, labels, seed=0):

@@ -274,7 +274,7 @@ def test_a_folder_that_cannot_be_written_is_told_at_once(world, target, monkeypa
 
 
 def test_long_downloads_say_how_far_they_are_but_seldom(world, target, monkeypatch):
-    monkeypatch.setattr("semivl_cli.data.fetch.pace.SECONDS", 0.0)
+    monkeypatch.setattr("semivl_cli.data.fetch.progress_lines.SECONDS", 0.0)
     _, lines = run(world, target)
     assert re.fullmatch(r"fetching data\.zip: \d\.\d MiB of 2\.9 MiB, \d+:\d\d left", lines[1])
     assert len(lines) < 10

@@ -40,7 +40,7 @@ def test_a_long_list_of_images_is_mapped_by_the_workers_not_copied(world, index,
 
 def test_batches_that_find_no_shared_memory_come_through_pipes_the_same(index, monkeypatch, same, batches):
     free = shutil.disk_usage("/")._replace(free=1000)
-    monkeypatch.setattr("semivl_cli.data.load.transport.shutil.disk_usage", lambda _: free)
+    monkeypatch.setattr("semivl_cli.data.load.shared_memory.shutil.disk_usage", lambda _: free)
     said = []
     helped = batches(index, workers=1, say=said.append)
     assert all(same(one, two) for one, two in zip(helped, batches(index), strict=True))

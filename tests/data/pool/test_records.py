@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from semivl_cli.data.contract import Record, TarEntry
 from semivl_cli.data.pool import records as module
-from semivl_cli.data.pool.hidden import Hidden
+from semivl_cli.data.pool.hidden_masks import Hidden
 from semivl_cli.data.pool.records import Records, digest_of_ids, id_hash
 from semivl_cli.errors import InputError, RunError
 

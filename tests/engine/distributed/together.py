@@ -18,10 +18,10 @@ from semivl_cli.engine.distributed import gradients
 from semivl_cli.engine.distributed.batchnorm import convert_sync_batchnorm
 from semivl_cli.engine.distributed.gradients import GradientBuckets
 from semivl_cli.engine.distributed.join import joined
-from semivl_cli.engine.infer.validation import measure_iou
+from semivl_cli.engine.infer.measure import measure_iou
 from semivl_cli.engine.infer.windows import Inference
 from semivl_cli.engine.train.accumulate import accumulate_gradients, part_of
-from semivl_cli.engine.train.targets import prepare_targets
+from semivl_cli.engine.train.guidance_labels import prepare_targets
 from semivl_cli.reporter import Silence
 
 gradients.BUCKET_BYTES = 2000  # the tiny model makes many buckets

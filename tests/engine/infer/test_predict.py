@@ -6,7 +6,7 @@ from PIL import Image
 
 from semivl_cli.engine.infer.predict import Job, plan_predictions
 from semivl_cli.errors import InputError
-from semivl_cli.paint import save_mask
+from semivl_cli.palette import save_mask
 
 
 def make(root, *names):

@@ -15,11 +15,11 @@ from semivl_cli.concepts.load import load_definition
 from semivl_cli.config import to_toml
 from semivl_cli.data.read.images import read_image
 from semivl_cli.data.registry import open_dataset, package_file
-from semivl_cli.engine.build import open_clip_of, open_material
-from semivl_cli.engine.infer.load import load
+from semivl_cli.engine.assemble import open_clip_of, open_material
+from semivl_cli.engine.infer.predictor import load
 from semivl_cli.engine.infer.windows import class_scores
+from semivl_cli.engine.precedence import configure
 from semivl_cli.engine.rundir.checkpoint import save_checkpoint
-from semivl_cli.engine.settings import configure
 from semivl_cli.engine.text_vectors import embed_classes
 from semivl_cli.engine.train.trainee import build_trainee
 from semivl_cli.errors import InputError

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from semivl_cli.cli import app
 from semivl_cli.config import resolve
 from semivl_cli.data.choose.index import LabelCounts
-from semivl_cli.engine.infer.validation import Scores
+from semivl_cli.engine.infer.measure import Scores
 from semivl_cli.engine.train.alarms import Alarms
 from semivl_cli.engine.train.nonfinite import find_broken
 

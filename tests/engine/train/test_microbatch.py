@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from semivl_cli.config import RunConfig
-from semivl_cli.engine.memory import LinuxMeter, _left_in_groups, meter_of
+from semivl_cli.engine.device_memory import LinuxMeter, _left_in_groups, meter_of
 from semivl_cli.engine.train.microbatch import advice, largest_that_fits, sizes
 from semivl_cli.errors import InputError
 

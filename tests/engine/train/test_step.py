@@ -7,8 +7,8 @@ import torch
 
 from semivl_cli.class_ids import IGNORE
 from semivl_cli.engine.train import step
+from semivl_cli.engine.train.guidance_labels import prepare_targets
 from semivl_cli.engine.train.step import step_losses
-from semivl_cli.engine.train.targets import prepare_targets
 
 from .tiny import batch, build, settings, train_step
 

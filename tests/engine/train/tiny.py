@@ -5,8 +5,8 @@ import torch
 from semivl_cli.class_ids import IGNORE
 from semivl_cli.config import RunConfig, resolve
 from semivl_cli.engine.train.accumulate import accumulate_gradients
+from semivl_cli.engine.train.guidance_labels import prepare_targets
 from semivl_cli.engine.train.inputs import Labeled, Unlabeled, Views, cutmix
-from semivl_cli.engine.train.targets import prepare_targets
 from semivl_cli.model.decoders.decoder import DecoderSpec
 from semivl_cli.model.decoders.language import LanguageGuidedDecoder
 from semivl_cli.model.encoders.dense_vit import DenseEncoder, EncoderSpec

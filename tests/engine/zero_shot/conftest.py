@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from semivl_cli.data.registry import open_dataset
+from semivl_cli.engine.zero_shot.recipe import zero_shot_config
 from semivl_cli.engine.zero_shot.segmenter import open_segmenter
-from semivl_cli.engine.zero_shot.settings import zero_shot_config
 from semivl_cli.reporter import Silence
 
 

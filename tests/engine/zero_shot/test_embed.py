@@ -9,11 +9,11 @@ from safetensors import safe_open
 
 from semivl_cli.concepts.load import load_definition, parse_definition
 from semivl_cli.data.registry import open_dataset
-from semivl_cli.engine.build import open_clip_of
+from semivl_cli.engine.assemble import open_clip_of
 from semivl_cli.engine.text_vectors import embed_classes, embed_concepts
 from semivl_cli.engine.zero_shot import embed as module
 from semivl_cli.engine.zero_shot.embed import embed, write_vectors
-from semivl_cli.engine.zero_shot.settings import zero_shot_config
+from semivl_cli.engine.zero_shot.recipe import zero_shot_config
 from semivl_cli.errors import RunError
 from semivl_cli.files import cache_folder
 from semivl_cli.reporter import Silence

@@ -10,8 +10,8 @@ import torch
 from semivl_cli.concepts.load import load_definition
 from semivl_cli.concepts.prompts import texts
 from semivl_cli.data.registry import open_dataset, package_file
+from semivl_cli.engine.zero_shot.recipe import zero_shot_config
 from semivl_cli.engine.zero_shot.segmenter import open_segmenter
-from semivl_cli.engine.zero_shot.settings import zero_shot_config
 from semivl_cli.model.pixels import resize
 from semivl_cli.reporter import Silence
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semivl_cli.data.convert import paint as conversion
+from semivl_cli.data.convert import mask_files as conversion
 from semivl_cli.errors import InputError, RunError
 
 

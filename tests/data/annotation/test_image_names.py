@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semivl_cli.data.drawing.image_names import ImageNames
+from semivl_cli.data.annotation.image_names import ImageNames
 
 
 @pytest.mark.parametrize(

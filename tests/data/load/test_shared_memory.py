@@ -3,8 +3,8 @@ import shutil
 
 import pytest
 
-from semivl_cli.data.load import transport
-from semivl_cli.data.load.transport import choose_transport, why_worker_died
+from semivl_cli.data.load import shared_memory as transport
+from semivl_cli.data.load.shared_memory import choose_transport, why_worker_died
 
 MIB = 2**20
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from semivl_cli.config import parse_toml, resolve, to_toml
-from semivl_cli.engine.build import open_material
-from semivl_cli.engine.settings import configure
+from semivl_cli.engine.assemble import open_material
+from semivl_cli.engine.precedence import configure
 from semivl_cli.engine.train.trainee import build_trainee
 from semivl_cli.errors import InputError
 from semivl_cli.model.decoders.convolutional import ConvolutionalDecoder

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semivl_cli.data.contract import Record
-from semivl_cli.data.pool.hidden import Hidden
+from semivl_cli.data.pool.hidden_masks import Hidden
 from semivl_cli.data.pool.records import Records, digest_of_ids
 
 BASE = Path("/data/mine")

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from semivl_cli.data.drawing.annotations import Images
-from semivl_cli.data.drawing.tree import Tree, bare
+from semivl_cli.data.annotation.annotations import Images
+from semivl_cli.data.annotation.tree import Tree, bare
 from semivl_cli.data.formats.voc import FOLDERS
 from semivl_cli.errors import InputError
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from semivl_cli.engine.infer.load import described
-from semivl_cli.engine.infer.validation import Scores
+from semivl_cli.engine.infer.measure import Scores
+from semivl_cli.engine.infer.predictor import described
 from semivl_cli.engine.rundir.layout import SCORES, read_json
 
 Rule = Literal["last", "best", "held-out"]

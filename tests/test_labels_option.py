@@ -5,7 +5,7 @@ import pytest
 
 from semivl_cli.config import parse_toml, resolve, to_toml
 from semivl_cli.errors import InputError
-from semivl_cli.labels import read_labels
+from semivl_cli.labels_option import read_labels
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import PurePosixPath
 
-from semivl_cli.data.drawing.tree import bare
+from semivl_cli.data.annotation.tree import bare
 
 
 class ImageNames:

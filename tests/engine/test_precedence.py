@@ -2,7 +2,7 @@ import pytest
 
 from semivl_cli.concepts.load import load_definition
 from semivl_cli.data.registry import available, open_dataset
-from semivl_cli.engine.settings import configure, shipped_recipes
+from semivl_cli.engine.precedence import configure, shipped_recipes
 from semivl_cli.engine.train.schedule import schedule_of
 from semivl_cli.errors import InputError
 

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from semivl_cli import load
 from semivl_cli.cli import app
-from semivl_cli.engine.infer.validation import Scores
-from semivl_cli.engine.train.selection import Selection
+from semivl_cli.engine.infer.measure import Scores
+from semivl_cli.engine.train.best_step import Selection
 
 KILL = Path(__file__).parents[2] / "bench" / "bench_kill.py"
 STREET = [

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from semivl_cli.data.drawing.annotations import Annotations, Images
-from semivl_cli.data.drawing.format import Given
-from semivl_cli.data.drawing.image_names import ImageNames
-from semivl_cli.data.drawing.tree import Tree
+from semivl_cli.data.annotation.annotations import Annotations, Images
+from semivl_cli.data.annotation.format_contract import Given
+from semivl_cli.data.annotation.image_names import ImageNames
+from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.formats import coco, labelme, labelstudio, voc, yolo
-from semivl_cli.data.formats.images import images_in, images_of_list
+from semivl_cli.data.formats.image_folder import images_in, images_of_list
 from semivl_cli.data.formats.mask_folder import look_like_masks, open_masks
 from semivl_cli.errors import InputError
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 import semivl_cli.data.formats
-from semivl_cli.data.convert.recognize import FORMATS, KNOWN
+from semivl_cli.data.convert.detect_format import FORMATS, KNOWN
 from semivl_cli.errors import InputError
 
 

@@ -1,8 +1,8 @@
 """Copies of files are found by content, and only files of the same length are read."""
 
 from semivl_cli.data.contract import TarEntry
-from semivl_cli.data.read import copies
-from semivl_cli.data.read.copies import KnownFiles, content_hash
+from semivl_cli.data.read import known_files as copies
+from semivl_cli.data.read.known_files import KnownFiles, content_hash
 
 
 def write(path, content):

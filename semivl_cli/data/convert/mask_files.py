@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from semivl_cli.class_ids import IGNORE
+from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key
+from semivl_cli.data.annotation.image_names import ImageNames
 from semivl_cli.data.contract import Classes, Color
-from semivl_cli.data.drawing.annotations import Annotations, Drawing, Key
-from semivl_cli.data.drawing.image_names import ImageNames
 from semivl_cli.data.read.images import check_size, image_size
 from semivl_cli.errors import InputError, RunError
 from semivl_cli.files import FULL
-from semivl_cli.paint import is_ours, made_from, save_mask
+from semivl_cli.palette import is_ours, made_from, save_mask
 from semivl_cli.processes import in_threads
 
 _UNMATCHED = "masks that cannot be matched with an image"

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from semivl_cli.class_ids import IGNORE, NO_CLASS
-from semivl_cli.data.drawing.annotations import Key
-from semivl_cli.data.drawing.canvas import Canvas
-from semivl_cli.data.drawing.tree import Tree
+from semivl_cli.data.annotation.annotations import Key
+from semivl_cli.data.annotation.canvas import Canvas
+from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.read.images import check_ids, check_size, decoding, whole_numbers
 from semivl_cli.errors import InputError
 

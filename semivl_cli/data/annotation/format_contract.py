@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from semivl_cli.data.drawing.annotations import Annotations
-from semivl_cli.data.drawing.tree import Tree
+from semivl_cli.data.annotation.annotations import Annotations
+from semivl_cli.data.annotation.tree import Tree
 
 
 class Given:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from semivl_cli.data.drawing.rle import decode_rle
+from semivl_cli.data.annotation.rle import decode_rle
 from semivl_cli.errors import InputError
 
 

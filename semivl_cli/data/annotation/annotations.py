@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semivl_cli.class_ids import IGNORE
+from semivl_cli.data.annotation.canvas import Canvas
+from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.contract import Classes, Color
-from semivl_cli.data.drawing.canvas import Canvas
-from semivl_cli.data.drawing.tree import Tree
 from semivl_cli.data.read.images import known_classes
 from semivl_cli.errors import InputError, listed
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from semivl_cli.data.drawing.canvas import Canvas
+from semivl_cli.data.annotation.canvas import Canvas
 
 # pycocotools 2.0.11 asks NumPy 2 for arrays in a way that NumPy deprecates
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

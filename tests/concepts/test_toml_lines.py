@@ -5,7 +5,7 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semivl_cli.concepts.lines import line_of, lines_in, parse_toml
+from semivl_cli.concepts.toml_lines import line_of, lines_in, parse_toml
 
 TEXT = """\
 # a comment with [brackets] and "quotes"

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from pycocotools import mask as coco_mask
 
-from semivl_cli.data.drawing.rle import decode_brush, decode_rle
+from semivl_cli.data.annotation.rle import decode_brush, decode_rle
 from semivl_cli.errors import InputError
 
 # pycocotools 2.0.11 asks NumPy 2 for arrays in a way that NumPy deprecates

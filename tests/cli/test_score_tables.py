@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from semivl_cli.cli.scores import show_runs, show_seeds
-from semivl_cli.engine.infer.validation import Scores
+from semivl_cli.cli.score_tables import show_runs, show_seeds
+from semivl_cli.engine.infer.measure import Scores
 from semivl_cli.errors import RunError
 
 

@@ -74,9 +74,9 @@ def _check_kinds(config: RunConfig) -> None:
     usual = RunConfig()
     if (config.decoder.kind, config.finetune.encoder) == (usual.decoder.kind, usual.finetune.encoder):
         return  # the commands that need no model stay instant: the room of the model imports torch
+    from semivl_cli.config import pick  # noqa: PLC0415
     from semivl_cli.model.build import DECODERS  # noqa: PLC0415
     from semivl_cli.model.finetune import FINE_TUNING  # noqa: PLC0415
-    from semivl_cli.model.kinds import pick  # noqa: PLC0415
 
     pick(DECODERS, "decoder.kind", config.decoder.kind)
     pick(FINE_TUNING, "finetune.encoder", config.finetune.encoder)
