@@ -129,8 +129,7 @@ def _files(entry: str) -> Iterator[Path]:
             raise InputError(f"data.unlabeled: {entry} is none of: {_EXPECTED}")
     elif _RANGE.search(entry):
         names = tuple(_expanded(entry))
-        absent = next((name for name in names if not Path(name).exists()), None)
-        if absent is not None:
+        if absent := next((name for name in names if not Path(name).exists()), None):
             raise InputError(f"data.unlabeled: {absent} does not exist ({entry} names it)")
         for name in names:
             yield from _files(name)

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from semivl_cli.errors import InputError, RunError
+from semivl_cli.errors import InputError, RunError, first_line
 
 Value = TypeVar("Value")
 
@@ -174,5 +174,5 @@ def _contact() -> Iterator[None]:
     except RuntimeError as error:
         raise RunError(
             "another process of this training ended or does not answer: the run stands at its last checkpoint, "
-            f"go on with --resume ({str(error).splitlines()[0]})"
+            f"go on with --resume ({first_line(error)})"
         ) from error

@@ -7,7 +7,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 import torch
@@ -16,7 +16,7 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from semivl_cli.engine.distributed.group import ProcessGroup
-from semivl_cli.errors import InputError, RunError, SemiVLError
+from semivl_cli.errors import InputError, RunError, SemiVLError, first_line
 from semivl_cli.processes import usable_cores
 
 
@@ -118,7 +118,7 @@ def joined(gpus: int | None = None) -> Iterator[ProcessGroup]:
         process_group.barrier()
     except (RuntimeError, OSError) as error:
         raise RunError(
-            f"process {rank} of {world_size} does not reach the others ({str(error).splitlines()[0]}): are all of them "
+            f"process {rank} of {world_size} does not reach the others ({first_line(error)}): are all of them "
             "started, and may they reach MASTER_ADDR and MASTER_PORT?"
         ) from error
     try:
@@ -135,7 +135,7 @@ def joined(gpus: int | None = None) -> Iterator[ProcessGroup]:
 
 def _first_to_fail(store: Store, code: int, process_group: ProcessGroup) -> int | None:
     """Return `None` to the first process that fails, and to the others its exit code."""
-    try:
+    with suppress(RuntimeError):  # the process that kept the store is gone without a word
         if store.add("failed", 1) > 1:
             store.wait(["code"], timedelta(seconds=10))
             return int(store.get("code"))
@@ -145,6 +145,4 @@ def _first_to_fail(store: Store, code: int, process_group: ProcessGroup) -> int 
             if store.add("failed", 0) >= process_group.world_size:
                 break
             time.sleep(0.05)  # the others may ask this very process
-    except RuntimeError:  # the process that kept the store is gone without a word
-        pass
     return None

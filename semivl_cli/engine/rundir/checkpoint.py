@@ -72,10 +72,7 @@ def save_checkpoint(
 
 
 def checkpoint_steps(run: Path) -> list[int]:
-    """Steps of the checkpoints of a run, oldest first; a folder has its number once it is complete.
-
-    Its files may have been damaged since.
-    """
+    """Steps of the complete checkpoints of a run, oldest first; their files may have been damaged since."""
     return sorted(int(path.name) for path in (run / CHECKPOINTS).glob("[0-9]*") if path.name.isdigit())
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from semivl_cli.config import RunConfig
 from semivl_cli.data.load.batches import Batches, labeled_records, unlabeled_records
@@ -24,9 +25,7 @@ from semivl_cli.files import replacing_folder, writing
 from semivl_cli.palette import save_image, save_mask
 
 
-def find_broken(
-    values: Sequence[Mapping[str, float]], done: int, model: torch.nn.Module | None
-) -> tuple[int, str] | None:
+def find_broken(values: Sequence[Mapping[str, float]], done: int, model: nn.Module | None) -> tuple[int, str] | None:
     """Return the first step, counted from 0, that left something not finite, and what: its loss, or the weights.
 
     `values`: those of the last steps, of which `done` were taken; `model`: whose weights are about to be kept, if any.
@@ -47,7 +46,7 @@ def refuse_nonfinite(
     values: Sequence[Mapping[str, float]],
     done: int,
     metrics: Metrics | None,
-    model: torch.nn.Module | None = None,
+    model: nn.Module | None = None,
 ) -> None:
     """Stop before values that are no numbers are averaged away or, with `model`, kept; keep what they came from.
 
