@@ -23,7 +23,6 @@ from semivl_cli.errors import InputError, RunError
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """How the system says that a disk, or a user's share of it, is full."""
 
-_BLOCK = 1 << 20
 _NO_PICTURES = frozenset(
     "BUFR GRIB HDF5 IPTC EPS WMF FLI MPEG CUR ICO ICNS GBR PSD SGI".split()  # noqa: SIM905 - names read as a line
 )
@@ -122,18 +121,10 @@ def replacing_folder(folder: Path, *, durable: bool = False) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def remove_folder(folder: Path) -> None:
-    """Remove a folder that others may take for complete: it loses its name first, so that it is there or gone."""
-    temporary = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
-    folder.replace(temporary)
-    shutil.rmtree(temporary)
-
-
 def sweep(folder: Path) -> None:
-    """Remove what a killed process left half-written in a folder."""
+    """Remove what a killed process left half-written in a folder, and checkpoints that were set aside."""
     for path in folder.glob(".*"):
-        if path.suffix in (".part", ".tmp"):
+        if path.suffix in (".part", ".tmp", ".damaged"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
@@ -154,7 +145,7 @@ def sync(path: Path) -> None:
 def blocks(path: Path) -> Iterator[bytes]:
     """Yield the content of a file, however large, piece by piece; raises `OSError`."""
     with path.open("rb") as file:
-        while block := file.read(_BLOCK):
+        while block := file.read(1 << 20):
             yield block
 
 

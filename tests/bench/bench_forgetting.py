@@ -14,8 +14,7 @@ from semivl_cli.data.load.samples import val_samples
 from semivl_cli.engine.assemble import Inherited, build_guide, clip_of, open_material
 from semivl_cli.engine.device import pick_device
 from semivl_cli.engine.infer.metrics import class_iou, confusion
-from semivl_cli.engine.rundir.checkpoint import load_checkpoint
-from semivl_cli.engine.rundir.integrity import checkpoint_steps
+from semivl_cli.engine.rundir.checkpoint import checkpoint_steps, load_checkpoint
 from semivl_cli.engine.rundir.layout import read_config
 from semivl_cli.reporter import Silence
 

@@ -16,8 +16,7 @@ from semivl_cli.data.load.samples import val_samples
 from semivl_cli.engine.assemble import Inherited, open_material
 from semivl_cli.engine.device import pick_device, to_device
 from semivl_cli.engine.infer.windows import Inference, class_scores, scores_at
-from semivl_cli.engine.rundir.checkpoint import load_checkpoint
-from semivl_cli.engine.rundir.integrity import checkpoint_steps
+from semivl_cli.engine.rundir.checkpoint import checkpoint_steps, load_checkpoint
 from semivl_cli.engine.rundir.layout import read_config
 
 

@@ -60,7 +60,7 @@ def batch(arguments, spec, device):
     own, other = (Views(*(images(arguments, device) for _ in range(3)), ~mask()) for _ in range(2))
     channels = (*spec.decoder.skip_channels, spec.encoder.embed_dim)
     dropout = channel_dropout(0, 0, arguments.batch, channels, 0.5, device)
-    return Labeled(image=images(arguments, device), label=label), cutmix(own, other, mask(), mask(), dropout)
+    return Labeled(image=images(arguments, device), label=label), cutmix(own, other, (mask(), mask()), dropout)
 
 
 def gradients(model, guide, x, u, config, micro_batch):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from semivl_cli.engine.rundir.integrity import checkpoint_steps
+from semivl_cli.engine.rundir.checkpoint import checkpoint_steps
 
 if __name__ == "__main__":
     for run in map(Path, sys.argv[1:]):

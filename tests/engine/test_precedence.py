@@ -3,7 +3,7 @@ import pytest
 from semivl_cli.concepts.load import load_definition
 from semivl_cli.data.registry import available, open_dataset
 from semivl_cli.engine.precedence import configure, shipped_recipes
-from semivl_cli.engine.train.schedule import steps_per_epoch, total_steps
+from semivl_cli.engine.train.schedule import schedule_of
 from semivl_cli.errors import InputError
 
 
@@ -31,8 +31,8 @@ def test_voc_is_the_published_run():
     assert config.augment.partner == "same_image"
     assert config.training.precision == "fp32"
     # 10,582 training images, 92 of them labelled, 4 processes of 2 images.
-    assert steps_per_epoch(config, 10490) == 1311
-    assert total_steps(config, 1311) == 80 * 1311
+    schedule = schedule_of(config, 10490)
+    assert (schedule.epoch, schedule.steps) == (1311, 80 * 1311)
 
 
 LOGITS, SUMS = "averaged_logits", "summed_probabilities"

@@ -20,7 +20,7 @@ from semivl_cli.engine.train import accumulate
 from semivl_cli.engine.train import step as product_step
 from semivl_cli.engine.train.guidance_labels import guidance_labels, prepare_targets
 from semivl_cli.engine.train.inputs import Labeled, Unlabeled, Views, cutmix
-from semivl_cli.engine.train.schedule import lambda_DC, rate_factor
+from semivl_cli.engine.train.schedule import Schedule
 from semivl_cli.model.features import perturb
 from semivl_cli.model.published_parameters import our_name, our_state
 from semivl_cli.model.semivl import SemiVL
@@ -303,8 +303,8 @@ def test_table_of_learning_rates(directory, compare):
     if table is not None:
         compare.names("keys of lr_factor_of_step", set(table) - {"info", "note"}, {"total_iters", "factors"})
         for t, factor in enumerate(table["factors"]):
-            ours = rate_factor(t, table["total_iters"], published().optimizer.power)
-            compare.scalar(f"lr factor of step {t}", ours, factor, 1e-9)
+            schedule = Schedule(config=published(), epoch=1, steps=table["total_iters"])
+            compare.scalar(f"lr factor of step {t}", schedule.rate_factor(t), factor, 1e-9)
 
 
 def stages(case: Case, image: Tensor, fp_masks: list[Tensor] | None) -> dict[str, Tensor]:
@@ -353,7 +353,7 @@ def stages(case: Case, image: Tensor, fp_masks: list[Tensor] | None) -> dict[str
             found |= {"guide.certainty": said.confidence, "guide.class": said.label}
             everywhere = torch.ones(len(image), *image.shape[2:], dtype=torch.bool)
             views = Views(image, image, image, everywhere)
-            u = cutmix(views, views, ~everywhere, ~everywhere, ())
+            u = cutmix(views, views, (~everywhere, ~everywhere), ())
             found["guide.label"] = guidance_labels(guide, u, case.manifest["guidance"]["threshold"], len(image))[0]
     return found
 
@@ -372,7 +372,7 @@ def step_batch(case: Case, part: str) -> tuple[Labeled, Unlabeled]:
         Views(*(t[f"img_{view}{whose}_u8"] for view in ("w", "s1", "s2")), t[f"ignore_mask{whose}"] != IGNORE)
         for whose in ("", "_other")
     )
-    return x, cutmix(own, other, t["mix1"] == 1, t["mix2"] == 1, in_our_order(case, masks))
+    return x, cutmix(own, other, (t["mix1"] == 1, t["mix2"] == 1), in_our_order(case, masks))
 
 
 def step_settings(settings: dict[str, Any]) -> RunConfig:
@@ -390,7 +390,8 @@ def weight_of_guidance(settings: dict[str, Any], manifest: dict[str, Any]) -> fl
     if ends == 0:
         return None
     start, end = ends if isinstance(ends, list) else (ends, ends)
-    return lambda_DC(start, end, manifest["iters"], manifest["total_iters"])
+    config = published({"guidance": {"lambda_DC": [start, end]}})
+    return Schedule(config=config, epoch=1, steps=manifest["total_iters"]).lambda_DC(manifest["iters"])
 
 
 def recompute(

@@ -27,13 +27,9 @@ class Hidden(Listed):
         return Record(id=record.id, image=record.image)
 
     def __iter__(self) -> Iterator[Record]:
-        out = iter([*self._left_out.tolist(), -1])
-        skip = next(out)
-        for number, record in enumerate(self._records):
-            if number == skip:
-                skip = next(out)
-            else:
-                yield Record(id=record.id, image=record.image)
+        left_out = set(self._left_out.tolist())
+        seen = (record for number, record in enumerate(self._records) if number not in left_out)
+        return (Record(id=record.id, image=record.image) for record in seen)
 
     def number(self, position: int) -> int:
         """Return the number, among all records, of the one at a position."""

@@ -97,11 +97,8 @@ class Records(Listed):
             RunError: if there is no room for them in the folder of temporary files.
         """
         with tempfile.SpooledTemporaryFile(max_size=_SPILL) as file:
-            writer = _Writer(base, file)
             try:
-                for record in records:
-                    writer.add(record)
-                return writer.finish()
+                return _written(records, base, file)
             except OSError as error:
                 if error.errno not in FULL:
                     raise
@@ -129,9 +126,8 @@ class Records(Listed):
         """Write a file, whole or not at all; functions cannot be written."""
         if self._rows.functions:
             raise ValueError("a function cannot be kept in a file")
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            for start in range(0, len(self._data), _SPILL):
-                file.write(self._data[start : start + _SPILL])
+        with replacing(path) as temporary:
+            temporary.write_bytes(self._data)
 
     def __len__(self) -> int:
         return self._count
@@ -184,70 +180,47 @@ class Records(Listed):
         return self._rows.unpack(self._data[start + 4 : end]), end
 
 
-class _Writer:
-    """Writes rows one after the other, and what stands behind them at the end."""
-
-    def __init__(self, base: Path, file: tempfile.SpooledTemporaryFile[bytes]) -> None:
-        self._rows = Rows(base)
-        self._file = file
-        self._block: list[bytes] = []
-        self._starts: list[int] = []
-        self._labeled: list[int] = []
-        self._hashes = bytearray()
-        self._written = self._count = self._sum = 0
-
-    def add(self, record: Record) -> None:
-        """Add a row."""
-        row = self._rows.pack(record)
+def _written(records: Iterable[Record], base: Path, file: tempfile.SpooledTemporaryFile[bytes]) -> Records:
+    """Write rows one after the other, then what stands behind them; returns all as records."""
+    rows = Rows(base)
+    starts: list[int] = []
+    labeled: list[int] = []
+    hashes = bytearray()
+    written = count = total = 0
+    for record in records:
+        row = rows.pack(record)
+        if count % _BLOCK == 0:
+            starts.append(written)
         if record.label is not None:
-            self._labeled.append(self._count)
+            labeled.append(count)
         digest = _sha256(record.id)
-        self._hashes += digest[:8]
-        self._sum += int.from_bytes(digest, "little")
-        self._block.append(len(row).to_bytes(4, "little") + row)
-        self._count += 1
-        if len(self._block) == _BLOCK:
-            self._flush()
-
-    def finish(self) -> Records:
-        """Write what stands behind the rows, and return all as records."""
-        if self._block:
-            self._flush()
-        hashes = np.frombuffer(self._hashes, "<u8")
-        hashes.sort()
-        about = {
-            "rows": self._written,
-            "count": self._count,
-            "labeled": len(self._labeled),
-            "base": to_bytes(self._rows.base).decode("latin-1"),
-            "shards": [to_bytes(str(shard)).decode("latin-1") for shard in self._rows.shards],
-            "sum": f"{self._sum % 2**256:x}",
-        }
-        text = json.dumps(about).encode()
-        for part in (
-            np.array(self._starts, "<u8").tobytes(),
-            np.array(self._labeled, "<u8").tobytes(),
-            hashes.tobytes(),
-            text,
-            len(text).to_bytes(8, "little"),
-            _MAGIC,
-        ):
-            self._file.write(part)
-        size = self._file.tell()
-        if size <= _SPILL:
-            self._file.seek(0)
-            return Records(self._file.read(), self._rows.functions)
-        self._file.flush()
-        records = Records(mmap.mmap(self._file.fileno(), size, access=mmap.ACCESS_READ), self._rows.functions)
-        records._descriptor = os.dup(self._file.fileno())
-        return records
-
-    def _flush(self) -> None:
-        rows = b"".join(self._block)
-        self._starts.append(self._written)
-        self._written += len(rows)
-        self._file.write(rows)
-        self._block = []
+        hashes += digest[:8]
+        total += int.from_bytes(digest, "little")
+        file.write(len(row).to_bytes(4, "little") + row)
+        written += 4 + len(row)
+        count += 1
+    sorted_hashes = np.frombuffer(hashes, "<u8")
+    sorted_hashes.sort()
+    about = {
+        "rows": written,
+        "count": count,
+        "labeled": len(labeled),
+        "base": to_bytes(rows.base).decode("latin-1"),
+        "shards": [to_bytes(str(shard)).decode("latin-1") for shard in rows.shards],
+        "sum": f"{total % 2**256:x}",
+    }
+    text = json.dumps(about).encode()
+    for table in (np.array(starts, "<u8"), np.array(labeled, "<u8"), sorted_hashes):
+        file.write(table.tobytes())
+    file.write(text + len(text).to_bytes(8, "little") + _MAGIC)
+    size = file.tell()
+    if size <= _SPILL:
+        file.seek(0)
+        return Records(file.read(), rows.functions)
+    file.flush()
+    mapped = Records(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ), rows.functions)
+    mapped._descriptor = os.dup(file.fileno())
+    return mapped
 
 
 def id_hash(record_id: str) -> int:

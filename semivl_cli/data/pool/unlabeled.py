@@ -16,8 +16,7 @@ from semivl_cli.data.contract import Record, Source
 from semivl_cli.data.pool.hidden_masks import Hidden
 from semivl_cli.data.pool.records import Listed, Records
 from semivl_cli.data.pool.shards import Shard, open_shards
-from semivl_cli.data.pool.shuffle import shuffled
-from semivl_cli.data.pool.shuffle_blocks import Blocks
+from semivl_cli.data.pool.shuffle import Blocks, shuffled
 from semivl_cli.data.read.known_files import KnownFiles
 from semivl_cli.errors import InputError
 from semivl_cli.files import image_suffixes, walk
@@ -127,8 +126,7 @@ def _files(entry: str) -> Iterator[Path]:
             raise InputError(f"data.unlabeled: {entry} is none of: {_EXPECTED}")
     elif _RANGE.search(entry):
         names = tuple(_expanded(entry))
-        absent = next((name for name in names if not Path(name).exists()), None)
-        if absent is not None:
+        if absent := next((name for name in names if not Path(name).exists()), None):
             raise InputError(f"data.unlabeled: {absent} does not exist ({entry} names it)")
         for name in names:
             yield from _files(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -24,69 +24,63 @@ class GradientBuckets:
     """
 
     def __init__(self, process_group: ProcessGroup = ALONE, parameters: Iterable[nn.Parameter] = ()) -> None:
-        self.buckets = _buckets(process_group, parameters) if process_group.world_size > 1 else []
-        self.sent, self.is_last = 0, False
-        for bucket in self.buckets:
-            for parameter in bucket.parameters:
-                parameter.register_post_accumulate_grad_hook(functools.partial(self._ready, bucket))
+        self.process_group = process_group
+        self.buckets = _packed(parameters) if process_group.world_size > 1 else []
+        self.missing: list[int] = []
+        """How many gradients of each bucket the last backward pass has not completed."""
+        self.sent: list[tuple[Tensor, Callable[[], object]]] = []
+        """Of the first buckets: their gradients in a row, and what waits until these are the sums."""
+        self.is_last = False
+        for number, bucket in enumerate(self.buckets):
+            for parameter in bucket:
+                parameter.register_post_accumulate_grad_hook(functools.partial(self._ready, number))
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
         """Add the gradient of `loss`; the last backward pass completes the gradients of this process."""
         self.is_last = last
-        for bucket in self.buckets[self.sent :]:
-            bucket.missing = len(bucket.parameters)
+        self.missing = [len(bucket) for bucket in self.buckets]
         loss.backward()
 
     def all_reduce(self) -> None:
         """Put the sums over all processes in the place of this process's gradients."""
-        for bucket in self.buckets[self.sent :]:  # with parameters that nothing depends on
-            bucket.send()
-        for bucket in self.buckets:
-            bucket.receive()
-        self.sent, self.is_last = 0, False
+        while len(self.sent) < len(self.buckets):  # with parameters that nothing depends on
+            self._send()
+        for bucket, (flat, wait) in zip(self.buckets, self.sent, strict=True):
+            wait()
+            gradients = _gradients(bucket)
+            parts = flat.split([gradient.numel() for gradient in gradients])
+            for gradient, part in zip(gradients, parts, strict=True):
+                gradient.copy_(part.view(gradient.shape))
+        self.sent, self.is_last = [], False
 
-    def _ready(self, bucket: _Bucket, _: Tensor) -> None:
+    def _ready(self, number: int, _: Tensor) -> None:
         if not self.is_last:
             return
-        bucket.missing -= 1
+        self.missing[number] -= 1
         # In one order in every process, whatever the order in which they fill.
-        while self.sent < len(self.buckets) and self.buckets[self.sent].missing == 0:
-            self.buckets[self.sent].send()
-            self.sent += 1
+        while len(self.sent) < len(self.buckets) and self.missing[len(self.sent)] == 0:
+            self._send()
+
+    def _send(self) -> None:
+        """Begin to sum the next bucket."""
+        gradients = [gradient.reshape(-1) for gradient in _gradients(self.buckets[len(self.sent)])]
+        flat = torch.cat(gradients) if gradients else torch.empty(0)
+        self.sent.append((flat, self.process_group.all_reduce_async(flat) if gradients else lambda: None))
 
 
-class _Bucket:
-    """Gradients that travel together."""
-
-    def __init__(self, process_group: ProcessGroup, parameters: list[nn.Parameter]) -> None:
-        self.process_group, self.parameters = process_group, parameters
-        self.missing = len(parameters)
-
-    def send(self) -> None:
-        """Begin to sum those that are there."""
-        gradients = [parameter.grad.reshape(-1) for parameter in self.parameters if parameter.grad is not None]
-        self._flat = torch.cat(gradients) if gradients else torch.empty(0)
-        self._wait = self.process_group.all_reduce_async(self._flat) if gradients else lambda: None
-
-    def receive(self) -> None:
-        """Wait for the sums, and put them where the gradients are now."""
-        self._wait()
-        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        parts = self._flat.split([gradient.numel() for gradient in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
-            gradient.copy_(part.view(gradient.shape))
-        del self._flat, self._wait
+def _gradients(bucket: Sequence[nn.Parameter]) -> list[Tensor]:
+    return [parameter.grad for parameter in bucket if parameter.grad is not None]
 
 
-def _buckets(process_group: ProcessGroup, parameters: Iterable[nn.Parameter]) -> list[_Bucket]:
+def _packed(parameters: Iterable[nn.Parameter]) -> list[list[nn.Parameter]]:
     """Pack parameters from the last to the first, in which order gradients come up."""
-    packed: list[list[nn.Parameter]] = []
+    buckets: list[list[nn.Parameter]] = []
     room = 0
     for parameter in reversed(list(parameters)):
         size = parameter.numel() * parameter.element_size()
-        if not packed or size > room or parameter.dtype != packed[-1][0].dtype:
-            packed.append([])
+        if not buckets or size > room or parameter.dtype != buckets[-1][0].dtype:
+            buckets.append([])
             room = BUCKET_BYTES
-        packed[-1].append(parameter)
+        buckets[-1].append(parameter)
         room -= size
-    return [_Bucket(process_group, parameters) for parameters in packed]
+    return buckets

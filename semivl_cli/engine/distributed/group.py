@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from semivl_cli.errors import InputError, RunError
+from semivl_cli.errors import InputError, RunError, first_line
 
 Value = TypeVar("Value")
 
@@ -33,7 +33,7 @@ class ProcessGroup:
     """Whether the launcher has started these processes before."""
     restarts: bool = False
     """Whether the launcher may do so: one command then has to begin a run and to go on with it."""
-    _asked_to_stop: tuple[Callable[[], None], Tensor] | None = field(default=None, repr=False)
+    _asked_to_stop: tuple[Callable[[], object], Tensor] | None = field(default=None, repr=False)
 
     @property
     def is_main(self) -> bool:
@@ -64,16 +64,11 @@ class ProcessGroup:
             self.all_reduce_async(values)()
         return values
 
-    def all_reduce_async(self, values: Tensor) -> Callable[[], None]:
+    def all_reduce_async(self, values: Tensor) -> Callable[[], object]:
         """Begin to sum a tensor over the processes, in place; what returns waits (a GPU does, not the caller)."""
         with _contact():
             work = dist.all_reduce(values, async_op=True)
-
-        def wait() -> None:
-            with _contact():
-                work.wait()
-
-        return wait
+        return _contact()(work.wait)
 
     def all_gather(self, own: Tensor, positions: slice, batch: int) -> Tensor:
         """Numbers of this process's images, `[M, b]` -> those of the global batch, `[M, B]`."""
@@ -179,5 +174,5 @@ def _contact() -> Iterator[None]:
     except RuntimeError as error:
         raise RunError(
             "another process of this training ended or does not answer: the run stands at its last checkpoint, "
-            f"go on with --resume ({str(error).splitlines()[0]})"
+            f"go on with --resume ({first_line(error)})"
         ) from error

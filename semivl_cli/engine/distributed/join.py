@@ -7,7 +7,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 import torch
@@ -16,14 +16,8 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from semivl_cli.engine.distributed.group import ProcessGroup
-from semivl_cli.errors import InputError, RunError, SemiVLError
+from semivl_cli.errors import InputError, RunError, SemiVLError, first_line
 from semivl_cli.processes import usable_cores
-
-MEETING = timedelta(minutes=10)
-"""How long processes wait for each other to appear."""
-PATIENCE = timedelta(minutes=30)
-"""How long a process waits for what another does alone (a checkpoint, a long look at the masks); one that died is
-noticed at once, by its closed connection."""
 
 
 def process_group_of(environment: Mapping[str, str]) -> ProcessGroup:
@@ -47,7 +41,8 @@ def process_group_of(environment: Mapping[str, str]) -> ProcessGroup:
         restarted = number("TORCHELASTIC_RESTART_COUNT", 0) > 0
         sharing, host = local_world_size, environment.get("MASTER_ADDR", "")
         number("MASTER_PORT", 29500)  # torch reads it
-    elif "SLURM_PROCID" in environment and _is_srun(environment):
+    # A task of `srun`, not the batch script around it, which SLURM calls process 0 of as many.
+    elif "SLURM_PROCID" in environment and ("SLURM_JOB_ID" not in environment or "SLURM_STEP_ID" in environment):
         rank, local_rank = number("SLURM_PROCID"), number("SLURM_LOCALID", 0)
         world_size = number("SLURM_STEP_NUM_TASKS", number("SLURM_NTASKS", 1))
         nodes = number("SLURM_STEP_NUM_NODES", number("SLURM_NNODES", 1))
@@ -75,11 +70,6 @@ def process_group_of(environment: Mapping[str, str]) -> ProcessGroup:
         restarted=restarted,
         restarts=restarts,
     )
-
-
-def _is_srun(environment: Mapping[str, str]) -> bool:
-    """Tell a task of `srun` from the batch script around it, which SLURM calls process 0 of as many."""
-    return "SLURM_JOB_ID" not in environment or "SLURM_STEP_ID" in environment
 
 
 def first_host(nodes: str) -> str:
@@ -116,49 +106,43 @@ def joined(gpus: int | None = None) -> Iterator[ProcessGroup]:
     rank, world_size = process_group.rank, process_group.world_size
     nccl = torch.cuda.is_available() and dist.is_nccl_available()
     try:
-        store, _, _ = next(rendezvous(process_group.url, rank, world_size, timeout=MEETING))
+        store, _, _ = next(rendezvous(process_group.url, rank, world_size, timeout=timedelta(minutes=10)))
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if nccl else "gloo",
             store=PrefixStore("training", store),
             rank=rank,
             world_size=world_size,
-            timeout=PATIENCE,
+            # For what one does alone (a checkpoint, reading all masks); who died is noticed at once, by its connection.
+            timeout=timedelta(minutes=30),
         )
         process_group.barrier()
     except (RuntimeError, OSError) as error:
         raise RunError(
-            f"process {rank} of {world_size} does not reach the others ({str(error).splitlines()[0]}): are all of them "
+            f"process {rank} of {world_size} does not reach the others ({first_line(error)}): are all of them "
             "started, and may they reach MASTER_ADDR and MASTER_PORT?"
         ) from error
     try:
         yield process_group
         dist.destroy_process_group()
     except (Exception, KeyboardInterrupt) as error:
-        code = _exit_code(error)
+        code = 128 + signal.SIGINT if isinstance(error, KeyboardInterrupt) else 70
+        code = error.exit_code if isinstance(error, SemiVLError) else code
         first = _first_to_fail(PrefixStore("end", store), code, process_group)
         if first is None:
             raise
         raise SystemExit(first) from None
 
 
-def _exit_code(error: BaseException) -> int:
-    if isinstance(error, SemiVLError):
-        return error.exit_code
-    return 128 + signal.SIGINT if isinstance(error, KeyboardInterrupt) else 70
-
-
 def _first_to_fail(store: Store, code: int, process_group: ProcessGroup) -> int | None:
     """Return `None` to the first process that fails, and to the others its exit code."""
-    try:
+    with suppress(RuntimeError):  # the process that kept the store is gone without a word
         if store.add("failed", 1) > 1:
             store.wait(["code"], timedelta(seconds=10))
             return int(store.get("code"))
         store.set("code", str(code))
         deadline = time.monotonic() + 5
-        while process_group.is_main and store.add("failed", 0) < process_group.world_size:
-            if time.monotonic() > deadline:
+        while process_group.is_main and time.monotonic() < deadline:
+            if store.add("failed", 0) >= process_group.world_size:
                 break
             time.sleep(0.05)  # the others may ask this very process
-    except RuntimeError:  # the process that kept the store is gone without a word
-        return None
     return None

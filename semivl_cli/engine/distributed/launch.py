@@ -18,10 +18,17 @@ def launch(count: int, device: str, arguments: Sequence[str]) -> int:
     """Run `semivl ARGUMENTS` in `count` processes of this machine by torchrun's launcher; returns the exit code.
 
     Raises:
-        InputError: there are not as many GPUs.
+        InputError: there are not as many GPUs, unless the CPU is asked for by name.
         RunError: a process was killed.
     """
-    check_gpus(count, device)
+    if ":" in device:
+        raise InputError(f"--gpus {count} with --device {device}: one names several GPUs, the other one; leave one out")
+    seen = torch.cuda.device_count()
+    if device != "cpu" and count > seen:
+        raise InputError(
+            f"--gpus {count}: torch sees {seen} GPU(s) here; start at most as many, or try --device cpu, which runs "
+            f"{count} processes on the cores"
+        )
     from torch.distributed.elastic.multiprocessing import SignalException  # noqa: PLC0415 - it takes a second
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # noqa: PLC0415
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch  # noqa: PLC0415
@@ -54,17 +61,3 @@ def launch(count: int, device: str, arguments: Sequence[str]) -> int:
             ) from None
         return max(codes)
     return 0
-
-
-def check_gpus(count: int, device: str) -> None:
-    """Refuse more processes than there are GPUs, unless the CPU is asked for by name."""
-    if device == "cpu":
-        return
-    if ":" in device:
-        raise InputError(f"--gpus {count} with --device {device}: one names several GPUs, the other one; leave one out")
-    seen = torch.cuda.device_count()
-    if count > seen:
-        raise InputError(
-            f"--gpus {count}: torch sees {seen} GPU(s) here; start at most as many, or try --device cpu, which runs "
-            f"{count} processes on the cores"
-        )

@@ -15,9 +15,8 @@ from semivl_cli.engine.device import autocast, pick_device, to_device
 from semivl_cli.engine.infer.predict import Segmenter
 from semivl_cli.engine.infer.reword import reword
 from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at
-from semivl_cli.engine.rundir.checkpoint import load_checkpoint
-from semivl_cli.engine.rundir.integrity import MODEL, STATE, checkpoint_steps, first_sound
-from semivl_cli.engine.rundir.layout import DEFINITION, SETTINGS, checkpoint_folder, find_run, read_json, read_status
+from semivl_cli.engine.rundir.checkpoint import MODEL, STATE, checkpoint_steps, first_sound, load_checkpoint
+from semivl_cli.engine.rundir.layout import DEFINITION, SETTINGS, STATUS, checkpoint_folder, find_run, read_json
 from semivl_cli.errors import InputError
 from semivl_cli.model.semivl import SemiVL
 from semivl_cli.reporter import Reporter, Silence
@@ -66,7 +65,7 @@ def load(
     steps = checkpoint_steps(folder)
     if not steps:
         raise InputError(f"{folder} has no complete checkpoint yet: let semivl train reach its first one")
-    status = read_status(folder)
+    status = read_json(folder / STATUS)
     best, rule = status.get("best"), status.get("select", "best")
     wanted = [best] if rule != "last" and best in steps else []
     step, broken = first_sound(folder, (*wanted, *reversed(steps)), [MODEL])

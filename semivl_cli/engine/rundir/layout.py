@@ -66,10 +66,9 @@ def find_unfinished() -> Path:
     unfinished = [found for found in _runs() if not is_finished(found)]
     unfinished = [run.parent if (run.parent / SUMMARY).is_file() else run for run in unfinished]
     unfinished += [path.parent for path in RUNS.glob(f"*/{SUMMARY}") if "runs" not in read_json(path)]
-    unfinished.sort(key=_touched)
     if not unfinished:
         raise InputError(f"there is no unfinished run in {RUNS}/: name one with --out, or start anew without --resume")
-    return unfinished[-1]
+    return sorted(unfinished, key=_touched)[-1]
 
 
 def _runs() -> list[Path]:
@@ -79,9 +78,8 @@ def _runs() -> list[Path]:
 
 
 def _touched(run: Path) -> float:
-    names = (SETTINGS, STATUS, METRICS, SUMMARY)
-    there = [folder / name for folder in (run, *run.glob("seed-*")) for name in names]
-    return max(file.stat().st_mtime for file in there if file.is_file())
+    files = (folder / name for folder in (run, *run.glob("seed-*")) for name in (SETTINGS, STATUS, METRICS, SUMMARY))
+    return max(file.stat().st_mtime for file in files if file.is_file())
 
 
 def lock_run(run: Path) -> AbstractContextManager[None]:
@@ -100,22 +98,15 @@ def checkpoint_folder(run: Path, step: int) -> Path:
 
 def read_config(run: Path) -> RunConfig:
     """Read the settings of a run."""
-    path = run / SETTINGS
-    settings, _ = read_settings(path)
-    return resolve(settings, source=str(path))
+    return resolve(read_settings(run / SETTINGS)[0], source=str(run / SETTINGS))
 
 
 def is_finished(run: Path) -> bool:
     """Whether nothing is left to do; what a damaged file says is not believed."""
     try:
-        return bool(read_status(run).get("finished")) and bool(read_json(run / SCORES))
+        return bool(read_json(run / STATUS).get("finished")) and bool(read_json(run / SCORES))
     except InputError:
         return False
-
-
-def read_status(run: Path) -> dict[str, Any]:
-    """Read `run.json`; empty where there is none yet."""
-    return read_json(run / STATUS)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -141,8 +132,8 @@ class Metrics:
         """Keep the lines up to `step`, and its evaluation only if that is part of the state."""
         self.path = run / METRICS
         lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines() if self.path.is_file() else []
-        kept = [line for line in lines if _position(line) <= (step, int(evaluated))]
-        write_text(self.path, "".join(f"{line}\n" for line in kept))
+        told = [line for line in lines if _moment(line) <= (step, int(evaluated))]
+        write_text(self.path, "".join(f"{line}\n" for line in told))
 
     def write(self, step: int, kind: str, values: Mapping[str, Any]) -> None:
         """Append one line."""
@@ -152,14 +143,14 @@ class Metrics:
         """Append what was noticed, for whoever was not there to read it."""
         self.write(step, "alarm", {"found": found, "says": line})
 
-    def keep(self) -> None:
+    def sync(self) -> None:
         """Wait until the disk holds all lines: a checkpoint counts on those before it."""
         with writing(self.path):
             sync(self.path)
 
 
-def _position(line: str) -> tuple[float, int]:
-    """Where a line stands in the story: its step, and whether it belongs to what follows it: evaluation, end."""
+def _moment(line: str) -> tuple[float, int]:
+    """When a line was written: its step, and whether it belongs to what follows it: evaluation, end."""
     try:
         values = json.loads(line)
         return float(values["step"]), {"eval": 1, "end": 2}.get(values.get("found", values["kind"]), 0)

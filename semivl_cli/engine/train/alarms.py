@@ -54,14 +54,12 @@ class Alarms:
                 f"no labelled pixel shows {', '.join(absent)}: {teacher} can teach what that is; label an image that "
                 "shows it, or take the class out of the definition",
             )
-        if counts.val is not None:
-            unseen = [name for name, pixels in zip(names, counts.val, strict=True) if pixels == 0]
-            if unseen:
-                lines += self._once(
-                    "unseen",
-                    f"no validation pixel shows {', '.join(unseen)}: the IoU is 0 there whatever the model does, and "
-                    "the mean counts it, as the published numbers do",
-                )
+        if unseen := [name for name, pixels in zip(names, counts.val or (), strict=False) if pixels == 0]:
+            lines += self._once(
+                "unseen",
+                f"no validation pixel shows {', '.join(unseen)}: the IoU is 0 there whatever the model does, and the "
+                "mean counts it, as the published numbers do",
+            )
         return lines
 
     def ignores(self, step: int, ids: Sequence[str]) -> list[str]:

@@ -36,12 +36,10 @@ class Selection:
         self.last = {**scores.as_dict(), "on": images}
         if not self.best or scores.miou > self.best["miou"]:
             self.best = {**self.last, "selected_on": images}
-        if self.rule == "last":
-            self.result = self.last
-        elif self.rule == "best":
-            self.result = self.best
+        if self.rule != "held-out":
+            self.result = self.last if self.rule == "last" else self.best
 
-    def look_at_val(self, scores: Scores) -> None:
+    def add_val(self, scores: Scores) -> None:
         """Take the one look at the validation images that `held-out` allows, at its end."""
         self.result = {**scores.as_dict(), "on": "val", "selected_on": "held-out"}
 

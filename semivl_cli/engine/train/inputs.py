@@ -51,14 +51,12 @@ class Unlabeled:
 
     weak: Tensor
     """x^u: uint8 RGB `[B, 3, H, W]`."""
-    mixed1: Tensor
-    """The first strong view after CutMix; `mixed2` likewise."""
-    mixed2: Tensor
+    mixed: tuple[Tensor, ...]
+    """Both strong views after CutMix."""
     valid: PerView
     """Bool `[B, H, W]`, false on padding."""
-    box1: Tensor
-    """Bool `[B, H, W]`: where the partner is pasted into the first strong view; `box2` likewise."""
-    box2: Tensor
+    boxes: tuple[Tensor, ...]
+    """Bool `[B, H, W]`: where the partner is pasted into each strong view."""
     partner: Tensor | None
     """The partners' weak views; `None`: images 2k and 2k + 1 are each other's partner."""
     dropout: tuple[Tensor, ...]
@@ -67,19 +65,18 @@ class Unlabeled:
     def mix(self, own: Tensor, partner: Tensor | None) -> PerView:
         """Mix maps `[B, H, W]` as CutMix mixed the images; `partner`: of the partners, if they are other crops."""
         other = _neighbors(own) if partner is None else partner
-        return own, paste(own, other, self.box1), paste(own, other, self.box2)
+        return own, *(paste(own, other, box) for box in self.boxes)
 
 
-def cutmix(own: Views, partner: Views | None, box1: Tensor, box2: Tensor, dropout: tuple[Tensor, ...]) -> Unlabeled:
+def cutmix(own: Views, partner: Views | None, boxes: tuple[Tensor, ...], dropout: tuple[Tensor, ...]) -> Unlabeled:
     """Paste the partners' views into the boxes `[B, H, W]`; without partners the neighbours in the pairs 2k, 2k + 1."""
     other = partner or Views(*map(_neighbors, own))
+    strong = zip((own.strong1, own.strong2), (other.strong1, other.strong2), boxes, strict=True)
     return Unlabeled(
         weak=own.weak,
-        mixed1=paste(own.strong1, other.strong1, box1),
-        mixed2=paste(own.strong2, other.strong2, box2),
-        valid=(own.valid, paste(own.valid, other.valid, box1), paste(own.valid, other.valid, box2)),
-        box1=box1,
-        box2=box2,
+        mixed=tuple(paste(*views_and_box) for views_and_box in strong),
+        valid=(own.valid, *(paste(own.valid, other.valid, box) for box in boxes)),
+        boxes=boxes,
         partner=partner.weak if partner else None,
         dropout=dropout,
     )
@@ -96,12 +93,8 @@ def step_inputs(
 ) -> tuple[Labeled, Unlabeled | None]:
     """Move a batch to the device and perturb it there.
 
-    Args:
-        batch: geometry done, colours and boxes drawn.
-        device: of the model.
-        config: with the seed, and the share of channels that P drops.
-        channels: widths of the feature maps that P perturbs: skips in their order, then the dense vectors.
-        first: position of the first image in the global batch.
+    `channels`: widths of the feature maps that P perturbs, skips in their order, then the dense vectors; `first`:
+    position of the first image in the global batch.
     """
     batch = batch.to(device)
     x = Labeled(image=batch.x_image, label=batch.x_label)
@@ -109,10 +102,10 @@ def step_inputs(
     partner = views_of(batch.partner_image, batch.partner_ignore, batch.partner_colors)
     if own is None or batch.boxes is None:
         return x, None
-    box1, box2 = (box_mask(boxes, *own.valid.shape[1:]) for boxes in batch.boxes)
+    boxes = tuple(box_mask(each, *own.valid.shape[1:]) for each in batch.boxes)
     rate = config.consistency.feature_dropout
     multipliers = channel_dropout(config.seed, batch.step, len(own.weak), channels, rate, device, first)
-    return x, cutmix(own, partner, box1, box2, multipliers)
+    return x, cutmix(own, partner, boxes, multipliers)
 
 
 def views_of(

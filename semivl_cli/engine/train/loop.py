@@ -16,15 +16,14 @@ from semivl_cli.data.contract import Record
 from semivl_cli.data.load.batches import Batch, labeled_records, train_batches
 from semivl_cli.engine.distributed.batchnorm import convert_sync_batchnorm
 from semivl_cli.engine.distributed.gradients import GradientBuckets
+from semivl_cli.engine.infer.examples import write_examples
 from semivl_cli.engine.infer.measure import Scores, measure_iou
 from semivl_cli.engine.infer.windows import Inference
-from semivl_cli.engine.rundir.checkpoint import load_weights
-from semivl_cli.engine.rundir.integrity import MODEL, damage
+from semivl_cli.engine.rundir.checkpoint import MODEL, damage, load_checkpoint
 from semivl_cli.engine.rundir.layout import checkpoint_folder
 from semivl_cli.engine.signals import StopWish
 from semivl_cli.engine.train.accumulate import accumulate_gradients
 from semivl_cli.engine.train.best_step import Result, result_of
-from semivl_cli.engine.train.examples import write_examples
 from semivl_cli.engine.train.guidance_labels import prepare_targets
 from semivl_cli.engine.train.inputs import step_inputs
 from semivl_cli.engine.train.microbatch import MicroBatch
@@ -32,9 +31,6 @@ from semivl_cli.engine.train.optim import set_rates
 from semivl_cli.engine.train.progress import Progress
 from semivl_cli.engine.train.trainee import Training
 from semivl_cli.errors import Interrupted, RunError
-
-_LONG_EPOCH = 100_000
-"""Steps of an epoch above which nobody wants to wait for its end."""
 
 
 class Loop:
@@ -45,6 +41,7 @@ class Loop:
         self.config, self.trainee, self.material = training.config, training.trainee, training.material
         self.reporter, self.process_group = training.reporter, training.process_group
         self.schedule, self.steps = training.schedule, training.schedule.steps
+        self.inference = Inference(self.config, self.trainee.spec.smallest)
         convert_sync_batchnorm(self.trainee.model, self.process_group)
         self.buckets = GradientBuckets(self.process_group, self.trainee.parameters)
         self.micro_batch = MicroBatch(training)
@@ -54,12 +51,9 @@ class Loop:
         """When the steps since the last line of `metrics.jsonl` began, saving and evaluating not counted."""
 
     def run(self, *, resume: bool, noticed: Sequence[str], counts: LabelCounts | None) -> Result:
-        """Train to the last step.
+        """Train to the last step, with `resume` from the newest undamaged checkpoint.
 
-        Args:
-            resume: whether the run goes on from its newest undamaged checkpoint.
-            noticed: what has been noticed before, a line each.
-            counts: labelled pixels of each class, if they were counted.
+        `noticed`: lines about what was seen before; `counts`: what the masks hold, if they were counted.
         """
         with self.stop:
             start = self.progress.restore() if resume else self.progress.begin()
@@ -91,7 +85,7 @@ class Loop:
             sharing=self.process_group.sharing,
             say=self.reporter.note,
         )
-        if self.schedule.epoch > _LONG_EPOCH and self.config.training.evaluate_steps is None:
+        if self.schedule.epoch > 100_000 and self.config.training.evaluate_steps is None:  # nobody waits for its end
             self.reporter.note(
                 f"a pass over the unlabelled images takes {self.schedule.epoch} steps, this training has {self.steps}: "
                 "training.steps and training.evaluate_steps set its length and its evaluations in steps"
@@ -198,7 +192,7 @@ class Loop:
                 records,
                 material.dataset,
                 material.definition.names,
-                Inference(self.config, self.trainee.spec.smallest),
+                self.inference,
                 step=step,
                 reporter=self.reporter,
                 process_group=process_group,
@@ -217,15 +211,15 @@ class Loop:
         if chosen is not None and chosen != self.steps:
             wrong = damage(checkpoint_folder(run, chosen), [MODEL])
             if self.process_group.broadcast(wrong) is None:
-                load_weights(run, chosen, self.trainee.model)
+                self.trainee.model.load_state_dict(load_checkpoint(run, chosen).model.state_dict())
             else:
                 self.reporter.note(f"checkpoint {chosen}, the best, is damaged ({wrong}): the last is taken instead")
                 chosen = self.steps
         if selection.rule == "held-out" and chosen is not None:
-            selection.look_at_val(self.score(chosen, self.material.index.val))
+            selection.add_val(self.score(chosen, self.material.index.val))
         self.progress.say(self.steps, self.progress.alarms.ends(), "end")
         if self.process_group.is_main:
-            write_examples(self.training)
+            write_examples(run, self.trainee.model, self.trainee.guide, self.material, self.inference)
         self.progress.write_status(self.steps, finished=True)
         result = result_of(run, selection.as_dict())
         return replace(result, stop=self.process_group.broadcast(self.stop.signal_number))

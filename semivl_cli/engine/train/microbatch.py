@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 
@@ -98,18 +98,21 @@ class MicroBatch:
         choices = (False, True) if config.training.checkpoint_activations == "auto" else (self.recomputes,)
         for recomputes in choices:
             self._recompute(recomputes)
-            found = largest_that_fits(tried, attempt, meter, reserve=moments, agree=self.process_group.all_reduce_min)
-            if found.images:
+            fitting, peak, limit = largest_that_fits(
+                tried, attempt, meter, reserve=moments, agree=self.process_group.all_reduce_min
+            )
+            if fitting:
                 break
         for name, value in model.named_buffers():
             value.copy_(statistics[name])
-        if not found.images:
+        if not fitting:
             raise RunError(
-                f"even {tried[0]} image(s) at once do not fit into {_gib(found.limit)} GiB: "
+                f"even {tried[0]} image(s) at once do not fit into {_gib(limit)} GiB: "
                 f"{advice(config, tried[0], self.recomputes)}"
             )
-        self.images, self.fitted = min(found.images, self.own), True
-        self.reporter.note(f"fits: {found}" + (", with activations computed twice" if self.recomputes else ""))
+        self.images, self.fitted = min(fitting, self.own), True
+        twice = ", with activations computed twice" if self.recomputes else ""
+        self.reporter.note(f"fits: {fitting} images at once take {_gib(peak)} of {_gib(limit)} GiB{twice}")
         self._check_normalization()
 
     def _recompute(self, wanted: bool) -> None:
@@ -134,25 +137,10 @@ class MicroBatch:
             )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fit:
-    """The micro-batch that was found, with the bytes it takes at most and the bytes there are; 0 images: none fits."""
-
-    images: int
-    peak: int
-    limit: int
-
-    def __str__(self) -> str:
-        """Say it in one line."""
-        return f"{self.images} images at once take {_gib(self.peak)} of {_gib(self.limit)} GiB"
-
-
 def sizes(most: int, unit: int) -> list[int]:
     """Micro-batches worth trying for `most` images, in whole units: doubling, and at last everything at once."""
-    found = [unit]
-    while 2 * found[-1] < most:
-        found.append(2 * found[-1])
-    return found if found[-1] == most else [*found, most]
+    doubled = (unit * 2**k for k in itertools.count())
+    return [*itertools.takewhile(lambda size: size < most, doubled), most]
 
 
 def largest_that_fits(
@@ -162,7 +150,7 @@ def largest_that_fits(
     *,
     reserve: int = 0,
     agree: Callable[[int], int] = int,
-) -> Fit:
+) -> tuple[int, int, int]:
     """Try steps with more and more images while the next one can be expected to fit.
 
     Memory grows in proportion to the images, so that the largest is found without running out: which the CPU would
@@ -174,11 +162,14 @@ def largest_that_fits(
         meter: of the device.
         reserve: bytes that a training will need besides, and a trial does not.
         agree: what all processes make of a 0 (does not fit) or 1 of this one.
+
+    Returns:
+        The largest number that fits, 0 where none does; the bytes it takes at most, and the bytes there are.
     """
-    best = Fit(images=0, peak=0, limit=meter.limit())
+    most, peak_of_most, limit = 0, 0, meter.limit()
     before, expected = meter.start(), 0
     for images in tried:
-        fits = expected + reserve <= best.limit
+        fits = expected + reserve <= limit
         if fits:
             meter.start()
             try:
@@ -186,13 +177,13 @@ def largest_that_fits(
             except torch.OutOfMemoryError:
                 fits = False
             peak = meter.peak() + reserve
-            fits = fits and peak <= best.limit
+            fits = fits and peak <= limit
         if not agree(int(fits)):
             break
-        best = Fit(images=images, peak=peak, limit=best.limit)
+        most, peak_of_most = images, peak
         following = next((size for size in tried if size > images), images)
         expected = before + (peak - reserve - before) * following // images
-    return best
+    return most, peak_of_most, limit
 
 
 def advice(config: RunConfig, micro_batch: int, recomputes: bool) -> str:

@@ -7,17 +7,16 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import nn
 
 from semivl_cli.config import RunConfig
-from semivl_cli.data.load.batches import Batch, Batches, labeled_records, unlabeled_records
+from semivl_cli.data.load.batches import Batches, labeled_records, unlabeled_records
 from semivl_cli.data.read.cutmix import box_mask
 from semivl_cli.engine.device import autocast
-from semivl_cli.engine.rundir.integrity import MODEL, checkpoint_steps
+from semivl_cli.engine.rundir.checkpoint import MODEL, checkpoint_steps
 from semivl_cli.engine.rundir.layout import NOT_FINITE, Metrics
 from semivl_cli.engine.train.inputs import views_of
 from semivl_cli.engine.train.trainee import Training
@@ -26,31 +25,19 @@ from semivl_cli.files import replacing_folder, writing
 from semivl_cli.palette import save_image, save_mask
 
 
-class Broken(NamedTuple):
-    """The first step whose values are not finite."""
+def find_broken(values: Sequence[Mapping[str, float]], done: int, model: nn.Module | None) -> tuple[int, str] | None:
+    """Return the first step, counted from 0, that left something not finite, and what: its loss, or the weights.
 
-    step: int
-    """Counted from 0, as the draws are."""
-    what: str
-    """`loss` with its terms, or the weights."""
-
-
-def find_broken(values: Sequence[Mapping[str, float]], done: int, model: torch.nn.Module | None) -> Broken | None:
-    """Look at the values of the last steps, and at the weights if they are given: the first thing that is not finite.
-
-    Args:
-        values: of the steps `done - len(values)` to `done - 1`, numbers already.
-        done: steps that were taken.
-        model: whose weights are about to be kept; `None`: only the losses are looked at.
+    `values`: those of the last steps, of which `done` were taken; `model`: whose weights are about to be kept, if any.
     """
     for number, step in enumerate(values, done - len(values)):
         if not math.isfinite(step["loss"]):
             terms = ", ".join(name for name, value in step.items() if name != "loss" and not math.isfinite(value))
-            return Broken(step=number, what=f"loss is {step['loss']}{f' ({terms})' if terms else ''}")
+            return number, f"loss is {step['loss']}{f' ({terms})' if terms else ''}"
     if model is not None:
         floating = [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
         if not bool(torch.stack([tensor.isfinite().all() for tensor in floating]).all()):
-            return Broken(step=done - 1, what="weights hold values that are not finite")
+            return done - 1, "weights hold values that are not finite"
     return None
 
 
@@ -59,16 +46,11 @@ def refuse_nonfinite(
     values: Sequence[Mapping[str, float]],
     done: int,
     metrics: Metrics | None,
-    model: torch.nn.Module | None = None,
+    model: nn.Module | None = None,
 ) -> None:
     """Stop before values that are no numbers are averaged away or, with `model`, kept; keep what they came from.
 
-    Args:
-        training: whose they are.
-        values: as for `find_broken`, of all processes.
-        done: steps that were taken.
-        metrics: where the main process writes what it found.
-        model: as for `find_broken`.
+    Arguments as for `find_broken`, the values of all processes; the main process writes to `metrics` what it found.
 
     Raises:
         RunError: something is not finite.
@@ -76,10 +58,11 @@ def refuse_nonfinite(
     broken = find_broken(values, done, model)
     if broken is None:
         return
-    said = f"step {broken.step}: the {broken.what}"
+    step, found = broken
+    said = f"step {step}: the {found}"
     if metrics is not None:
         try:
-            said += f"; {keep_evidence(training, broken, values)} holds its batch, values and weights"
+            said += f"; {keep_evidence(training, step, found, values)} holds its batch, values and weights"
             metrics.alarm(done, said, "train")
         except RunError as error:
             said += f"; {error}"
@@ -92,7 +75,7 @@ def refuse_nonfinite(
     )
 
 
-def keep_evidence(training: Training, broken: Broken, values: Sequence[Mapping[str, float]]) -> Path:
+def keep_evidence(training: Training, step: int, found: str, values: Sequence[Mapping[str, float]]) -> Path:
     """Write `not-finite/`: the batch of the step as the model saw it, pictures of it, the values, the model.
 
     The batch is drawn again: it follows from seed and step alone.
@@ -100,26 +83,30 @@ def keep_evidence(training: Training, broken: Broken, values: Sequence[Mapping[s
     Raises:
         RunError: the disk is full.
     """
-    config, schedule = training.config, training.schedule
-    folder = training.run / NOT_FINITE
-    material = training.material
-    index = material.index
-    batch = Batches(index, material.dataset, material.definition.names, config)[broken.step]
+    config, schedule, material = training.config, training.schedule, training.material
+    index, folder = material.index, training.run / NOT_FINITE
+    batch = Batches(index, material.dataset, material.definition.names, config)[step]
     state = training.trainee.model.state_dict()
     told = {
-        "step": broken.step,
-        "found": broken.what,
-        "labeled": [record.id for record in labeled_records(index, config, broken.step)],
-        "unlabeled": [record.id for record in unlabeled_records(index, config, broken.step)],
+        "step": step,
+        "found": found,
+        "labeled": [record.id for record in labeled_records(index, config, step)],
+        "unlabeled": [record.id for record in unlabeled_records(index, config, step)],
         "seed": config.seed,
-        "lr": config.optimizer.lr * schedule.rate_factor(broken.step),
-        "lambda_DC": schedule.lambda_DC(broken.step),
-        "steps": [{name: str(value) for name, value in step.items()} for step in values],  # JSON knows no NaN
+        "lr": config.optimizer.lr * schedule.rate_factor(step),
+        "lambda_DC": schedule.lambda_DC(step),
+        "steps": [{name: str(value) for name, value in each.items()} for each in values],  # JSON knows no NaN
         "weights that are not finite": [name for name, tensor in state.items() if not bool(tensor.isfinite().all())],
     }
     with writing(folder), replacing_folder(folder) as part:
         (part / "values.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        tensors = _seen(batch)
+        # What the step saw, its strong views before CutMix.
+        tensors = {"labeled": batch.x_image, "label": batch.x_label}
+        own = views_of(batch.u_image, batch.u_ignore, batch.colors)
+        if own is not None and batch.boxes is not None:
+            tensors |= own._asdict()
+            tensors |= {f"box{n}": box_mask(box, *own.valid.shape[1:]) for n, box in enumerate(batch.boxes, 1)}
+        tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
         save_file(tensors, part / "batch.safetensors")
         for name in ("labeled", "weak", "strong1", "strong2"):
             for number, image in enumerate(tensors.get(name, ())):
@@ -128,16 +115,6 @@ def keep_evidence(training: Training, broken: Broken, values: Sequence[Mapping[s
             save_mask(part / f"label-{number}.png", label.numpy(), material.definition.colors)
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, part / MODEL)
     return folder
-
-
-def _seen(batch: Batch) -> dict[str, Tensor]:
-    """Return what the step saw, its strong views before CutMix."""
-    seen = {"labeled": batch.x_image, "label": batch.x_label}
-    own = views_of(batch.u_image, batch.u_ignore, batch.colors)
-    if own is not None and batch.boxes is not None:
-        seen |= own._asdict()
-        seen |= {f"box{view}": box_mask(boxes, *own.valid.shape[1:]) for view, boxes in enumerate(batch.boxes, 1)}
-    return {name: tensor.contiguous() for name, tensor in seen.items()}
 
 
 def advice(config: RunConfig, values: Sequence[Mapping[str, float]], *, bf16: bool) -> str:

@@ -13,9 +13,15 @@ from torch import Tensor
 from semivl_cli import __version__
 from semivl_cli.config import to_toml
 from semivl_cli.engine.environment import environment
-from semivl_cli.engine.rundir.checkpoint import add_scores, load_training, prune_checkpoints, save_checkpoint, set_aside
-from semivl_cli.engine.rundir.integrity import checkpoint_steps, first_sound
-from semivl_cli.engine.rundir.layout import DEFINITION, SCORES, SETTINGS, SPLIT, STATUS, Found, Metrics, read_json
+from semivl_cli.engine.rundir import layout
+from semivl_cli.engine.rundir.checkpoint import (
+    checkpoint_steps,
+    first_sound,
+    load_training,
+    prune_checkpoints,
+    save_checkpoint,
+    set_aside,
+)
 from semivl_cli.engine.train.alarms import Alarms
 from semivl_cli.engine.train.best_step import Selection
 from semivl_cli.engine.train.microbatch import MicroBatch
@@ -39,7 +45,7 @@ class Progress:
         """Unlabelled images that could not be used."""
         self.began = time.monotonic()
         """When it would have begun, had it never been interrupted."""
-        self.metrics: Metrics | None = None
+        self.metrics: layout.Metrics | None = None
 
     def begin(self) -> int:
         """Write what explains the run before its first step; `run.toml` comes last, it makes a directory a run."""
@@ -55,11 +61,11 @@ class Progress:
             f"# Data: {training.material.root}, split sha256 {index.split()['sha256']}\n"
             f"# Length: {schedule.steps} steps, {schedule.epoch} an epoch\n\n"
         )
-        write_text(run / DEFINITION, training.material.definition_text)
-        write_json(run / SPLIT, index.split())
+        write_text(run / layout.DEFINITION, training.material.definition_text)
+        write_json(run / layout.SPLIT, index.split())
         table = tomli_w.dumps({"environment": environment(training.device, index, trainee.clip_sha256)})
-        write_text(run / SETTINGS, f"{facts}{to_toml(training.config)}\n{table}")
-        self.metrics = Metrics(run, -1)  # none: what is noticed before the first step is noticed again
+        write_text(run / layout.SETTINGS, f"{facts}{to_toml(training.config)}\n{table}")
+        self.metrics = layout.Metrics(run, -1)  # none: what is noticed before the first step is noticed again
         self.write_status(None)
         return 0
 
@@ -78,7 +84,7 @@ class Progress:
                 f"{run} was trained with other CLIP weights (sha256 {state['clip_sha256'][:12]}..., now "
                 f"{trainee.clip_sha256[:12]}...): put the weights back that run.toml names, or start a new run"
             )
-        split, before = training.material.index.split(), read_json(run / SPLIT)
+        split, before = training.material.index.split(), layout.read_json(run / layout.SPLIT)
         if before.get("sha256", split["sha256"]) != split["sha256"]:
             raise InputError(
                 f"the images of {training.material.root} are not those that {run} was started with (split.json): "
@@ -93,8 +99,8 @@ class Progress:
             reporter.note(f"checkpoint {step} is damaged ({wrong}): going back to step {start}")
         if self.is_main:
             sweep(run)
-            write_json(run / SPLIT, split)
-            self.metrics = Metrics(run, start, evaluated=evaluated)
+            write_json(run / layout.SPLIT, split)
+            self.metrics = layout.Metrics(run, start, evaluated=evaluated)
         self.write_status(start)
         reporter.note(f"resuming {run} at step {start} of {training.schedule.steps}")
         return start
@@ -130,7 +136,7 @@ class Progress:
         unlogged = self.finite_values(done, trainee.model)
         if self.metrics is None:
             return
-        self.metrics.keep()
+        self.metrics.sync()
         save_checkpoint(
             training.run,
             done,
@@ -147,8 +153,9 @@ class Progress:
     def save_scores(self, done: int) -> None:
         """Write the newest evaluation beside its checkpoint, with the alarms that it raised."""
         assert self.metrics is not None, "the main process writes"
-        self.metrics.keep()
-        add_scores(self.training.run, done, {**self.selection.as_dict(), "watch": self.alarms.state_dict()})
+        self.metrics.sync()
+        scores = {**self.selection.as_dict(), "watch": self.alarms.state_dict()}
+        write_json(layout.checkpoint_folder(self.training.run, done) / layout.SCORES, scores)
         self.write_status(done)
         prune_checkpoints(self.training.run, self.selection.step)
 
@@ -158,9 +165,9 @@ class Progress:
             return
         run, selection = self.training.run, self.selection
         if selection.last:
-            write_json(run / SCORES, selection.as_dict())
+            write_json(run / layout.SCORES, selection.as_dict())
         status = {"last": done, "best": selection.best.get("step"), "select": selection.rule}
-        write_json(run / STATUS, {**status, "finished": finished, "steps": self.training.schedule.steps})
+        write_json(run / layout.STATUS, {**status, "finished": finished, "steps": self.training.schedule.steps})
 
     def finite_values(self, done: int, model: torch.nn.Module | None = None) -> list[dict[str, float]]:
         """Return the unlogged values of each step, summed over the processes; the device is waited for.
@@ -179,7 +186,7 @@ class Progress:
         refuse_nonfinite(self.training, values, done, self.metrics, model)
         return values
 
-    def say(self, step: int, lines: Sequence[str], found: Found = "train") -> None:
+    def say(self, step: int, lines: Sequence[str], found: layout.Found = "train") -> None:
         """Say what was noticed, and keep it."""
         for line in lines:
             self.training.reporter.note(f"note: {line}")

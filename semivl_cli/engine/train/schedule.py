@@ -25,56 +25,33 @@ class Schedule:
     def evaluates_after(self, done: int) -> bool:
         """Whether the model is scored."""
         training = self.config.training
-        if done == self.steps:
-            return True
-        if training.evaluate_steps is not None:
-            return done % training.evaluate_steps == 0
-        if training.evaluate_every is None:
-            return False
-        return done % max(round(training.evaluate_every * self.epoch), 1) == 0
+        every = training.evaluate_steps
+        if every is None and training.evaluate_every is not None:
+            every = max(round(training.evaluate_every * self.epoch), 1)
+        return done == self.steps or (every is not None and done % every == 0)
 
     def saves_after(self, done: int) -> bool:
         """Whether a checkpoint is written: also before every evaluation, so that none has to be waited for twice."""
         return self.evaluates_after(done) or done % self.config.training.save_steps == 0
 
     def rate_factor(self, step: int) -> float:
-        """Factor of the initial learning rates at a step."""
-        return rate_factor(step, self.steps, self.config.optimizer.power)
+        """Factor of the initial learning rates: (1 - t/T)^power, t the step done before: steps 0 and 1 agree."""
+        return float((1 - max(step - 1, 0) / self.steps) ** self.config.optimizer.power)
 
     def lambda_DC(self, step: int) -> float:
-        """Weight of the guidance at a step."""
+        """Weight of the guidance at a step, linear over the training (Sec. 3.5)."""
         start, end = self.config.guidance.lambda_DC
-        return lambda_DC(start, end, step, self.steps)
+        progress = step / self.steps
+        return start * (1 - progress) + end * progress
 
 
 def schedule_of(config: RunConfig, unlabeled: int) -> Schedule:
-    """Return the schedule for so many unlabelled images."""
-    epoch = steps_per_epoch(config, unlabeled)
-    return Schedule(config=config, epoch=epoch, steps=total_steps(config, epoch))
-
-
-def steps_per_epoch(config: RunConfig, unlabeled: int) -> int:
-    """Steps of one pass over the unlabelled images, as `batch / group` processes of `group` images count it."""
+    """Return the schedule for so many unlabelled images, of which `batch / group` processes take `group` at a time."""
     group = config.loss.group or config.training.batch
     processes = config.training.batch // group
-    return max(math.ceil(unlabeled / processes) // group, 1)
-
-
-def total_steps(config: RunConfig, epoch: int) -> int:
-    """Length of the training in steps."""
-    if config.training.steps is not None:
-        return config.training.steps
-    assert config.training.epochs is not None, "RunConfig allows one of them to be none"
-    return max(round(config.training.epochs * epoch), 1)
-
-
-def rate_factor(step: int, steps: int, power: float) -> float:
-    """Factor of the initial rates at `step` of `steps`: (1 - t/T)^power, t the step done before: 0 and 1 agree."""
-    done = max(step - 1, 0)
-    return float((1 - done / steps) ** power)
-
-
-def lambda_DC(start: float, end: float, step: int, steps: int) -> float:
-    """Weight of the guidance at `step` of `steps`, linear from `start` to `end` (Sec. 3.5)."""
-    progress = step / steps
-    return start * (1 - progress) + end * progress
+    epoch = max(math.ceil(unlabeled / processes) // group, 1)
+    steps = config.training.steps
+    if steps is None:
+        assert config.training.epochs is not None, "RunConfig allows one of them to be none"
+        steps = max(round(config.training.epochs * epoch), 1)
+    return Schedule(config=config, epoch=epoch, steps=steps)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
 from semivl_cli.engine.precedence import configure
 from semivl_cli.engine.rundir import layout
 from semivl_cli.engine.train.best_step import Result, read_result
-from semivl_cli.engine.train.start import MOVABLE, moved, run_training, train
+from semivl_cli.engine.train.start import moved, run_training
 from semivl_cli.errors import InputError, Interrupted, RunError
 from semivl_cli.files import write_json, write_text, writing
 from semivl_cli.reporter import Reporter
@@ -79,7 +79,7 @@ def seeds_to_resume(
 
 def train_seeds(
     flags: Mapping[str, Any],
-    assignments: Iterable[str],
+    assignments: Sequence[str],
     out: Path | None,
     seeds: int | None,
     *,
@@ -90,21 +90,14 @@ def train_seeds(
 ) -> Repeated:
     """Train with the seeds S, S + 1, ..., each into `out/seed-<seed>`; the seed decides labels, views and new weights.
 
-    Args:
-        flags: as for one training; their seed is S.
-        assignments: `a.b=value` each.
-        out: directory of all; `None` names a new one.
-        seeds: how many; with `resume` as many as were started, or `None`.
-        resume: whether to finish what is unfinished of `out`.
-        finished: called with each result as it comes.
-        reporter: hears what happens.
-        process_group: the processes that train together.
+    `flags` and `assignments` are as for one training, their seed is S; `out` is the directory of all, `None` names a
+    new one. With `resume` what is unfinished there is finished; `seeds` is then their number, or `None`. `finished` is
+    called with each result as it comes.
 
     Raises:
         InputError: `out` is taken, a flag contradicts what is resumed, or what any training refuses.
         Interrupted: as for one training.
     """
-    assignments = list(assignments)
     if resume:
         assert out is not None, "of seeds_to_resume"
         numbers: list[int] = layout.read_json(out / layout.SUMMARY)["seeds"]
@@ -124,8 +117,11 @@ def train_seeds(
             results[seed] = read_result(run)
         else:
             reporter.note(f"seed {seed}, {number} of {len(numbers)}: {run}")
+            words = str((out / layout.DEFINITION).resolve())
+            own = resolve(merge(config.model_dump(), {"seed": seed, "data": {"definition": words}}))
+            begun = process_group.broadcast((run / layout.SETTINGS).exists())
             try:
-                results[seed] = _train_one(config, out, run, seed, reporter, process_group)
+                results[seed] = run_training(own, run, reporter, resume=begun, process_group=process_group)
             except RunError as error:
                 if process_group.world_size > 1:  # whose processes may be gone
                     raise
@@ -159,16 +155,3 @@ def _begin(config: RunConfig, out: Path | None, numbers: list[int]) -> Path:
     write_text(out / layout.RECIPE, to_toml(config))
     write_json(out / layout.SUMMARY, {"seeds": numbers})
     return out
-
-
-def _train_one(
-    config: RunConfig, out: Path, run: Path, seed: int, reporter: Reporter, process_group: ProcessGroup
-) -> Result:
-    started = process_group.broadcast((run / layout.SETTINGS).exists())
-    if started:
-        settings, names = config.model_dump(), (name.split(".") for name in MOVABLE)
-        moves = merge(*({section: {key: settings[section][key]}} for section, key in names))
-        return train(moves, (), run, resume=True, reporter=reporter, process_group=process_group)
-    words = str((out / layout.DEFINITION).resolve())
-    settings = merge(config.model_dump(), {"seed": seed, "data": {"definition": words}})
-    return run_training(resolve(settings), run, reporter, process_group=process_group)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from semivl_cli.config import RunConfig, merge, parse_assignments, read_settings, read_toml, resolve
+from semivl_cli.config import RunConfig, known_settings, merge, parse_assignments, read_settings, read_toml, resolve
 from semivl_cli.data.choose.index import check_labels
 from semivl_cli.engine.assemble import Inherited, open_material
 from semivl_cli.engine.device import pick_device
@@ -17,7 +17,7 @@ from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
 from semivl_cli.engine.environment import deterministic, differences, environment
 from semivl_cli.engine.precedence import configure
 from semivl_cli.engine.rundir import layout
-from semivl_cli.engine.rundir.integrity import checkpoint_steps
+from semivl_cli.engine.rundir.checkpoint import checkpoint_steps
 from semivl_cli.engine.train.best_step import Result, read_result
 from semivl_cli.engine.train.loop import Loop
 from semivl_cli.engine.train.schedule import schedule_of
@@ -32,7 +32,7 @@ MOVABLE = ("data.root", "data.workers", "data.damaged", "training.micro_batch", 
 
 def train(
     flags: Mapping[str, Any],
-    assignments: Iterable[str],
+    assignments: Sequence[str],
     out: Path | None,
     *,
     resume: bool,
@@ -47,7 +47,6 @@ def train(
     Raises:
         InputError: `out` is taken, there is nothing to resume, or a flag contradicts the run that is resumed.
     """
-    assignments = list(assignments)
     if process_group.restarts and out is not None:
         begun = process_group.broadcast((out / layout.SETTINGS).exists())
         resume = begun and (resume or process_group.restarted)
@@ -80,13 +79,8 @@ def run_training(
 ) -> Result:
     """Train from the start, or from the run's newest undamaged checkpoint, until the last step.
 
-    Args:
-        config: all settings; for a run that is resumed, its own.
-        run: directory to write to; `None` names a new one.
-        reporter: hears what happens.
-        resume: whether `run` goes on, with its own words and labels.
-        inherited: words or labels of another run that a new one takes; `None`: the settings name them.
-        process_group: the processes that train together; the main one alone writes.
+    `config` holds all settings; `run` is the directory to write to, `None` names a new one. With `resume` it goes on,
+    with its own settings, words and labels; a new one takes the words or labels of `inherited`, if that is given.
 
     Raises:
         Interrupted: Ctrl-C, SIGTERM or a closed terminal, after the state was saved.
@@ -136,13 +130,12 @@ def run_training(
 
 def _changed_since(before: Path, training: Training) -> list[str]:
     """Name what is not as it was when `before`, the `run.toml` of a run, was written."""
-    _, kept = read_settings(before)
     now = environment(training.device, training.material.index, training.trainee.clip_sha256)
-    changed = differences(kept, now)
+    changed = differences(read_settings(before)[1], now)
     return [f"not as it was for {before}: {', '.join(changed)}; the numbers may differ"] if changed else []
 
 
-def device_of(flags: Mapping[str, Any], assignments: Iterable[str], out: Path | None, *, resume: bool) -> str:
+def device_of(flags: Mapping[str, Any], assignments: Sequence[str], out: Path | None, *, resume: bool) -> str:
     """Say on which device a training would run, before it begins; raises `InputError` where it could not begin."""
     if not resume:
         return configure(flags, assignments).device
@@ -183,14 +176,13 @@ def moved(config: RunConfig, given: Mapping[str, Any], run: Path) -> RunConfig:
     """Let flags say where the data lie now and how many processes read them; refuse what contradicts the run."""
     saved = config.model_dump()
     wanted = resolve(saved, given)
-    for section, values in wanted.model_dump().items():
-        pairs = values.items() if isinstance(values, dict) else [("", values)]
-        for key, value in pairs:
-            old = saved[section][key] if key else saved[section]
-            name = f"{section}.{key}" if key else section
-            if value != old and name not in MOVABLE:
-                raise InputError(
-                    f"{run} was started with {name} = {json.dumps(old)}, not {json.dumps(value)}: "
-                    "a resumed run keeps its settings; leave the flag out, or start a new run"
-                )
+    now = wanted.model_dump()
+    for name in known_settings():
+        section, _, key = name.rpartition(".")
+        old, value = (table[section][key] if section else table[key] for table in (saved, now))
+        if value != old and name not in MOVABLE:
+            raise InputError(
+                f"{run} was started with {name} = {json.dumps(old)}, not {json.dumps(value)}: "
+                "a resumed run keeps its settings; leave the flag out, or start a new run"
+            )
     return wanted

@@ -89,7 +89,7 @@ def predict(model: SemiVL, x: Labeled, u: Unlabeled | None) -> tuple[Tensor, lis
     everything = Features(skips, torch.cat([features.dense, perturbed.dense]))
     logits_x, logits_u, logits_fp = model.decode(everything, (x.image.shape[2], x.image.shape[3])).chunk(3)
     # Predictions under strong augmentation A and CutMix: h(g(A(x^u))), twice.
-    logits_s1, logits_s2 = model(torch.cat([u.mixed1, u.mixed2])).chunk(2)
+    logits_s1, logits_s2 = model(torch.cat(u.mixed)).chunk(2)
 
     # Pseudo-labels p^u, without gradient, mixed as the images were.
     p_u = logits_u.detach().softmax(dim=1).max(dim=1)

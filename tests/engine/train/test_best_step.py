@@ -52,7 +52,7 @@ def test_what_was_chosen_on_val_is_marked_and_what_was_not_is_not():
         selection.add(scores(1, 0.5))
         if rule == "held-out":
             assert selection.result == {}
-            selection.look_at_val(scores(1, 0.3))
+            selection.add_val(scores(1, 0.3))
         marks[rule] = (selection.result["on"], selection.result.get("selected_on"), selection.result["miou"])
     assert marks == {
         "last": ("val", None, 0.5),

@@ -46,28 +46,27 @@ def test_sizes_are_whole_units_up_to_the_share(share, unit, expected):
 
 def test_the_largest_is_found_without_trying_what_cannot_fit():
     device = Pretended()
-    found = largest_that_fits([1, 2, 4, 8], device.step, device)
-    assert (found.images, found.peak, found.limit) == (4, 80, 100)
+    assert largest_that_fits([1, 2, 4, 8], device.step, device) == (4, 80, 100)
     assert device.tried == [1, 2, 4]  # 8 would take 140 and was left alone
 
 
 def test_what_a_training_needs_besides_is_counted():
     device = Pretended()
-    assert largest_that_fits([1, 2, 4, 8], device.step, device, reserve=30).images == 2
+    assert largest_that_fits([1, 2, 4, 8], device.step, device, reserve=30)[0] == 2
 
 
 def test_running_out_is_survived_and_nothing_may_fit():
     device = Pretended(limit=1000)
-    assert largest_that_fits([1, 2, 4, 8], device.step, device).images == 4
+    assert largest_that_fits([1, 2, 4, 8], device.step, device)[0] == 4
     assert device.tried == [1, 2, 4, 8]
     device = Pretended(limit=30)
-    assert largest_that_fits([1, 2], device.step, device).images == 0
+    assert largest_that_fits([1, 2], device.step, device)[0] == 0
 
 
 def test_one_process_that_lacks_memory_decides_for_all():
     device = Pretended()
     answers = iter([1, 0])
-    assert largest_that_fits([1, 2, 4], device.step, device, agree=lambda _: next(answers)).images == 1
+    assert largest_that_fits([1, 2, 4], device.step, device, agree=lambda _: next(answers))[0] == 1
 
 
 @pytest.mark.skipif(not __import__("pathlib").Path("/proc/self/clear_refs").exists(), reason="only Linux has /proc")

@@ -89,7 +89,7 @@ def batch(b: int, partner: bool, channels=(8, 8, 6)) -> tuple[Labeled, Unlabeled
     box1[:, 2:9, 3:12], box2[1:, 5:, :7] = True, True
     own, other = views(b)
     dropout = tuple((torch.rand(b, c, generator=rng) < 0.5) * 2.0 for c in channels)
-    return Labeled(image=image, label=label), cutmix(own, other if partner else None, box1, box2, dropout)
+    return Labeled(image=image, label=label), cutmix(own, other if partner else None, (box1, box2), dropout)
 
 
 def train_step(model, guide, x, u, config, lambda_DC, micro_batch):

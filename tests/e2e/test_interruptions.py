@@ -20,13 +20,13 @@ from semivl_cli import files as disk
 from semivl_cli import load
 from semivl_cli.cli import app
 from semivl_cli.engine.assemble import Inherited, open_material
-from semivl_cli.engine.rundir.integrity import damage
+from semivl_cli.engine.rundir.checkpoint import damage
 from semivl_cli.engine.rundir.layout import Metrics, read_config
 from semivl_cli.errors import InputError, RunError
 from semivl_cli.files import append_line, write_text
 
 pytestmark = pytest.mark.usefixtures("plain_reports")
-KILL = Path(__file__).parents[2] / "bench" / "bench_kill.py"
+KILL = Path(__file__).parents[1] / "bench" / "bench_kill.py"
 
 STREET = [
     *("--dataset", "folder", "--root", "street", "--definition", "street.toml", "--labels", "3", "--recipe", "tiny"),
