@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from semivl_cli.config import RunConfig
-from semivl_cli.engine.distributed.group import ALONE, ProcessGroup, cuda_device
+from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
 from semivl_cli.errors import InputError
 from semivl_cli.model.semivl import SemiVL
 
@@ -16,7 +16,7 @@ from semivl_cli.model.semivl import SemiVL
 def pick_device(name: str, process_group: ProcessGroup = ALONE) -> torch.device:
     """Turn `auto`, `cpu`, `cuda` or `cuda:1` into a device that is there; among many processes, into this one's."""
     if process_group.world_size > 1 and (name == "cuda" or (name == "auto" and torch.cuda.is_available())):
-        return cuda_device(process_group)
+        return _own_gpu(process_group)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -48,3 +48,17 @@ def autocast(config: RunConfig, device: torch.device) -> AbstractContextManager[
     if wanted == "bf16" or (wanted == "auto" and device.type == "cuda"):
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
+
+
+def _own_gpu(process_group: ProcessGroup) -> torch.device:
+    """Return the GPU of this process."""
+    seen = torch.cuda.device_count()
+    bound = seen == 1 and process_group.url.startswith("tcp")  # SLURM showed each process its own
+    if process_group.local_rank >= seen and not bound:
+        raise InputError(
+            f"{process_group.local_world_size} processes run on this machine and torch sees {seen} GPU(s): start at "
+            "most as many"
+        )
+    device = torch.device("cuda", 0 if bound else process_group.local_rank)
+    torch.cuda.set_device(device)
+    return device

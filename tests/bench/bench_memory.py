@@ -13,7 +13,7 @@ import torch
 from bench_step import batch, build, gradients, settings
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from semivl_cli.engine.train.guidance_labels import prepare_targets
+from semivl_cli.engine.train.guidance_labels import make_targets
 from semivl_cli.engine.train.optim import build_optimizer
 from semivl_cli.engine.train.step import step_losses
 
@@ -69,7 +69,7 @@ def main():
             fake(guide, mode)
             x, u = batch(arguments, spec, device)
             config = settings(arguments)
-            targets = prepare_targets(guide, x, u, config, 1)
+            targets = make_targets(guide, x, u, config, 1)
             found = {"kept_gib": kept_bytes(model, x, u, targets, config, cast) / 2**30}
         if arguments.cuda:
             found["cuda_peak_gib"] = cuda_peak(arguments, variant)

@@ -25,7 +25,7 @@ from bench_step import batch, build, settings
 from semivl_cli.engine.distributed import gradients
 from semivl_cli.engine.distributed.join import joined
 from semivl_cli.engine.train.accumulate import accumulate_gradients
-from semivl_cli.engine.train.guidance_labels import prepare_targets
+from semivl_cli.engine.train.guidance_labels import make_targets
 
 
 def throughput(arguments):
@@ -63,7 +63,7 @@ def steps_in_turns(arguments, process_group):
             model.zero_grad()
             process_group.barrier()
             began = time.perf_counter()
-            targets = prepare_targets(guide, x, u, config, arguments.batch)
+            targets = make_targets(guide, x, u, config, arguments.batch)
             accumulate_gradients(model, x, u, targets, config, 0.1, arguments.batch, buckets)
             buckets.all_reduce()
             process_group.barrier()

@@ -17,7 +17,7 @@ from semivl_cli.engine.device import to_device
 from semivl_cli.engine.infer.windows import Inference, class_scores
 from semivl_cli.engine.precedence import configure
 from semivl_cli.engine.train.accumulate import accumulate_gradients
-from semivl_cli.engine.train.guidance_labels import prepare_targets
+from semivl_cli.engine.train.guidance_labels import make_targets
 from semivl_cli.engine.train.inputs import Labeled, Views, channel_dropout, cutmix
 from semivl_cli.engine.train.optim import build_optimizer
 from semivl_cli.model.build import encoder_spec, model_spec
@@ -64,7 +64,7 @@ def batch(arguments, spec, device):
 
 
 def gradients(model, guide, x, u, config, micro_batch):
-    targets = prepare_targets(guide, x, u, config, micro_batch)
+    targets = make_targets(guide, x, u, config, micro_batch)
     accumulate_gradients(model, x, u, targets, config, 0.1, micro_batch)
 
 

@@ -18,7 +18,7 @@ from semivl_cli.engine.infer.metrics import confusion, intersection_union, mean_
 from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at, scores_at
 from semivl_cli.engine.train import accumulate
 from semivl_cli.engine.train import step as product_step
-from semivl_cli.engine.train.guidance_labels import guidance_labels, prepare_targets
+from semivl_cli.engine.train.guidance_labels import guidance_labels, make_targets
 from semivl_cli.engine.train.inputs import Labeled, Unlabeled, Views, cutmix
 from semivl_cli.engine.train.schedule import Schedule
 from semivl_cli.model.features import perturb
@@ -148,7 +148,7 @@ def test_training_step(step, compare, monkeypatch):
     lambda_ = weight_of_guidance(settings, manifest)
     x, u = step_batch(case, part)
     guide, config = case.guide() if lambda_ else None, step_settings(settings)
-    targets = prepare_targets(guide, x, u, config, len(x.image))
+    targets = make_targets(guide, x, u, config, len(x.image))
     seen.outputs |= dict(zip((f"mclip{view}" for view in VIEWS), targets.p_DC, strict=False))
     accumulate.accumulate_gradients(model, x, u, targets, config, lambda_ or 0.0, len(x.image))
     if "losses" in manifest:
@@ -406,7 +406,7 @@ def recompute(
     config = step_settings(settings)
     with monkeypatch.context() as patch, torch.no_grad():
         seen = Recorder(patch, model)
-        targets = prepare_targets(guide, x, u, config, len(x.image))
+        targets = make_targets(guide, x, u, config, len(x.image))
         accumulate.step_losses(model, x, u, targets, config, lambda_ or 0.0)
         return seen.losses, lambda_
 

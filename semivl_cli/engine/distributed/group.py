@@ -146,20 +146,6 @@ class ProcessGroup:
 ALONE = ProcessGroup()
 
 
-def cuda_device(process_group: ProcessGroup) -> torch.device:
-    """Return the GPU of this process."""
-    seen = torch.cuda.device_count()
-    bound = seen == 1 and process_group.url.startswith("tcp")  # SLURM showed each process its own
-    if process_group.local_rank >= seen and not bound:
-        raise InputError(
-            f"{process_group.local_world_size} processes run on this machine and torch sees {seen} GPU(s): start at "
-            "most as many"
-        )
-    device = torch.device("cuda", 0 if bound else process_group.local_rank)
-    torch.cuda.set_device(device)
-    return device
-
-
 def _checksum(tensor: Tensor) -> Tensor:
     """A number that differs where bits do, in all likelihood: int64, on the tensor's device."""
     words = torch.int32 if tensor.element_size() % 4 == 0 else torch.uint8

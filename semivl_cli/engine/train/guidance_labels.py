@@ -31,7 +31,7 @@ class Targets:
 
 
 @torch.no_grad()
-def prepare_targets(
+def make_targets(
     guide: DenseClip | None,
     x: Labeled,
     u: Unlabeled | None,

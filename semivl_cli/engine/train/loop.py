@@ -24,7 +24,7 @@ from semivl_cli.engine.rundir.layout import checkpoint_folder
 from semivl_cli.engine.signals import StopWish
 from semivl_cli.engine.train.accumulate import accumulate_gradients
 from semivl_cli.engine.train.best_step import Result, result_of
-from semivl_cli.engine.train.guidance_labels import prepare_targets
+from semivl_cli.engine.train.guidance_labels import make_targets
 from semivl_cli.engine.train.inputs import step_inputs
 from semivl_cli.engine.train.microbatch import MicroBatch
 from semivl_cli.engine.train.optim import set_rates
@@ -129,7 +129,7 @@ class Loop:
         while True:
             trainee.optimizer.zero_grad(set_to_none=True)
             try:
-                targets = targets or prepare_targets(
+                targets = targets or make_targets(
                     trainee.guide, x, u, config, self.micro_batch.images, self.process_group
                 )
                 losses = accumulate_gradients(

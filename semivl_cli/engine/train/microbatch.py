@@ -12,7 +12,7 @@ from semivl_cli.engine.device_memory import Meter, meter_of
 from semivl_cli.engine.distributed.batchnorm import convert_sync_batchnorm
 from semivl_cli.engine.distributed.group import ALONE
 from semivl_cli.engine.train.accumulate import accumulate_gradients, part_of
-from semivl_cli.engine.train.guidance_labels import prepare_targets
+from semivl_cli.engine.train.guidance_labels import make_targets
 from semivl_cli.engine.train.inputs import Labeled, Unlabeled
 from semivl_cli.engine.train.trainee import Training
 from semivl_cli.errors import InputError, RunError
@@ -83,7 +83,7 @@ class MicroBatch:
             some_x, some_u = part_of(x, slice(images)), part_of(u, slice(images))
             convert_sync_batchnorm(model, ALONE)
             try:
-                targets = prepare_targets(self.trainee.guide, some_x, some_u, settings, images)
+                targets = make_targets(self.trainee.guide, some_x, some_u, settings, images)
                 accumulate_gradients(model, some_x, some_u, targets, settings, lambda_DC, images)
             finally:
                 optimizer.zero_grad(set_to_none=True)

@@ -21,7 +21,7 @@ from semivl_cli.engine.distributed.join import joined
 from semivl_cli.engine.infer.measure import measure_iou
 from semivl_cli.engine.infer.windows import Inference
 from semivl_cli.engine.train.accumulate import accumulate_gradients, part_of
-from semivl_cli.engine.train.guidance_labels import prepare_targets
+from semivl_cli.engine.train.guidance_labels import make_targets
 from semivl_cli.reporter import Silence
 
 gradients.BUCKET_BYTES = 2000  # the tiny model makes many buckets
@@ -53,7 +53,7 @@ def training(process_group, case, dtype, micro_batch=BATCH, fails=False):
         fall_short_once(model)
     losses = []
     for _ in range(STEPS):
-        targets = prepare_targets(guide, x, u, config, micro_batch, process_group)
+        targets = make_targets(guide, x, u, config, micro_batch, process_group)
         for size in (micro_batch, unit):
             optimizer.zero_grad(set_to_none=True)
             try:

@@ -7,14 +7,14 @@ import torch
 
 from semivl_cli.class_ids import IGNORE
 from semivl_cli.engine.train import step
-from semivl_cli.engine.train.guidance_labels import prepare_targets
+from semivl_cli.engine.train.guidance_labels import make_targets
 from semivl_cli.engine.train.step import step_losses
 
 from .tiny import batch, build, settings, train_step
 
 
 def losses_of(model, guide, x, u, config):
-    targets = prepare_targets(guide, x, u, config, 2)
+    targets = make_targets(guide, x, u, config, 2)
     return {name: float(value.detach()) for name, value in step_losses(model, x, u, targets, config, 0.3).items()}
 
 
@@ -57,7 +57,7 @@ def test_a_pair_exchanges_what_lies_in_the_boxes():
     model, guide = build()
     x, implied = batch(2, partner=False)
     spelled = replace(implied, partner=implied.weak.flip(0))
-    labels = [prepare_targets(guide, x, u, settings(), 2).p_DC for u in (implied, spelled)]
+    labels = [make_targets(guide, x, u, settings(), 2).p_DC for u in (implied, spelled)]
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(*labels, strict=True))
     # Without normalisation over batches the model at rest says the same, so only who computes it differs.
     one, two = (losses_of(model.train(), guide, x, u, settings())["loss"] for u in (implied, spelled))
@@ -68,7 +68,7 @@ def test_padding_has_neither_guidance_nor_consistency():
     model, guide = build()
     x, u = batch(2, partner=True)
     u = replace(u, valid=tuple(map(torch.zeros_like, u.valid)))
-    targets = prepare_targets(guide, x, u, settings(), 2)
+    targets = make_targets(guide, x, u, settings(), 2)
     assert all(bool((label == IGNORE).all()) for label in targets.p_DC)
     losses = losses_of(model, guide, x, u, settings())
     assert losses["L_u"] == losses["guidance"] == losses["pseudo_labels"] == 0

@@ -5,7 +5,7 @@ import torch
 from semivl_cli.class_ids import IGNORE
 from semivl_cli.config import RunConfig, resolve
 from semivl_cli.engine.train.accumulate import accumulate_gradients
-from semivl_cli.engine.train.guidance_labels import prepare_targets
+from semivl_cli.engine.train.guidance_labels import make_targets
 from semivl_cli.engine.train.inputs import Labeled, Unlabeled, Views, cutmix
 from semivl_cli.model.decoders.decoder import DecoderSpec
 from semivl_cli.model.decoders.language import LanguageGuidedDecoder
@@ -94,5 +94,5 @@ def batch(b: int, partner: bool, channels=(8, 8, 6)) -> tuple[Labeled, Unlabeled
 
 def train_step(model, guide, x, u, config, lambda_DC, micro_batch):
     """What the loop does between a batch and the optimizer."""
-    targets = prepare_targets(guide, x, u, config, micro_batch)
+    targets = make_targets(guide, x, u, config, micro_batch)
     return accumulate_gradients(model, x, u, targets, config, lambda_DC, micro_batch)
