@@ -1,4 +1,4 @@
-"""RunConfig -> dataset, words, model, guidance: the one place that introduces the rooms to each other."""
+"""RunConfig -> dataset, words, CLIP, guidance: the one place that introduces the rooms to each other."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from semivl_cli.class_ids import IGNORE, MOST_CLASSES
 from semivl_cli.data.annotation.annotations import NO_SHAPE, Annotations, to_hex
-from semivl_cli.data.annotation.masks import count_colors, read_picture
+from semivl_cli.data.annotation.label_pictures import count_colors, read_picture
 from semivl_cli.data.contract import Color, Found
 from semivl_cli.errors import InputError
 

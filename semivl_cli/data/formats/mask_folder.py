@@ -10,7 +10,7 @@ from PIL import Image
 from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key
 from semivl_cli.data.annotation.canvas import Canvas
 from semivl_cli.data.annotation.image_names import ImageNames
-from semivl_cli.data.annotation.masks import count_colors, paint_layers, paint_mask
+from semivl_cli.data.annotation.label_pictures import count_colors, paint_layers, paint_mask
 from semivl_cli.data.annotation.tree import Tree, bare
 from semivl_cli.data.read.images import known_classes, read_image
 from semivl_cli.errors import InputError

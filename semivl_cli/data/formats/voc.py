@@ -12,7 +12,7 @@ from semivl_cli.class_ids import IGNORE, NO_CLASS
 from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key, to_hex
 from semivl_cli.data.annotation.canvas import Canvas
 from semivl_cli.data.annotation.format_contract import Format, Given
-from semivl_cli.data.annotation.masks import paint_mask
+from semivl_cli.data.annotation.label_pictures import paint_mask
 from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.contract import Color
 from semivl_cli.errors import InputError
