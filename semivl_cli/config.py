@@ -1,4 +1,4 @@
-"""RunConfig: every setting of a run, checked; read from layers of TOML, written resolved as `run.toml`.
+"""RunConfig: every setting of a run, declared once and checked.
 
 The defaults are the paper's text (Sec. 4.1) on Pascal VOC; what the published code did differently is the preset
 `fidelity = "published"`, a table of ordinary settings like any recipe.
@@ -6,14 +6,9 @@ The defaults are the paper's text (Sec. 4.1) on Pascal VOC; what the published c
 
 from __future__ import annotations
 
-import difflib
 import math
-import sys
-from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import tomli_w
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -22,18 +17,10 @@ from pydantic import (
     Field,
     PlainSerializer,
     PlainValidator,
-    ValidationError,
     model_validator,
 )
-from pydantic.fields import FieldInfo
 
-from semivl_cli.errors import InputError
 from semivl_cli.labels_option import Labels, read_labels
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 T = TypeVar("T")
 
@@ -43,8 +30,8 @@ def none_if_so_called(value: object) -> object:
     return None if value == "none" else value
 
 
-_NONE = BeforeValidator(none_if_so_called)
-OrNone = Annotated[T | None, _NONE, PlainSerializer(lambda value: "none" if value is None else value)]
+NONE_WORD = BeforeValidator(none_if_so_called)
+OrNone = Annotated[T | None, NONE_WORD, PlainSerializer(lambda value: "none" if value is None else value)]
 """A setting that may be absent."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -349,120 +336,3 @@ class RunConfig(_Section):
         if self.model.detail is not None:  # BatchNorm sees the images of a group together
             unit = max(unit, group)
         return unit
-
-
-Layer = dict[str, Any]
-"""Nested settings as TOML gives them."""
-
-
-def parse_toml(text: str, source: str) -> Layer:
-    """Parse settings; raises `InputError` with the file's name and the place of the mistake."""
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{source} is not valid TOML: {error}") from error
-
-
-def read_toml(path: Path) -> Layer:
-    """Read a settings file; raises `InputError` where it cannot be read."""
-    try:
-        return parse_toml(path.read_text(encoding="utf-8-sig"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read settings {path}: {error}") from error
-
-
-def read_settings(path: Path) -> tuple[Layer, Layer]:
-    """Read a settings file, which may be the `run.toml` of a run: settings, and its table `[environment]`."""
-    settings = read_toml(path)
-    environment = settings.pop("environment", {})
-    if not isinstance(environment, dict):
-        raise InputError(f"{path}: environment = {environment!r} is no setting; in a run.toml it is a table")
-    return settings, environment
-
-
-def merge(*layers: Mapping[str, Any]) -> Layer:
-    """Merge layers, later ones stronger; tables are merged key by key."""
-    merged: Layer = {}
-    for layer in layers:
-        for key, value in layer.items():
-            old = merged.get(key)
-            merged[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return merged
-
-
-def parse_assignments(assignments: Iterable[str]) -> Layer:
-    """Turn `a.b=value` into a layer; the value is TOML, and what is no TOML is a string."""
-    layer: Layer = {}
-    for assignment in assignments:
-        key, separator, text = assignment.partition("=")
-        if not separator or not key.strip():
-            raise InputError(f"--set {assignment!r}: expected name=value, such as training.steps=100")
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = text.strip()
-        for part in reversed(key.strip().split(".")):
-            value = {part: value}
-        layer = merge(layer, value)
-    return layer
-
-
-def resolve(*layers: Mapping[str, Any], source: str = "settings") -> RunConfig:
-    """Merge layers, later ones stronger, and check them.
-
-    Raises:
-        InputError: one line that names every wrong setting, with the nearest known name for an unknown one.
-    """
-    try:
-        return RunConfig.model_validate(merge(*layers))
-    except ValidationError as error:
-        problems: dict[str, list[str]] = {}  # what was given -> what was expected; a union has a line for each member
-        for detail in error.errors():
-            given, *expected = _explain(detail)
-            problems.setdefault(given, []).extend(expected)
-        lines = (given + " or ".join(dict.fromkeys(expected)) for given, expected in problems.items())
-        raise InputError(f"{source}: " + "; ".join(lines)) from error
-
-
-def to_toml(config: RunConfig) -> str:
-    """Write every setting, also those at their defaults."""
-    return tomli_w.dumps(config.model_dump())
-
-
-def known_settings() -> dict[str, FieldInfo]:
-    """All settings by their dotted names."""
-    found: dict[str, FieldInfo] = {}
-    for name, field in RunConfig.model_fields.items():
-        inner = getattr(field.annotation, "model_fields", None)  # of a section
-        found |= {f"{name}.{key}": setting for key, setting in inner.items()} if inner else {name: field}
-    return found
-
-
-def _explain(detail: Any) -> tuple[str, ...]:  # noqa: ANN401 - pydantic's ErrorDetails
-    """Say what was given and what was expected, maybe several things."""
-    path = [str(part) for part in detail["loc"]]
-    known = known_settings()
-    while len(path) > 1 and ".".join(path) not in known and ".".join(path[:-1]) in known:
-        path.pop()  # the member of a union or the index of a list
-    name = ".".join(path)
-    if detail["type"] == "extra_forbidden":
-        same_key = [full for full in known if full.endswith("." + path[-1])]
-        near = same_key or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        return f"unknown setting {name}", f" (did you mean {near[0]}?)" if near else ""
-    if detail["type"] == "value_error":
-        message = detail["msg"].removeprefix("Value error, ")
-        return (f"{name} = {detail['input']!r} " if name else ""), message
-    if detail["type"] == "model_type":
-        inner = next(full for full in known if full.startswith(f"{name}."))
-        return f"{name} = {detail['input']!r}: ", f"expected a table of settings, such as {inner}"
-    wanted = detail["msg"].removeprefix("Input should be ").removeprefix("a valid ")
-    or_none = ("'none'",) if name in known and _NONE in known[name].metadata else ()
-    return f"{name} = {detail['input']!r}: expected ", wanted, *or_none
-
-
-def pick(kinds: Mapping[str, T], setting: str, kind: str) -> T:
-    """Return what a plain dict calls `kind`, as `setting` does; raises `InputError`, which names the known kinds."""
-    if kind not in kinds:
-        *others, last = map(repr, kinds)
-        raise InputError(f"settings: {setting} = {kind!r}: expected {', '.join(others)} or {last}")
-    return kinds[kind]

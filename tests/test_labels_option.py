@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from semivl_cli.config import parse_toml, resolve, to_toml
 from semivl_cli.errors import InputError
 from semivl_cli.labels_option import read_labels
+from semivl_cli.settings_toml import parse_toml, resolve, to_toml
 
 
 @pytest.mark.parametrize(

@@ -76,8 +76,8 @@ def train(
         }
     )
     if print_config:
-        from semivl_cli.config import to_toml  # noqa: PLC0415
         from semivl_cli.engine.precedence import configure  # noqa: PLC0415
+        from semivl_cli.settings_toml import to_toml  # noqa: PLC0415
 
         print_line(to_toml(configure(flags, assignments)))
         return

@@ -8,20 +8,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from semivl_cli.config import (
-    Layer,
-    RunConfig,
-    merge,
-    none_if_so_called,
-    parse_assignments,
-    parse_toml,
-    pick,
-    read_settings,
-    resolve,
-)
+from semivl_cli.config import RunConfig, none_if_so_called
 from semivl_cli.data.contract import Dataset
 from semivl_cli.data.registry import open_dataset, package_file
 from semivl_cli.errors import InputError
+from semivl_cli.settings_toml import Layer, merge, parse_assignments, parse_toml, pick, read_settings, resolve
 
 
 def configure(flags: Mapping[str, Any], assignments: Iterable[str] = ()) -> RunConfig:

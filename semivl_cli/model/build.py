@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from semivl_cli.config import ModelSettings, RunConfig, pick
+from semivl_cli.config import ModelSettings, RunConfig
 from semivl_cli.errors import InputError
 from semivl_cli.model.decoders.convolutional import ConvolutionalDecoder
 from semivl_cli.model.decoders.decoder import Decoder, DecoderSpec
@@ -17,6 +17,7 @@ from semivl_cli.model.encoders.dense_vit import DenseEncoder, EncoderSpec, SkipP
 from semivl_cli.model.encoders.detail import BASE, DetailEncoder
 from semivl_cli.model.pixels import Statistics
 from semivl_cli.model.semivl import SemiVL
+from semivl_cli.settings_toml import pick
 
 DECODERS: dict[str, type[Decoder]] = {
     "language": LanguageGuidedDecoder,

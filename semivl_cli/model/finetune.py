@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from semivl_cli.config import FinetuneSettings, pick
+from semivl_cli.config import FinetuneSettings
 from semivl_cli.model.encoders.dense_vit import DenseEncoder
+from semivl_cli.settings_toml import pick
 
 
 def spatial(encoder: DenseEncoder, settings: FinetuneSettings) -> None:

@@ -13,8 +13,8 @@ from pydantic import BaseModel, BeforeValidator
 
 from semivl_cli.concepts.load import load_definition
 from semivl_cli.concepts.schema import Definition
-from semivl_cli.config import read_toml
 from semivl_cli.errors import InputError
+from semivl_cli.settings_toml import read_toml
 
 
 def number(value: object) -> float:

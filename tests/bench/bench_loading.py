@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from semivl_cli.config import DataSettings, resolve
+from semivl_cli.config import DataSettings
 from semivl_cli.data.choose.index import Index
 from semivl_cli.data.contract import Record
 from semivl_cli.data.load import batches as loader
@@ -25,6 +25,7 @@ from semivl_cli.data.load.batches import train_batches
 from semivl_cli.data.load.shared_memory import Transport
 from semivl_cli.data.read.images import read_image
 from semivl_cli.data.read.views import draw_view, view_image
+from semivl_cli.settings_toml import resolve
 
 
 class Plain:

@@ -12,7 +12,6 @@ from contextlib import nullcontext
 
 import torch
 
-from semivl_cli.config import resolve
 from semivl_cli.engine.device import to_device
 from semivl_cli.engine.infer.windows import Inference, class_scores
 from semivl_cli.engine.precedence import configure
@@ -25,6 +24,7 @@ from semivl_cli.model.clip import build_encoder, encoder_weights, load_clip
 from semivl_cli.model.finetune import set_trainable
 from semivl_cli.model.guidance import DenseClip
 from semivl_cli.model.pixels import IMAGENET_STATISTICS
+from semivl_cli.settings_toml import resolve
 
 
 def settings(arguments, precision="fp32"):

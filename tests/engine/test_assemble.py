@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from semivl_cli.config import parse_toml, resolve, to_toml
 from semivl_cli.engine.assemble import open_material
 from semivl_cli.engine.precedence import configure
 from semivl_cli.engine.train.trainee import build_trainee
 from semivl_cli.errors import InputError
 from semivl_cli.model.decoders.convolutional import ConvolutionalDecoder
 from semivl_cli.reporter import Silence
+from semivl_cli.settings_toml import parse_toml, resolve, to_toml
 
 
 @pytest.fixture(scope="module")

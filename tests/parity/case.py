@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import semivl_cli.recipes
-from semivl_cli.config import Layer, RunConfig, read_toml, resolve
+from semivl_cli.config import RunConfig
 from semivl_cli.engine.train.optim import build_optimizer
 from semivl_cli.model.build import ModelSpec
 from semivl_cli.model.decoders.decoder import DecoderSpec
@@ -22,6 +22,7 @@ from semivl_cli.model.guidance import DenseClip
 from semivl_cli.model.pixels import IMAGENET_STATISTICS
 from semivl_cli.model.published_parameters import our_state
 from semivl_cli.model.semivl import SemiVL
+from semivl_cli.settings_toml import Layer, read_toml, resolve
 
 CLIP_STATISTICS = (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
 

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 
 from semivl_cli.concepts.load import load_definition, parse_definition
-from semivl_cli.config import parse_toml, resolve
 from semivl_cli.engine.device import autocast, pick_device, to_device
 from semivl_cli.engine.infer.predict import Segmenter
 from semivl_cli.engine.infer.reword import reword
@@ -20,6 +19,7 @@ from semivl_cli.engine.rundir.layout import DEFINITION, SETTINGS, STATUS, checkp
 from semivl_cli.errors import InputError
 from semivl_cli.model.semivl import SemiVL
 from semivl_cli.reporter import Reporter, Silence
+from semivl_cli.settings_toml import parse_toml, resolve
 
 
 @dataclass(frozen=True, kw_only=True)

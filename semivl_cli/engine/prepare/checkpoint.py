@@ -15,7 +15,7 @@ from torch import Tensor
 
 from semivl_cli.concepts.load import parse_definition
 from semivl_cli.concepts.schema import Definition
-from semivl_cli.config import RunConfig, merge, to_toml
+from semivl_cli.config import RunConfig
 from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.assemble import clip_of, read_definition, statistics_of
 from semivl_cli.engine.precedence import configure
@@ -31,6 +31,7 @@ from semivl_cli.model.clip_weights import RANDOM
 from semivl_cli.model.finetune import set_trainable
 from semivl_cli.model.published_parameters import our_state, published_name
 from semivl_cli.reporter import Reporter
+from semivl_cli.settings_toml import merge, to_toml
 
 
 def prepare_checkpoint(

@@ -8,9 +8,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
-from semivl_cli.config import RunConfig, read_settings, resolve
+from semivl_cli.config import RunConfig
 from semivl_cli.errors import InputError
 from semivl_cli.files import append_line, locked, sync, write_text, writing
+from semivl_cli.settings_toml import read_settings, resolve
 
 RUNS = Path("runs")
 """Where new runs go, below the working directory."""

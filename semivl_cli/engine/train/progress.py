@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from semivl_cli import __version__
-from semivl_cli.config import to_toml
 from semivl_cli.engine.environment import environment
 from semivl_cli.engine.rundir import layout
 from semivl_cli.engine.rundir.checkpoint import (
@@ -29,6 +28,7 @@ from semivl_cli.engine.train.nonfinite import refuse_nonfinite
 from semivl_cli.engine.train.trainee import Training
 from semivl_cli.errors import InputError
 from semivl_cli.files import sweep, write_json, write_text
+from semivl_cli.settings_toml import to_toml
 
 
 class Progress:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semivl_cli.config import RunConfig, merge, parse_assignments, read_toml, resolve, to_toml
+from semivl_cli.config import RunConfig
 from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.assemble import read_definition
 from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
@@ -19,6 +19,7 @@ from semivl_cli.engine.train.start import moved, run_training
 from semivl_cli.errors import InputError, Interrupted, RunError
 from semivl_cli.files import write_json, write_text, writing
 from semivl_cli.reporter import Reporter
+from semivl_cli.settings_toml import merge, parse_assignments, read_toml, resolve, to_toml
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from semivl_cli.config import RunConfig, known_settings, merge, parse_assignments, read_settings, read_toml, resolve
+from semivl_cli.config import RunConfig
 from semivl_cli.data.choose.index import check_labels
 from semivl_cli.engine.assemble import Inherited, open_material
 from semivl_cli.engine.device import pick_device
@@ -25,6 +25,7 @@ from semivl_cli.engine.train.trainee import Training, build_trainee
 from semivl_cli.errors import InputError
 from semivl_cli.files import sweep
 from semivl_cli.reporter import Reporter
+from semivl_cli.settings_toml import known_settings, merge, parse_assignments, read_settings, read_toml, resolve
 
 MOVABLE = ("data.root", "data.workers", "data.damaged", "training.micro_batch", "training.checkpoint_activations")
 """Settings that may be others when a run is resumed: they say where it runs, not what it computed so far."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from semivl_cli.concepts.load import shipped
-from semivl_cli.config import RunConfig, resolve
+from semivl_cli.config import RunConfig
 from semivl_cli.data.registry import available, find_package_file, open_dataset
 from semivl_cli.engine.precedence import configure
 from semivl_cli.errors import InputError
 from semivl_cli.model.clip_weights import FROM_WEIGHTS, SUFFIXES, describes_itself
+from semivl_cli.settings_toml import resolve
 
 
 def zero_shot_config(

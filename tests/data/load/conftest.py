@@ -4,9 +4,10 @@ import pytest
 import torch
 from semivl_plugins.folder import Folder
 
-from semivl_cli.config import DataSettings, resolve
+from semivl_cli.config import DataSettings
 from semivl_cli.data.choose.index import build_index
 from semivl_cli.data.load.batches import Batch, train_batches
+from semivl_cli.settings_toml import resolve
 
 TENSORS = ("x_image", "x_label", "u_image", "u_ignore", "partner_image", "partner_ignore", "boxes")
 

@@ -84,7 +84,8 @@ from pathlib import Path
 from semivl_plugins.folder import Folder
 from semivl_cli.data.read.images import read_image
 from semivl_cli.data.choose.index import build_index
-from semivl_cli.config import DataSettings, resolve
+from semivl_cli.config import DataSettings
+from semivl_cli.settings_toml import resolve
 from semivl_cli.data.load.batches import train_batches
 
 if __name__ == "__main__":
@@ -126,7 +127,8 @@ import sys
 from pathlib import Path
 from semivl_plugins.folder import Folder
 from semivl_cli.data.choose.index import build_index
-from semivl_cli.config import DataSettings, resolve
+from semivl_cli.config import DataSettings
+from semivl_cli.settings_toml import resolve
 from semivl_cli.data.load.batches import train_batches
 
 if __name__ == "__main__":

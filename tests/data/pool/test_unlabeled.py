@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from semivl_plugins.folder import Folder
 
-from semivl_cli.config import DataSettings, resolve
+from semivl_cli.config import DataSettings
 from semivl_cli.data.choose.index import build_index, check_labels
 from semivl_cli.data.contract import TarEntry
 from semivl_cli.data.load.batches import train_batches
@@ -19,6 +19,7 @@ from semivl_cli.data.pool import shards
 from semivl_cli.data.pool.unlabeled import Pool
 from semivl_cli.data.read.images import image_size, read_image, read_thumbnail
 from semivl_cli.errors import InputError
+from semivl_cli.settings_toml import resolve
 
 TENSORS = ("x_image", "x_label", "u_image", "u_ignore", "partner_image", "partner_ignore", "boxes")
 

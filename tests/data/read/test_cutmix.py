@@ -4,9 +4,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semivl_cli.config import AugmentSettings, resolve
+from semivl_cli.config import AugmentSettings
 from semivl_cli.data.read.cutmix import box_mask, draw_box, paste
 from semivl_cli.errors import InputError
+from semivl_cli.settings_toml import resolve
 
 ALWAYS = AugmentSettings(cutmix=1.0)
 

@@ -12,7 +12,6 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
 from tiny import batch, build, settings
 
-from semivl_cli.config import resolve
 from semivl_cli.data.contract import Record
 from semivl_cli.engine.distributed import gradients
 from semivl_cli.engine.distributed.batchnorm import convert_sync_batchnorm
@@ -23,6 +22,7 @@ from semivl_cli.engine.infer.windows import Inference
 from semivl_cli.engine.train.accumulate import accumulate_gradients, part_of
 from semivl_cli.engine.train.guidance_labels import make_targets
 from semivl_cli.reporter import Silence
+from semivl_cli.settings_toml import resolve
 
 gradients.BUCKET_BYTES = 2000  # the tiny model makes many buckets
 STEPS, BATCH = 2, 6

@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 
 from semivl_cli.cli import app
 from semivl_cli.concepts.load import load_definition
-from semivl_cli.config import to_toml
 from semivl_cli.data.read.images import read_image
 from semivl_cli.data.registry import open_dataset, package_file
 from semivl_cli.engine.assemble import clip_of, open_material
@@ -25,6 +24,7 @@ from semivl_cli.engine.train.trainee import build_trainee
 from semivl_cli.errors import InputError
 from semivl_cli.files import write_json, write_text
 from semivl_cli.reporter import Silence
+from semivl_cli.settings_toml import to_toml
 
 
 def make_run(folder: Path, *assignments: str, clip_sha256: str | None = None) -> Path:

@@ -5,8 +5,8 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from semivl_cli.config import resolve
 from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at, scores_at
+from semivl_cli.settings_toml import resolve
 
 CONSTANT = torch.tensor([0.5, -1.0, 2.0])
 

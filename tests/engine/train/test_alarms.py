@@ -13,11 +13,11 @@ from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 from semivl_cli.cli import app
-from semivl_cli.config import resolve
 from semivl_cli.data.choose.index import LabelCounts
 from semivl_cli.engine.infer.measure import Scores
 from semivl_cli.engine.train.alarms import Alarms
 from semivl_cli.engine.train.nonfinite import find_broken
+from semivl_cli.settings_toml import resolve
 
 pytestmark = pytest.mark.usefixtures("plain_reports")
 KILL = Path(__file__).parents[2] / "bench" / "bench_kill.py"

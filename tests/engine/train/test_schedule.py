@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from semivl_cli.config import resolve
 from semivl_cli.engine.train.schedule import schedule_of
+from semivl_cli.settings_toml import resolve
 
 
 def schedule(steps, power=0.9, weights=(0.1, 0.0)):

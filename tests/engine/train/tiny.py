@@ -3,7 +3,7 @@
 import torch
 
 from semivl_cli.class_ids import IGNORE
-from semivl_cli.config import RunConfig, resolve
+from semivl_cli.config import RunConfig
 from semivl_cli.engine.train.accumulate import accumulate_gradients
 from semivl_cli.engine.train.guidance_labels import make_targets
 from semivl_cli.engine.train.inputs import Labeled, Unlabeled, Views, cutmix
@@ -14,6 +14,7 @@ from semivl_cli.model.encoders.detail import DetailEncoder
 from semivl_cli.model.guidance import DenseClip
 from semivl_cli.model.pixels import IMAGENET_STATISTICS
 from semivl_cli.model.semivl import SemiVL
+from semivl_cli.settings_toml import resolve
 
 CLASSES, SIZE = 3, 16
 SPEC = EncoderSpec(

@@ -3,10 +3,11 @@
 import pytest
 
 from semivl_cli.concepts.load import shipped
-from semivl_cli.config import RunConfig, resolve
+from semivl_cli.config import RunConfig
 from semivl_cli.data.registry import available, open_dataset, package_file
 from semivl_cli.engine.zero_shot.recipe import dataset_of, with_weights, zero_shot_config
 from semivl_cli.errors import InputError
+from semivl_cli.settings_toml import resolve
 
 
 def named(given, clip):
