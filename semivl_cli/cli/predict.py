@@ -46,11 +46,12 @@ def predict(
         # torch is imported only when it is needed
         from semivl_cli.engine.infer import predict as pictures  # noqa: PLC0415
         from semivl_cli.engine.infer.predictor import load  # noqa: PLC0415
+        from semivl_cli.engine.infer.segmenter import Segmenter  # noqa: PLC0415
         from semivl_cli.engine.zero_shot.recipe import zero_shot_config  # noqa: PLC0415
         from semivl_cli.engine.zero_shot.segmenter import open_segmenter  # noqa: PLC0415
 
         jobs = pictures.plan_predictions(images, out)
-        predictor: pictures.Segmenter
+        predictor: Segmenter
         if zero_shot:
             config = zero_shot_config(definition=definition, weights=weights, dataset=dataset)
             predictor = open_segmenter(config, where, reporter)

@@ -12,8 +12,8 @@ from semivl_cli.errors import RunError
 if TYPE_CHECKING:
     from semivl_cli.engine.infer.evaluate import Evaluated
     from semivl_cli.engine.infer.measure import Scores
+    from semivl_cli.engine.seeds import Repeated
     from semivl_cli.engine.train.best_step import Result
-    from semivl_cli.engine.train.seeds import Repeated
 
 
 def _show_classes(run: Path, selected: str, scores: Scores) -> None:

@@ -81,8 +81,8 @@ def train(
 
         print_line(to_toml(configure(flags, assignments)))
         return
+    from semivl_cli.engine.seeds import seeds_to_resume, train_seeds  # noqa: PLC0415
     from semivl_cli.engine.train import start  # noqa: PLC0415 - torch is imported when it is needed
-    from semivl_cli.engine.train.seeds import seeds_to_resume, train_seeds  # noqa: PLC0415
     from semivl_cli.report.page import write_report  # noqa: PLC0415
 
     def asked() -> str:

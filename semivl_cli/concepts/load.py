@@ -117,9 +117,9 @@ def parse_file(content: str | bytes, source: str) -> DefinitionFile:
         message = f"byte {error.object[error.start]:#04x} is no UTF-8"
         raise refused(line, "encoding", message, "save the file as UTF-8") from error
     except ValueError as error:
-        place = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", str(error))
-        line = int(place[1]) if place and place[1] else text.rstrip().count("\n") + 1
-        message = visible(str(error)[: place.start()] if place else str(error))
+        end = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", str(error))
+        line = int(end[1]) if end and end[1] else text.rstrip().count("\n") + 1
+        message = visible(str(error)[: end.start()] if end else str(error))
         raise refused(line, "syntax", message, "see https://toml.io for how TOML is written") from error
     except RecursionError as error:
         raise refused(1, "syntax", "lists are nested without end", "concepts are a plain list of texts") from error

@@ -14,7 +14,17 @@ from semivl_cli.model.semivl import SemiVL
 
 
 def pick_device(name: str, process_group: ProcessGroup = ALONE) -> torch.device:
-    """Turn `auto`, `cpu`, `cuda` or `cuda:1` into a device that is there; among many processes, into this one's."""
+    """Turn `auto`, `cpu`, `cuda` or `cuda:1` into a device that is there; among many processes, into this one's.
+
+    From then on, what stays float32 on a GPU is multiplied in TF32, as the published code's PyTorch did unasked.
+    """
+    device = _named_device(name, process_group)
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    return device
+
+
+def _named_device(name: str, process_group: ProcessGroup) -> torch.device:
     if process_group.world_size > 1 and (name == "cuda" or (name == "auto" and torch.cuda.is_available())):
         return _own_gpu(process_group)
     if name == "auto":
@@ -38,12 +48,7 @@ def to_device(model: SemiVL, device: torch.device) -> SemiVL:
 
 
 def autocast(config: RunConfig, device: torch.device) -> AbstractContextManager[Any]:
-    """bf16 where the settings say so, in training, evaluation and prediction alike.
-
-    What stays float32 on a GPU is multiplied in TF32, as the published code's PyTorch did unasked.
-    """
-    if device.type == "cuda":
-        torch.set_float32_matmul_precision("high")
+    """bf16 where the settings say so, in training, evaluation and prediction alike."""
     wanted = config.training.precision
     if wanted == "bf16" or (wanted == "auto" and device.type == "cuda"):
         return torch.autocast(device.type, dtype=torch.bfloat16)

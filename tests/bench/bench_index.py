@@ -119,7 +119,7 @@ def main():
     for count in arguments.images:
         for kind in arguments.kind:
             with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-                os.environ["HOME"] = folder  # of the cache
+                os.environ["SEMIVL_CACHE"] = folder
                 process = multiprocessing.get_context("fork").Process(target=row_of, args=(kind, count, Path(folder)))
                 process.start()
                 process.join()

@@ -13,7 +13,6 @@ import numpy as np
 import tomli_w
 import torch
 
-from semivl_cli.concepts.load import load_definition
 from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.infer.metrics import class_iou, confusion
 from semivl_cli.engine.infer.predictor import load
@@ -101,7 +100,6 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for name, classes in found.items():
             path = write(classes, run.definition, Path(folder))
-            load_definition(path)
             steered = iou(load(arguments.run, arguments.device, path), scenes, owners(classes), len(classes))
             config = zero_shot_config(definition=str(path), dataset="shapes")
             clip = open_segmenter(config, arguments.device, Silence())

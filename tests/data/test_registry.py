@@ -4,6 +4,7 @@ from importlib.metadata import EntryPoint, EntryPoints, entry_points
 
 import pytest
 
+from semivl_cli.concepts.load import load_definition
 from semivl_cli.data import registry
 from semivl_cli.errors import InputError
 
@@ -45,6 +46,19 @@ def plugins(tmp_path, monkeypatch):
     yield
     for module in [name for name in sys.modules if name.startswith("stranger_")]:
         del sys.modules[module]
+
+
+def test_a_file_of_a_plugin_is_its_definition_whatever_is_shipped_by_that_name(plugins, tmp_path, monkeypatch):
+    own = tmp_path / "stranger_plugin" / "voc.toml"
+    own.write_text(
+        'title = "Mine"\n[[class]]\nname = "a"\ncolor = "#100000"\n[[class]]\nname = "b"\ncolor = "#200000"\n'
+    )
+    dataset = registry.open_dataset("sound")
+    monkeypatch.setattr(type(dataset), "definition", "voc.toml")
+    assert registry.own_definition(dataset) == str(own)
+    assert load_definition(registry.own_definition(dataset)).title == "Mine"
+    monkeypatch.setattr(type(dataset), "definition", "voc")
+    assert load_definition(registry.own_definition(dataset)).title == "Pascal VOC 2012"
 
 
 def test_a_broken_plugin_spoils_no_other(plugins):

@@ -25,6 +25,12 @@ def test_everything_that_the_walks_meet_is_there():
     assert not missing
 
 
+def test_every_room_can_be_held_in_the_head():
+    one_file_a_kind = {"formats"}
+    for folder in {path.parent for path in (ROOT / "semivl_cli").rglob("*.py")}:
+        assert len([*folder.glob("*.py")]) <= 16 or folder.name in one_file_a_kind, f"{folder} wants rooms of its own"
+
+
 def defines(file: Path, name: str) -> bool:
     """Whether a function, a class or, with a dot, a method of that name stands in the file."""
     if not file.is_file():

@@ -21,7 +21,8 @@ from semivl_cli import load
 from semivl_cli.cli import app
 from semivl_cli.engine.assemble import Inherited, open_material
 from semivl_cli.engine.rundir.checkpoint import damage
-from semivl_cli.engine.rundir.layout import Metrics, read_config
+from semivl_cli.engine.rundir.layout import read_config
+from semivl_cli.engine.rundir.metrics_log import Metrics
 from semivl_cli.errors import InputError, RunError
 from semivl_cli.files import append_line, write_text
 

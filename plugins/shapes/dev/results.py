@@ -28,7 +28,8 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from PIL import Image
 
-from semivl_cli.files import replacing, write_bytes
+from semivl_cli.files import hash_file, replacing, write_bytes
+from semivl_cli.processes import usable_cores
 
 from .. import SIZES, Development, Shapes
 from ..scenes import CLASSES, CONCEPTS, scene
@@ -129,7 +130,7 @@ def origin(row: Row) -> str:
     files = [Path(__file__).parents[1] / name for name in ("recipe.toml", "clip.safetensors", "scenes.py")]
     digest = hashlib.sha256(json.dumps([row.arguments, _COMMON]).encode())
     for file in files:
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
+        digest.update(bytes.fromhex(hash_file(file)))
     return digest.hexdigest()
 
 
@@ -347,7 +348,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Repeat the tables of docs/results.md; what is finished is kept.")
     parser.add_argument("--out", type=Path, required=True, help="directory of runs, table and pictures")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="trainings at the same time")
+    parser.add_argument("--jobs", type=int, default=usable_cores(), help="trainings at the same time")
     parser.add_argument("--rows", nargs="+", metavar="ROW", help="some rows alone, without table and pictures")
     parser.add_argument("--development", action="store_true", help="the scenes on which settings are chosen")
     arguments = parser.parse_args()
@@ -357,7 +358,7 @@ def main() -> None:
     keep_origin(bench)
     draw_scenes(bench)
     rows = [row for row in ROWS if arguments.rows is None or row.name in arguments.rows]
-    threads = max(1, (os.cpu_count() or 1) // arguments.jobs)
+    threads = max(1, usable_cores() // arguments.jobs)
     with ThreadPoolExecutor(arguments.jobs) as pool:
         todo = [(row, seed) for seed in range(bench.seeds) for row in rows if seed in bench.seeds_of(row)]
         for finished in [pool.submit(work, bench, row, seed, threads) for row, seed in todo]:

@@ -38,5 +38,5 @@ def hold_out(
             "some class; label more, or take --select last"
         )
     chosen = set(order[held].tolist())
-    kept = tuple(record for number, record in enumerate(labeled) if number not in chosen)
-    return kept, tuple(record for number, record in enumerate(labeled) if number in chosen)
+    rest = tuple(record for number, record in enumerate(labeled) if number not in chosen)
+    return rest, tuple(record for number, record in enumerate(labeled) if number in chosen)

@@ -19,7 +19,7 @@ from typing import IO, Any
 from semivl_cli.data.contract import Say
 from semivl_cli.data.fetch.progress_lines import Pace, in_bytes
 from semivl_cli.errors import InputError, RunError
-from semivl_cli.files import FULL, blocks
+from semivl_cli.files import FULL, blocks, write_bytes
 
 TIMEOUT = 30.0
 """Seconds of silence after which a connection counts as broken."""
@@ -197,7 +197,7 @@ def _read_version(part: Path) -> str | None:
 def _write_version(part: Path, headers: Mapping[str, str]) -> None:
     strong = headers.get("ETag") if not headers.get("ETag", "W/").startswith("W/") else None
     version = {"version": strong or headers.get("Last-Modified")}
-    _version_file(part).write_text(json.dumps(version), encoding="utf-8")
+    write_bytes(_version_file(part), json.dumps(version).encode())
 
 
 def _size(part: Path) -> int:

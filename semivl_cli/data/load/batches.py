@@ -93,8 +93,8 @@ def train_batches(
 ) -> Generator[Batch, None, None]:
     """Yield the batches of `steps`, in page-locked memory if `pin`; closing the generator ends its workers.
 
-    `rank_slice` is this process's portion of each batch (`None`: all of it); `sharing` processes share the cores that
-    it may use. `say` takes a line when the machine has too little shared memory for the batches under way.
+    `rank_slice` holds this process's positions in each batch (`None`: all); `sharing` processes share the cores that it
+    may use. `say` takes a line when the machine has too little shared memory for the batches under way.
 
     Raises:
         InputError: if a file cannot be read and is not passed over, or there is no unlabelled image.

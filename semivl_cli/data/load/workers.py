@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, get_worker_info
 from semivl_cli.data.contract import Record
 from semivl_cli.data.load.shared_memory import SHARED_MEMORY_IS_FULL, Transport, why_worker_died
 from semivl_cli.data.read.opencv import cv2
-from semivl_cli.errors import RunError, SemiVLError
+from semivl_cli.errors import RunError, SemiVLError, first_line
 from semivl_cli.processes import clean_context, end_with_parent, usable_cores
 
 Workers = int | Literal["auto"]
@@ -78,7 +78,7 @@ def read_ahead(
             if not str(error).startswith("DataLoader worker"):
                 raise
             raise RunError(
-                f"a process that reads images died ({str(error).splitlines()[0]}): {why_worker_died(str(error))}"
+                f"a process that reads images died ({first_line(error)}): {why_worker_died(str(error))}"
             ) from error
         if isinstance(item, bytes):
             if not said:

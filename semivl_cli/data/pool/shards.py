@@ -68,14 +68,14 @@ def _load(path: Path, mmap_mode: Literal["r"] | None = None) -> NDArray[np.uint3
     """Return uint32 `[images, 2]`: where each image begins, in blocks of 512 bytes, and its size in bytes."""
     cached = _cached(path)
     try:
-        kept: NDArray[np.uint32] = np.load(cached, mmap_mode=mmap_mode)
+        table: NDArray[np.uint32] = np.load(cached, mmap_mode=mmap_mode)
     except (OSError, ValueError):  # none yet, or not whole
-        kept = _scan(path)
+        table = _scan(path)
         with suppress(OSError):  # where the cache cannot be written, it is made anew the next time
             cached.parent.mkdir(parents=True, exist_ok=True)
             with replacing(cached) as temporary, temporary.open("wb") as file:
-                np.save(file, kept)
-    return kept
+                np.save(file, table)
+    return table
 
 
 _table = functools.lru_cache(maxsize=256)(_load)

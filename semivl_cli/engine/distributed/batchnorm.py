@@ -27,9 +27,9 @@ class SynchronizedBatchNorm2d(nn.BatchNorm2d):
         pixels = mean.new_full((1,), x.numel() // x.shape[1])  # no copy that a GPU would be waited for
         everyone = _Gather.apply(torch.cat([pixels, mean, variance]), self.process_group)  # [processes, 1 + 2 C]
         pixels, means, variances = everyone.split([1, len(mean), len(mean)], dim=1)
-        share = pixels.detach() / pixels.detach().sum()
-        mean = (share * means).sum(dim=0)
-        variance = (share * (variances + (means - mean) ** 2)).sum(dim=0)
+        part = pixels.detach() / pixels.detach().sum()
+        mean = (part * means).sum(dim=0)
+        variance = (part * (variances + (means - mean) ** 2)).sum(dim=0)
         with torch.no_grad():
             number = pixels.sum()
             self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)

@@ -35,9 +35,9 @@ class Scores:
     """Share of the counted pixels that are labelled as each class, 0..1; not kept."""
 
     @staticmethod
-    def of(kept: Mapping[str, Any]) -> Scores:
+    def of(saved: Mapping[str, Any]) -> Scores:
         """Return what `scores.json` holds under one of its keys."""
-        return Scores(miou=kept["miou"], iou=dict(kept["iou"]), step=kept["step"], images=kept["images"])
+        return Scores(miou=saved["miou"], iou=dict(saved["iou"]), step=saved["step"], images=saved["images"])
 
     def as_dict(self) -> dict[str, Any]:
         """Return the object that `scores.json` holds."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -12,12 +11,10 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from semivl_cli.concepts.schema import Color, Definition
-from semivl_cli.config import RunConfig
 from semivl_cli.data.read.images import read_image
+from semivl_cli.engine.infer.segmenter import Segmenter
 from semivl_cli.errors import InputError, RunError
 from semivl_cli.files import list_images
 from semivl_cli.palette import is_ours, overlay, save_image, save_mask
@@ -28,29 +25,6 @@ _AHEAD = 4
 A = TypeVar("A")
 B = TypeVar("B")
 Picture = NDArray[np.uint8]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Segmenter(ABC):
-    """Whatever turns an image into classes: a trained model, or the frozen CLIP."""
-
-    definition: Definition
-    config: RunConfig
-    device: torch.device
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Class names by id."""
-        return self.definition.names
-
-    @property
-    def colors(self) -> tuple[Color, ...]:
-        """Class colours by id."""
-        return self.definition.colors
-
-    @abstractmethod
-    def predict(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Segment one image: uint8 RGB `[H, W, 3]` -> class ids uint8 `[H, W]`."""
 
 
 @dataclass(frozen=True, kw_only=True)

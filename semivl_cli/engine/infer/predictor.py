@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from semivl_cli.concepts.load import load_definition, parse_definition
 from semivl_cli.engine.device import autocast, pick_device, to_device
-from semivl_cli.engine.infer.predict import Segmenter
 from semivl_cli.engine.infer.reword import reword
+from semivl_cli.engine.infer.segmenter import Segmenter
 from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at
 from semivl_cli.engine.rundir.checkpoint import MODEL, STATE, checkpoint_steps, first_sound, load_checkpoint
 from semivl_cli.engine.rundir.layout import DEFINITION, SETTINGS, STATUS, checkpoint_folder, find_run, read_json

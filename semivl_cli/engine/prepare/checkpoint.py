@@ -1,4 +1,4 @@
-"""A published checkpoint (google-research/semivl `.pth`) -> a run that eval, predict and further training take."""
+"""Serves `semivl prepare checkpoint`: a published `.pth` (google-research/semivl) -> a run like any other."""
 
 from __future__ import annotations
 

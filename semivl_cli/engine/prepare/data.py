@@ -1,4 +1,4 @@
-"""Looks at data before a training needs them."""
+"""Serves `semivl prepare data`: lets the plugin make its files, writes a definition where none is, looks at it all."""
 
 from __future__ import annotations
 

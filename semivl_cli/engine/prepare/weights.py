@@ -1,4 +1,4 @@
-"""Fetches or takes CLIP weights before a training needs them, and keeps them."""
+"""Serves `semivl prepare weights`: fetches or takes CLIP weights, checks and keeps them."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def prepare_weights(model: str, weights: str) -> Path:
     by_openai = read_weights(path).by_openai
     load_clip(model, str(path))
     tag = "openai" if by_openai else path.stem if is_file(weights) else weights
-    kept = weights_folder(model) / (tag + path.suffix)
-    if kept.resolve() != path.resolve():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(kept) as temporary:
+    target = weights_folder(model) / (tag + path.suffix)
+    if target.resolve() != path.resolve():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target) as temporary:
             shutil.copyfile(path, temporary)
-    return kept
+    return target

@@ -17,12 +17,12 @@ Rule = Literal["last", "best", "held-out"]
 class Selection:
     """Remembers the last and the best evaluation, and names the step that the rule picks."""
 
-    def __init__(self, rule: Rule, kept: Mapping[str, Any] | None = None) -> None:
-        kept = kept or {}
+    def __init__(self, rule: Rule, saved: Mapping[str, Any] | None = None) -> None:
+        saved = saved or {}
         self.rule = rule
-        self.last: dict[str, Any] = kept.get("last") or {}
-        self.best: dict[str, Any] = kept.get("best") or {}
-        self.result: dict[str, Any] = kept.get("result") or {}
+        self.last: dict[str, Any] = saved.get("last") or {}
+        self.best: dict[str, Any] = saved.get("best") or {}
+        self.result: dict[str, Any] = saved.get("result") or {}
 
     @property
     def step(self) -> int | None:
@@ -67,9 +67,9 @@ def read_result(run: Path) -> Result:
     return result_of(run, read_json(run / SCORES))
 
 
-def result_of(run: Path, kept: Mapping[str, Any]) -> Result:
+def result_of(run: Path, saved: Mapping[str, Any]) -> Result:
     """Return the result of a run from the object that its `scores.json` holds."""
-    last, best = Scores.of(kept["last"]), Scores.of(kept["best"])
-    result = Scores.of(kept["result"]) if kept.get("result") else best  # of an earlier version
-    selected = described(kept.get("select", "best"), result.step, best.step)
+    last, best = Scores.of(saved["last"]), Scores.of(saved["best"])
+    result = Scores.of(saved["result"]) if saved.get("result") else best  # of an earlier version
+    selected = described(saved.get("select", "best"), result.step, best.step)
     return Result(run=run, selected=selected, result=result, last=last, best=best)

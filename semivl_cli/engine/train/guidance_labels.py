@@ -55,14 +55,14 @@ def make_targets(
     logged = {"labeled_pixels": x.label != IGNORE}
     if p_DC:
         logged["guidance_pixels"] = p_DC[0] != IGNORE
-    share = len(x.image) / counts.shape[1]
+    fraction = len(x.image) / counts.shape[1]  # of the global batch
     return Targets(
         labeled_weight=weights[0],
         valid_pixels=counts[1:2].sum().expand(len(x.image)),
         consistency_weight=weights[2:5],
         p_DC=p_DC,
         guidance_weight=weights[5:],
-        logged={name: mask.float().mean() * share for name, mask in logged.items()},
+        logged={name: mask.float().mean() * fraction for name, mask in logged.items()},
     )
 
 

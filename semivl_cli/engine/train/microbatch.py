@@ -35,15 +35,15 @@ class MicroBatch:
             self._check_normalization()
 
     @property
-    def kept(self) -> int:
+    def for_checkpoint(self) -> int:
         """What a checkpoint keeps: images at once where they are not all of this process's, else the batch."""
         return self.images if self.images < self.own else self.config.training.batch
 
-    def restore(self, kept: int) -> None:
+    def restore(self, images: int) -> None:
         """Go on with the micro-batch of a checkpoint, so that sums round as before; a number in the settings rules."""
-        smaller = self.process_group.all_reduce_min(self.own - kept) > 0
+        smaller = self.process_group.all_reduce_min(self.own - images) > 0
         if smaller and not isinstance(self.config.training.micro_batch, int):
-            self.images, self.fitted = kept, True
+            self.images, self.fitted = images, True
 
     def shrink(self, error: torch.OutOfMemoryError) -> None:
         """Make a step smaller, which changes nothing but the memory it takes; give up where it cannot shrink."""

@@ -17,7 +17,8 @@ from semivl_cli.data.load.batches import Batches, labeled_records, unlabeled_rec
 from semivl_cli.data.read.cutmix import box_mask
 from semivl_cli.engine.device import autocast
 from semivl_cli.engine.rundir.checkpoint import MODEL, checkpoint_steps
-from semivl_cli.engine.rundir.layout import NOT_FINITE, Metrics
+from semivl_cli.engine.rundir.layout import NOT_FINITE
+from semivl_cli.engine.rundir.metrics_log import Metrics
 from semivl_cli.engine.train.inputs import views_of
 from semivl_cli.engine.train.trainee import Training
 from semivl_cli.errors import RunError

@@ -21,6 +21,7 @@ from semivl_cli.engine.rundir.checkpoint import (
     save_checkpoint,
     set_aside,
 )
+from semivl_cli.engine.rundir.metrics_log import Metrics
 from semivl_cli.engine.train.alarms import Alarms
 from semivl_cli.engine.train.best_step import Selection
 from semivl_cli.engine.train.microbatch import MicroBatch
@@ -45,7 +46,7 @@ class Progress:
         """Unlabelled images that could not be used."""
         self.began = time.monotonic()
         """When it would have begun, had it never been interrupted."""
-        self.metrics: layout.Metrics | None = None
+        self.metrics: Metrics | None = None
 
     def begin(self) -> int:
         """Write what explains the run before its first step; `run.toml` comes last, it makes a directory a run."""
@@ -65,7 +66,7 @@ class Progress:
         write_json(run / layout.SPLIT, index.split())
         table = tomli_w.dumps({"environment": environment(training.device, index, trainee.clip_sha256)})
         write_text(run / layout.SETTINGS, f"{facts}{to_toml(training.config)}\n{table}")
-        self.metrics = layout.Metrics(run, -1)  # none: what is noticed before the first step is noticed again
+        self.metrics = Metrics(run, -1)  # none: what is noticed before the first step is noticed again
         self.write_status(None)
         return 0
 
@@ -100,7 +101,7 @@ class Progress:
         if self.is_main:
             sweep(run)
             write_json(run / layout.SPLIT, split)
-            self.metrics = layout.Metrics(run, start, evaluated=evaluated)
+            self.metrics = Metrics(run, start, evaluated=evaluated)
         self.write_status(start)
         reporter.note(f"resuming {run} at step {start} of {training.schedule.steps}")
         return start
@@ -111,7 +112,7 @@ class Progress:
             **self.selection.as_dict(),
             "seconds": time.monotonic() - self.began,
             "clip_sha256": self.training.trainee.clip_sha256,
-            "micro_batch": self.micro_batch.kept,
+            "micro_batch": self.micro_batch.for_checkpoint,
             "unlogged": unlogged,
             "watch": self.alarms.state_dict(),
             "passed_over": self.passed_over,

@@ -1,4 +1,4 @@
-"""Starts a training or goes on with one: which run, whose settings."""
+"""Serves `semivl train`: starts a training or goes on with one, which run and whose settings."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One training step as the paper tells it: predictions (Sec. 3.1), then the loss with dense guidance (Eq. 1, 2, 4).
 
-What comes before (guidance labels, counted pixels) is in `targets.py`, what comes after (the gradient of a whole batch)
-in `accumulate.py`.
+What comes before (guidance labels, counted pixels) is in `guidance_labels.py`, what comes after (the gradient of a
+whole batch) in `accumulate.py`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Text vectors of a definition as a file, kept in a cache by a hash of words, templates and weights."""
+"""Serves `semivl concepts embed`: text vectors as a file, kept in a cache by a hash of words, templates and weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the frozen CLIP makes of images by the words of a definition, untrained: classes, and which word wins where."""
+"""Serves `semivl concepts preview`: what the frozen CLIP makes of images, untrained, and which word wins where."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores the words of a definition on the labelled images of a training, in seconds instead of the training."""
+"""Serves `semivl concepts score`: the words of a definition on the labelled images of a training, in seconds."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from semivl_cli.config import RunConfig
 from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.assemble import build_guide, clip_of, read_definition
 from semivl_cli.engine.device import autocast, pick_device
-from semivl_cli.engine.infer.predict import Segmenter
+from semivl_cli.engine.infer.segmenter import Segmenter
 from semivl_cli.engine.infer.windows import Inference, Model, class_scores, scores_at
 from semivl_cli.model.guidance import DenseClip
 from semivl_cli.model.pixels import resize

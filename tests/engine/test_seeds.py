@@ -12,15 +12,15 @@ from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 from semivl_cli.cli import app
+from semivl_cli.engine import seeds as seeds_module
 from semivl_cli.engine.environment import differences
-from semivl_cli.engine.train import seeds as seeds_module
-from semivl_cli.engine.train.seeds import spread
+from semivl_cli.engine.seeds import spread
 from semivl_cli.engine.train.start import device_of
 from semivl_cli.errors import RunError
 from semivl_cli.settings_toml import read_settings
 
 pytestmark = pytest.mark.usefixtures("plain_reports")
-KILL = Path(__file__).parents[2] / "bench" / "bench_kill.py"
+KILL = Path(__file__).parents[1] / "bench" / "bench_kill.py"
 STREET = [
     *("--dataset", "folder", "--root", "street", "--definition", "street.toml", "--recipe", "tiny", "--labels", "3"),
     *("--set", "data.crop=32", "--set", "data.scale_range=[0.8,1.2]", "--set", "evaluation.short_side=36"),
