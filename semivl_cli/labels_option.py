@@ -35,7 +35,7 @@ def read_labels(given: object) -> Labels:
     """
     if isinstance(given, Labels):
         return given
-    if not isinstance(given, str | int | float):
+    if isinstance(given, bool) or not isinstance(given, str | int | float):
         raise ValueError("must be a count, a fraction, a file of ids, or all")
     word = str(given)
     if word == "all":

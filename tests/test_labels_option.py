@@ -35,9 +35,10 @@ def test_what_no_set_of_images_can_have_is_refused_with_the_word(word):
         read_labels(word)
 
 
-def test_what_is_no_word_is_refused_by_its_name():
-    with pytest.raises(InputError, match=r"data\.labels = \[1\] must be a count"):
-        resolve({"data": {"labels": [1]}})
+@pytest.mark.parametrize(("given", "shown"), [([1], r"\[1\]"), (True, "True")])
+def test_what_is_no_word_is_refused_by_its_name(given, shown):
+    with pytest.raises(InputError, match=rf"data\.labels = {shown} must be a count"):
+        resolve({"data": {"labels": given}})
 
 
 def test_a_file_is_named_by_its_whole_path_and_a_number_is_never_a_file(tmp_path, monkeypatch):
