@@ -1,7 +1,7 @@
-"""How well a run on `shapes` takes other words: `python tests/bench/bench_steering.py RUN [--scenes 120] [--device D]`.
+"""How well a run on `shapes` takes other words: `python tests/bench/bench_reword.py RUN [--scenes 120] [--device D]`.
 
 Each case changes the definition that the run was trained with and nothing else. IoU in % on validation scenes: `before`
-by the run's own words (a class that they do not have is scored as the class that holds it now), `steered` by the new
+by the run's own words (a class that they do not have is scored as the class that holds it now), `reworded` by the new
 words, `frozen` by the CLIP that started the run with the same new words and no training. Prints Markdown tables.
 """
 
@@ -100,14 +100,14 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for name, classes in found.items():
             path = write(classes, run.definition, Path(folder))
-            steered = iou(load(arguments.run, arguments.device, path), scenes, owners(classes), len(classes))
+            reworded = iou(load(arguments.run, arguments.device, path), scenes, owners(classes), len(classes))
             config = zero_shot_config(definition=str(path), dataset="shapes")
             clip = open_segmenter(config, arguments.device, Silence())
             frozen = iou(clip, scenes, owners(classes), len(classes))
-            print(f"\n{name}: mIoU steered {100 * steered.mean():.1f}, frozen {100 * frozen.mean():.1f}\n")
-            print("| class | before | steered | frozen |\n| --- | --- | --- | --- |")
+            print(f"\n{name}: mIoU reworded {100 * reworded.mean():.1f}, frozen {100 * frozen.mean():.1f}\n")
+            print("| class | before | reworded | frozen |\n| --- | --- | --- | --- |")
             changed, others = [], []
-            for c, ours, clips in zip(classes, steered.tolist(), frozen.tolist(), strict=True):
+            for c, ours, clips in zip(classes, reworded.tolist(), frozen.tolist(), strict=True):
                 row = [100 * share for share in (before[c["held"]], ours, clips)]
                 same = c["name"] == c["held"]
                 (changed if c not in plain and c["name"] != run.names[0] else others).append(row)
@@ -117,7 +117,7 @@ def main():
                 means = np.concatenate([np.mean(changed, axis=0), np.mean(others, axis=0)])
                 summary.append([name, *(f"{mean:.1f}" for mean in means)])
     print("\nMean IoU of the classes that change (before: of the classes that held them), and of the others\n")
-    print("| case | before | steered | frozen | others before | others steered | others frozen |")
+    print("| case | before | reworded | frozen | others before | others reworded | others frozen |")
     print("\n".join(f"| {' | '.join(row)} |" for row in [["---"] * 7, *summary]))
 
 
