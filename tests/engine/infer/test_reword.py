@@ -70,47 +70,47 @@ def logits(predictor, image):
 
 
 def test_the_words_of_the_run_give_its_own_masks_bit_for_bit(run, scene):
-    own, steered = load(run, "cpu"), load(run, "cpu", run / "definition.toml")
-    assert torch.equal(own.model.text, steered.model.text)
-    assert torch.equal(logits(own, scene), logits(steered, scene))
-    np.testing.assert_array_equal(own.predict(scene), steered.predict(scene))
+    own, reworded = load(run, "cpu"), load(run, "cpu", run / "definition.toml")
+    assert torch.equal(own.model.text, reworded.model.text)
+    assert torch.equal(logits(own, scene), logits(reworded, scene))
+    np.testing.assert_array_equal(own.predict(scene), reworded.predict(scene))
 
 
 def test_classes_in_another_order_move_their_ids_alone(run, scene, tmp_path):
     classes = load_definition(run / "definition.toml").classes
     order = list(reversed(range(len(classes))))
     other = written(tmp_path, [(classes[n].name, classes[n].concepts) for n in order])
-    own, steered = load(run, "cpu"), load(run, "cpu", other)
-    assert steered.names == tuple(classes[n].name for n in order)
-    torch.testing.assert_close(logits(steered, scene), logits(own, scene)[order], atol=1e-3, rtol=1e-3)
-    agree = np.asarray(order)[steered.predict(scene)] == own.predict(scene)
+    own, reworded = load(run, "cpu"), load(run, "cpu", other)
+    assert reworded.names == tuple(classes[n].name for n in order)
+    torch.testing.assert_close(logits(reworded, scene), logits(own, scene)[order], atol=1e-3, rtol=1e-3)
+    agree = np.asarray(order)[reworded.predict(scene)] == own.predict(scene)
     assert agree.mean() > 0.99
 
 
 def test_a_name_that_clip_reads_alike_changes_nothing_but_the_name(run, scene, tmp_path):
     classes = load_definition(run / "definition.toml").classes
     other = written(tmp_path, [(item.name.upper(), item.concepts) for item in classes])
-    own, steered = load(run, "cpu"), load(run, "cpu", other)
-    assert steered.names == tuple(item.name.upper() for item in classes)
-    np.testing.assert_array_equal(own.predict(scene), steered.predict(scene))
+    own, reworded = load(run, "cpu"), load(run, "cpu", other)
+    assert reworded.names == tuple(item.name.upper() for item in classes)
+    np.testing.assert_array_equal(own.predict(scene), reworded.predict(scene))
 
 
 def test_any_number_of_classes_goes(run, scene, tmp_path):
     words = [concept for item in load_definition(run / "definition.toml").classes for concept in item.concepts]
     for count in (2, len(words)):
         other = written(tmp_path, [(word, [word]) for word in words[:count]])
-        steered = load(run, "cpu", other)
-        assert logits(steered, scene).shape[0] == count
-        assert steered.predict(scene).max() < count
+        reworded = load(run, "cpu", other)
+        assert logits(reworded, scene).shape[0] == count
+        assert reworded.predict(scene).max() < count
 
 
 @pytest.mark.parametrize("variant", ["guideline", "mean"])
 def test_the_decoder_reads_the_kind_of_text_that_the_run_was_trained_with(tmp_path, variant):
     run = make_run(tmp_path / "run", f"decoder.text={variant}")
-    steered = load(run, "cpu", "shapes")
-    config = steered.config
+    reworded = load(run, "cpu", "shapes")
+    config = reworded.config
     tower = clip_of(config, open_material(config).dataset, Silence()).text
-    assert torch.equal(steered.model.text, embed_classes(tower, load_definition("shapes"), variant))
+    assert torch.equal(reworded.model.text, embed_classes(tower, load_definition("shapes"), variant))
 
 
 def test_a_decoder_without_language_is_refused(tmp_path):
