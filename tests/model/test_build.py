@@ -10,29 +10,15 @@ from semivl_cli.config import ModelSettings
 from semivl_cli.errors import InputError
 from semivl_cli.model.build import DECODERS, ModelSpec, encoder_spec
 from semivl_cli.model.decoders.decoder import DecoderSpec
-from semivl_cli.model.encoders.dense_vit import EncoderSpec
 from semivl_cli.model.pixels import IMAGENET_STATISTICS
 
-ENCODER = EncoderSpec(
-    width=8,
-    layers=2,
-    heads=2,
-    mlp_width=16,
-    patch_size=4,
-    grid=(4, 4),
-    embed_dim=6,
-    activation="gelu",
-    norm_eps=1e-5,
-    pre_norm=True,
-    pool="tok",
-    norm_after_pool=True,
-)
+from .tiny_vit import TINY_VIT
 
 
 def spec(**changes) -> ModelSpec:
     widths = {"width": 8, "text_width": 8, "up_widths": (8, 8), "skip_widths": (4, 4), "layers": 1, "heads": 2}
     widths["dilations"] = (1, 2)
-    fields = {"encoder": ENCODER, "decoder": DecoderSpec(embed_dim=6, skip_channels=(8, 8), pool=2, **widths)}
+    fields = {"encoder": TINY_VIT, "decoder": DecoderSpec(embed_dim=6, skip_channels=(8, 8), pool=2, **widths)}
     fields |= {"skips": (0, 1), "skip_path": "block", "statistics": IMAGENET_STATISTICS, "output_size": None}
     return ModelSpec(**{**fields, "detail_base": None, **changes})
 
@@ -65,6 +51,6 @@ def test_an_unknown_decoder_is_answered_with_the_known_ones():
 
 
 def test_a_clip_is_read_as_it_is_unless_the_settings_say_otherwise():
-    assert encoder_spec(ENCODER, ModelSettings(), "checkpoint") == ENCODER
-    changed = encoder_spec(ENCODER, ModelSettings(activation="gelu", norm_eps=1e-6), 32)
+    assert encoder_spec(TINY_VIT, ModelSettings(), "checkpoint") == TINY_VIT
+    changed = encoder_spec(TINY_VIT, ModelSettings(activation="gelu", norm_eps=1e-6), 32)
     assert (changed.activation, changed.norm_eps, changed.grid) == ("gelu", 1e-6, (8, 8))

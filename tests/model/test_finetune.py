@@ -4,23 +4,10 @@ import pytest
 
 from semivl_cli.config import FinetuneSettings
 from semivl_cli.errors import InputError
-from semivl_cli.model.encoders.dense_vit import DenseEncoder, EncoderSpec
+from semivl_cli.model.encoders.dense_vit import DenseEncoder
 from semivl_cli.model.finetune import set_trainable
 
-SPEC = EncoderSpec(
-    width=8,
-    layers=2,
-    heads=2,
-    mlp_width=16,
-    patch_size=4,
-    grid=(4, 4),
-    embed_dim=6,
-    activation="gelu",
-    norm_eps=1e-5,
-    pre_norm=True,
-    pool="tok",
-    norm_after_pool=True,
-)
+from .tiny_vit import TINY_VIT
 
 
 @pytest.mark.parametrize(
@@ -38,7 +25,7 @@ SPEC = EncoderSpec(
     ],
 )
 def test_fine_tuning_moves(kind, attention_norm, moving):
-    encoder = DenseEncoder(SPEC)
+    encoder = DenseEncoder(TINY_VIT)
     set_trainable(encoder, FinetuneSettings(encoder=kind, attention_norm=attention_norm))
     names = [name.split(".") for name, p in encoder.named_parameters() if p.requires_grad]
     assert {name[2] if name[0] == "blocks" else name[0] for name in names} == moving
@@ -46,4 +33,4 @@ def test_fine_tuning_moves(kind, attention_norm, moving):
 
 def test_an_unknown_kind_is_answered_with_the_known_ones():
     with pytest.raises(InputError, match=r"finetune\.encoder = 'all': expected 'spatial', 'full' or 'frozen'"):
-        set_trainable(DenseEncoder(SPEC), FinetuneSettings(encoder="all"))
+        set_trainable(DenseEncoder(TINY_VIT), FinetuneSettings(encoder="all"))

@@ -10,23 +10,10 @@ from safetensors.torch import load_file, save_file
 from semivl_cli.engine.rundir.checkpoint import load_checkpoint, save_checkpoint
 from semivl_cli.model.build import ModelSpec
 from semivl_cli.model.decoders.decoder import DecoderSpec
-from semivl_cli.model.encoders.dense_vit import EncoderSpec
 from semivl_cli.model.pixels import IMAGENET_STATISTICS
 
-ENCODER = EncoderSpec(
-    width=8,
-    layers=2,
-    heads=2,
-    mlp_width=16,
-    patch_size=4,
-    grid=(4, 4),
-    embed_dim=6,
-    activation="gelu",
-    norm_eps=1e-5,
-    pre_norm=True,
-    pool="tok",
-    norm_after_pool=True,
-)
+from ...model.tiny_vit import TINY_VIT
+
 DECODER = DecoderSpec(
     embed_dim=6,
     skip_channels=(8, 8),
@@ -44,7 +31,7 @@ DECODER = DecoderSpec(
 def keep(run, kind, smallest):
     """Save a fresh model with four classes; returns it."""
     spec = ModelSpec(
-        encoder=ENCODER,
+        encoder=TINY_VIT,
         decoder=DECODER,
         skips=(0, 1),
         skip_path="block",
