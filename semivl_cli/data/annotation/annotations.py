@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,11 @@ class Drawing:
     """`(H, W)` of the image, where the source tells it."""
     picture: Tree | None = None
     """The mask, where it is a single picture."""
+    marks: int | None = None
+    """How many things are drawn on it, of whatever kind, or `None` for a mask: an image on which something is drawn and
+    nothing can be painted is refused."""
+    split: Literal["train", "val", "test"] | None = None
+    """What the exporter held the image for, where the source tells it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
