@@ -8,7 +8,7 @@ from semivl_cli.errors import InputError
 
 class Part(Document):
     image_id: Id
-    points: list[list[float]] | str = []
+    points: list[list[float]] | str = ""
 
 
 class Whole(Document):
