@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from semivl_cli.errors import InputError
-from semivl_cli.files import image_suffixes, walk
+from semivl_cli.files import file_stamp, image_suffixes, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,8 @@ class Tree:
     @property
     def stamp(self) -> str:
         """What changes when the content of a file does, as far as one sees without reading it."""
-        state = self.path.stat()
         if self.archive is None:
-            return f"{state.st_size}-{state.st_mtime_ns}"
+            return file_stamp(self.path)
         info = self.archive.getinfo(str(self.entry))
         return f"{info.CRC}-{info.file_size}"
 

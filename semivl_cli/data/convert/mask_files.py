@@ -10,14 +10,16 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from pydantic import InstanceOf
 
 from semivl_cli.class_ids import IGNORE
 from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key
 from semivl_cli.data.annotation.image_names import ImageNames
 from semivl_cli.data.contract import Classes, Color
 from semivl_cli.data.read.images import check_size, image_size
+from semivl_cli.documents import parse_json
 from semivl_cli.errors import InputError, RunError
-from semivl_cli.files import FULL
+from semivl_cli.files import FULL, file_stamp
 from semivl_cli.palette import is_ours, made_from, save_mask
 from semivl_cli.processes import in_threads
 
@@ -35,6 +37,8 @@ class Conversion:
     problems: dict[str, list[str]] = field(default_factory=dict)
     """Kind -> one line each."""
     notes: list[str] = field(default_factory=list)
+    parts: set[str] = field(default_factory=set)
+    """The files that draw one image each; the masks remember them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,11 +102,24 @@ def convert(
     return result
 
 
+def changed_origin(mask: Path) -> str | None:
+    """Return a file that a mask was made from and that is not as it was then, by size and time, if there is one.
+
+    Where many images share a file, or it is in an archive, the mask does not know it.
+    """
+    try:
+        _, stamps = parse_json(made_from(mask), tuple[str, dict[InstanceOf[str], str]], str(mask))
+    except InputError:  # nothing that was converted here
+        return None
+    return next((name for name, stamp in stamps.items() if file_stamp(Path(name)) != stamp), None)
+
+
 def _jobs(source: Annotations, names: ImageNames, result: Conversion) -> Iterator[tuple[Drawing, str]]:
     """Yield each drawing that is wanted with the id of its image."""
     again: list[str] = []
     asked: set[str] = set()
     for drawing in source.drawings():
+        result.parts.update(drawing.stamps())
         found = names.find(drawing.image)
         if len(found) != 1:
             result.unmatched.append(drawing.image)
@@ -123,10 +140,11 @@ def _make(
     """Paint the mask of an image, unless it is there already."""
     drawing, image = job
     path = out / f"{image}.png"
-    digest = hashlib.sha256(f"{meaning} {drawing.stamp} {drawing.origin}".encode()).hexdigest()[:32]
+    digest = hashlib.sha256(f"{meaning} {drawing.stamp} {drawing.origin}".encode(errors="surrogatepass")).hexdigest()
+    made = json.dumps([digest[:32], drawing.stamps()])
     try:
         if path.exists():
-            if made_from(path) == digest:
+            if made_from(path) == made:
                 return _Made()
             if not is_ours(path):
                 raise InputError(f"{path} is not of semivl's making, so it is not overwritten: move it away")
@@ -140,7 +158,7 @@ def _make(
         return _Made(problem=str(error))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_mask(path, canvas.ids, colors, digest)
+        save_mask(path, canvas.ids, colors, made)
     except OSError as error:
         full = error.errno in FULL
         raise RunError(

@@ -74,6 +74,7 @@ def _drawing(name: str, file: Tree) -> Drawing:
         image=image,
         origin=str(file),
         stamp=file.stamp,
+        parts=[file],
         size=size_of(content.get("imageHeight"), content.get("imageWidth")),
         paint=partial(_paint, _shapes(content, file), str(file)),
     )

@@ -48,6 +48,7 @@ def open_masks(source: Tree, class_names: Sequence[str], images: ImageNames) -> 
                 image=image,
                 origin=", ".join(str(file) for _, file in parts),
                 stamp=" ".join(file.stamp for _, file in parts),
+                parts=[file for _, file in parts],
                 paint=partial(paint_layers, tuple(parts)),
             )
 
