@@ -285,7 +285,7 @@ def mutate_zip(rng, data):
     elif kind == 5:
         entries.append(rng.choice(entries))
     elif kind == 6:
-        entries[at] = name, b"\0" * 30_000_000
+        entries[at] = name, content + b"\0" * rng.choice((1000, 10_000, 100_000, 3_000_000))
     else:
         del entries[at]
     out = io.BytesIO()
