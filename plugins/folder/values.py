@@ -42,7 +42,7 @@ class ValueMap:
     table: NDArray[np.uint8] = field(default_factory=_identity)
     """Raw values 0..65535 -> class ids; the last entry is what all other values become."""
     names: Mapping[str, int] = field(default_factory=dict)
-    """Labels and colours (`"#rrggbb"`) of annotation tools -> class id, or 255."""
+    """Labels, numbers and colours (`"#rrggbb"`) of annotation tools -> class id, or 255."""
     background: int | None = None
     """Class id of pixels in no shape, where it is said."""
     named: tuple[int, ...] = ()
@@ -97,7 +97,7 @@ def read_values(path: Path) -> ValueMap:
         table[list(values)] = list(values.values())
     table[ignore] = IGNORE
     meanings = {**given, **dict.fromkeys(listed, IGNORE)}
-    names = {_color(label): number for label, number in meanings.items() if isinstance(label, str)}
+    names = {_color(str(label)): number for label, number in meanings.items()}  # a label may be a number, too
     return ValueMap(table, names, background, (*given.values(), *([] if background is None else [background])))
 
 
