@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from semivl_cli.class_ids import IGNORE, NO_CLASS
 from semivl_cli.data.annotation.annotations import Key
 from semivl_cli.data.annotation.canvas import Canvas
 from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.read.images import check_ids, check_size, decoding, whole_numbers
+from semivl_cli.data.read.orientation import turn
 from semivl_cli.errors import InputError
 
 _SHOWN = 3
@@ -31,8 +32,8 @@ def read_picture(file: Tree, palette: bool = False) -> NDArray[Any]:
     content = file.read()
     if not content:
         raise InputError(f"{file}: the file is empty")
-    with decoding(str(file)), Image.open(io.BytesIO(content)) as picture:
-        ImageOps.exif_transpose(picture, in_place=True)
+    with decoding(str(file)), Image.open(io.BytesIO(content)) as opened:
+        picture = turn(opened)
         if picture.mode == "P" and palette:
             return np.array(picture.convert("RGB"))
         values = whole_numbers(picture)
