@@ -38,8 +38,8 @@ def test_every_format_is_asked_for_and_named():
     offered = [module.FORMAT for module in modules if hasattr(module, "FORMAT")]
     assert sorted(one.title for one in offered) == sorted(one.title for one in FORMATS)
     assert KNOWN == (
-        "COCO JSON, COCO panoptic JSON, labelme JSON, Label Studio JSON, CVAT's Segmentation mask archive, Pascal VOC's layout, "
-        "YOLO polygons, a folder of masks, a folder of images, or a text file of image paths"
+        "COCO JSON, COCO panoptic JSON, labelme JSON, Label Studio JSON, CVAT's Segmentation mask archive, "
+        "Pascal VOC's layout, YOLO polygons, a folder of masks, a folder of images, or a text file of image paths"
     )
 
 
