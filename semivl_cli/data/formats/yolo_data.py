@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from semivl_cli.data.annotation.annotations import ExportedSplit
-from semivl_cli.data.annotation.exported_split import split_of_file, split_of_folders
+from semivl_cli.data.annotation.exported_split import split_of_folders, splits_of_lists
 from semivl_cli.data.annotation.image_names import ImageNames
 from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.documents import Document, as_type, load_yaml
@@ -100,25 +100,19 @@ def splits_of(
         lists: path of each list -> the paths of images in it.
     """
     find = ImageNames(images).find
-    named = {name: {image for line in lines for image in find(line)} for name, lines in lists.items()}
-    told: dict[str, list[ExportedSplit]] = {}
+    told: dict[str, set[ExportedSplit]] = {}
     for base, one in data:
         for split, paths in one.paths.items():
             wanted = [_parts(path) for path in paths]
-            listed = set[str]().union(*(named[name] for name in lists if _fit(wanted, _below(base, name))))
+            meant = [lines for name, lines in lists.items() if _fit(wanted, _below(base, name))]
+            listed = {image for lines in meant for line in lines for image in find(line)}
             for image in images:
                 if image in listed or _fit(wanted, _below(base, image)[:-1]):
-                    told.setdefault(image, []).append(split)
-    if not told:
-        for name in lists:
-            if by_name := split_of_file(PurePosixPath(name).stem):
-                for image in named[name]:
-                    told.setdefault(image, []).append(by_name)
-    if not told:
-        for image in images:
-            if by_folder := split_of_folders(image.split("/")[:-1]):
-                told[image] = [by_folder]
-    return {image: splits[0] for image, splits in told.items() if len(splits) == 1}
+                    told.setdefault(image, set()).add(split)
+    if told:
+        return {image: next(iter(splits)) for image, splits in told.items() if len(splits) == 1}
+    folders = {image: split_of_folders(image.split("/")[:-1]) for image in images}
+    return splits_of_lists(images, lists) or {image: split for image, split in folders.items() if split}
 
 
 def _fit(wanted: Sequence[Sequence[str]], parts: Sequence[str]) -> bool:
