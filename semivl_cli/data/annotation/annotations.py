@@ -23,6 +23,9 @@ NO_SHAPE = frozenset(("background", "_background_", "__background__"))
 NO_LABEL = frozenset(("ignore", "void", "unlabeled", "unlabelled"))
 """What people call what shall neither train nor count, where it is no class of theirs; also `__ignore__`."""
 
+ExportedSplit = Literal["train", "val", "test"]
+"""What an exporter held an image for."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Key:
@@ -63,7 +66,7 @@ class Drawing:
     marks: int | None = None
     """How many things are drawn on it, of whatever kind, or `None` for a mask: an image on which something is drawn and
     nothing can be painted is refused."""
-    split: Literal["train", "val", "test"] | None = None
+    split: ExportedSplit | None = None
     """What the exporter held the image for, where the source tells it."""
 
 
@@ -86,6 +89,8 @@ class Annotations:
     """What is worth telling about the source."""
     strays: Sequence[str] = ()
     """What is drawn on images that the source does not name, one line each."""
+    prevails: bool = False
+    """Whether what it draws counts alone, whatever sources after it draw on the same images."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
