@@ -15,12 +15,14 @@ from semivl_cli.data.convert.classes import classes_of
 from semivl_cli.data.convert.detect_format import open_source
 from semivl_cli.data.convert.mask_files import Conversion, convert
 from semivl_cli.data.convert.matching import Matches, match_images
-from semivl_cli.data.formats.mask_folder import need_conversion, open_masks
+from semivl_cli.data.convert.own_masks import read_by_palette, why_converted
+from semivl_cli.data.formats.mask_folder import open_masks
+from semivl_cli.data.formats.mask_names import DETECTED, Affixes
 from semivl_cli.data.read.images import known_classes
 from semivl_cli.errors import InputError
 
 from .listing import Listing
-from .saved_index import Header, file_stamp, find_index, writable_folder, write_index
+from .saved_index import Header, file_stamp, find_index, index_folders, writable_folder, write_index
 from .split import divide
 from .values import ValueMap, read_values
 
@@ -57,8 +59,7 @@ class Preparation:
         folder = writable_folder(self.root)
         if folder.parent != self.root:
             self.report(f"{self.root} cannot be written: index and conversions go to {folder}")
-        values = read_values(self.root / "dataset.toml")
-        names = self._class_names
+        values, names = self._values, self._class_names
         beyond = max(values.named, default=0)
         if names and beyond >= len(names):
             raise InputError(
@@ -69,7 +70,7 @@ class Preparation:
         if converts:
             images = {entry.id: entry.image for entry in self._images.entries()}
             matches = match_images(self._annotations, self._ids)
-            keys = self._keys(values, matches)
+            keys = self._keys(matches)
             result = convert(matches, keys, images, folder / "masks", self.classes, values.orientation)
         for note in result.notes:
             self.report(note)
@@ -101,19 +102,25 @@ class Preparation:
         )
         return result.problems
 
-    def _keys(self, values: ValueMap, matches: Matches) -> list[Key]:
+    def _key(self, source: Annotations) -> Key:
+        values = self._values
+        return make_key(source, self.classes, values.names, values.background, values.class_ids)
+
+    def _keys(self, matches: Matches) -> list[Key]:
         """Say what the labels of every source mean; where some mean nothing, names without image are told, too."""
         keys: list[Key] = []
         wrong: list[InputError] = []
         for source in self._annotations:
             try:
-                keys.append(make_key(source, self.classes, values.names, values.background, values.class_ids))
+                key = self._key(source)
+                by_palette = not source.labels and read_by_palette(source, key)
+                keys.append(replace(key, by_palette=by_palette))
             except InputError as error:
                 wrong.append(error)
         if wrong:
             self._tell({"masks that cannot be matched with an image": matches.problems})
-            for error in wrong[1:]:
-                self.report(str(error))
+            for other in wrong[1:]:
+                self.report(str(other))
             raise wrong[0]
         return keys
 
@@ -128,23 +135,47 @@ class Preparation:
         return classes_of(self._annotations or [open_masks(Tree(self.root / "masks"), (), ImageNames(()))])
 
     @cached_property
+    def _values(self) -> ValueMap:
+        return read_values(self.root / "dataset.toml")
+
+    @cached_property
     def _found(self) -> list[Annotations | Images]:
         """What the sources are."""
-        opened = (open_source(path.absolute(), self._class_names, self._ids) for path in self.sources)
-        found = [source for sources in opened for source in sources]
+        unpack_to = index_folders(self.root)[0] / "unpacked"
+        affixes = self._affixes
+        found = []
+        for path in self.sources:
+            found += open_source(path.absolute(), self._class_names, self._ids, unpack_to, affixes)
         for source in found:
             self.report(f"{source.where}: {source.kind}")
+            for note in source.notes if isinstance(source, Images) else ():
+                self.report(note)
         return found
+
+    @property
+    def _affixes(self) -> Affixes:
+        return Affixes(self._values.mask_suffix, self._values.image_suffix)
 
     @cached_property
     def _annotations(self) -> list[Annotations]:
-        """Sources of masks, the user's own `masks/` first where they are no class ids, or others are converted."""
+        """Sources of masks, the user's own `masks/` first unless they can be read as they are, and there are no others.
+
+        Raises:
+            InputError: if palettes of the masks contradict each other.
+        """
         given = [source for source in self._found if isinstance(source, Annotations)]
-        own = self.root / "masks"
-        if own.is_dir() and (given or need_conversion(Tree(own), self._class_names, self._ids)):
-            own_masks = open_masks(Tree(own), self._class_names, self._ids)
-            return [replace(own_masks, prevails=True), *given]
-        return given
+        own = Tree(self.root / "masks")
+        if not own.path.is_dir():
+            return given
+        masks = replace(open_masks(own, self._class_names, self._ids, self._affixes), prevails=True)
+        why = ""
+        if not given and self._affixes == DETECTED:
+            images = {entry.id: entry.image for entry in self._images.entries()}
+            key, orientation = self._key(masks), self._values.orientation
+            why = why_converted(own, self._class_names, self._ids, images, key, orientation)
+            if why:
+                self.report(f"{own}: the masks are converted: {why}")
+        return [masks, *given] if why or given or self._affixes != DETECTED else []
 
     @cached_property
     def _elsewhere(self) -> list[Images]:

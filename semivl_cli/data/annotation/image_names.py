@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import PurePosixPath
 
@@ -23,6 +23,10 @@ class ImageNames:
         for name in self._ids:
             found.setdefault(name.rpartition("/")[2], []).append(name)
         return found
+
+    def lasts(self) -> Collection[str]:
+        """Return the last parts of the ids."""
+        return self._by_last.keys()
 
     def knows(self, name: str) -> bool:
         """Whether an image has exactly this path, whatever its suffix."""

@@ -14,9 +14,9 @@ import numpy as np
 from semivl_cli.class_ids import IGNORE
 from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key
 from semivl_cli.data.annotation.canvas import Canvas
+from semivl_cli.data.annotation.turned_images import Orientation, UnclearOrientation, drawn_as, show
 from semivl_cli.data.contract import Classes, Color
 from semivl_cli.data.convert.matching import Matches
-from semivl_cli.data.convert.turned_images import Orientation, UnclearOrientation, drawn_as, show
 from semivl_cli.data.read.images import check_size, image_layout
 from semivl_cli.data.read.orientation import Layout
 from semivl_cli.errors import InputError, RunError

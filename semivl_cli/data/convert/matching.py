@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from semivl_cli.data.annotation.annotations import Annotations, Drawing, ExportedSplit
+from semivl_cli.data.annotation.annotations import Annotations, Drawing
+from semivl_cli.data.annotation.exported_split import ExportedSplit
 from semivl_cli.data.annotation.image_names import ImageNames
 
 
