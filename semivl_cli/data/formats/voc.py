@@ -50,7 +50,7 @@ def open_voc(source: Tree) -> Annotations:
         elif file.name.lower() == "class_names.txt" and label_map is None:
             names = [line.strip() for line in file.text().splitlines() if line.strip()]
             first = -1 if names[:1] == [_IGNORED] else 0
-            labels = dict.fromkeys(name for name in names if name != _IGNORED)
+            labels = dict.fromkeys(names[-first:])
             label_map = _LabelMap({value: name for value, name in enumerate(names, first) if value >= 0}, {})
         elif file.is_picture and any(folder in FOLDERS for folder in folders):
             below = max(depth for depth, folder in enumerate(folders) if folder in FOLDERS) + 1
