@@ -42,6 +42,8 @@ def _plain_id(value: int | str) -> int | str:
 
 Id = Annotated[int | str, AfterValidator(_plain_id)]
 """What tools number things with; `"7"` is 7."""
+Label = Annotated[int | str, AfterValidator(str)]
+"""What tools call classes, be it by a number."""
 
 
 def decode_text(data: bytes, name: str) -> str:
