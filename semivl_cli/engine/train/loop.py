@@ -221,7 +221,7 @@ class Loop:
         if self.process_group.is_main:
             write_examples(run, self.trainee.model, self.trainee.guide, self.material, self.inference)
         self.progress.write_status(self.steps, finished=True)
-        result = result_of(run, selection.as_dict())
+        result = result_of(run, selection.saved())
         return replace(result, stop=self.process_group.broadcast(self.stop.signal_number))
 
     def stop_at(self, done: int, signal_number: int) -> NoReturn:
