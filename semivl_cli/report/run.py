@@ -30,10 +30,25 @@ class Score(BaseModel):
 
     step: int
     miou: Number
+    """Mean over all classes; one that does not occur counts as 0."""
+    miou_present: Number = math.nan
+    """Mean over the classes that occur; NaN also where an earlier version counted."""
     iou: dict[str, Number]
     selected_on: str | None = None
     on: str = "val"
     """Images that were scored: `val`, or `held-out` labels."""
+
+    @property
+    def present(self) -> int:
+        """How many classes occur."""
+        return sum(not math.isnan(value) for value in self.iou.values())
+
+    @property
+    def without_absent(self) -> str:
+        """The mean over the classes that occur, in words; nothing where all do."""
+        if self.present == len(self.iou) or math.isnan(self.miou_present):
+            return ""
+        return f"{100 * self.miou_present:.1f} % over the {self.present} of {len(self.iou)} classes that occur"
 
 
 class Example(NamedTuple):
