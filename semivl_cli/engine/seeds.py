@@ -46,15 +46,17 @@ class Repeated:
             ],
             "failed": [{"seed": seed, "run": f"seed-{seed}", "error": why} for seed, why in self.failed.items()],
             "miou": spread([score.miou for score in scores.values()]),
+            "miou_present": spread([score.miou_present for score in scores.values()]),
             "iou": {name: spread([score.iou[name] for score in scores.values()]) for name in classes},
         }
 
 
-def spread(values: list[float]) -> dict[str, float | None]:
-    """Return the mean, and the deviation of a sample; `None` where there are too few values."""
+def spread(values: list[float | None]) -> dict[str, float | None]:
+    """Return the mean, and the deviation of a sample, of what is there; `None` where there are too few values."""
+    known = [value for value in values if value is not None]
     return {
-        "mean": statistics.fmean(values) if values else None,
-        "deviation": statistics.stdev(values) if len(values) > 1 else None,
+        "mean": statistics.fmean(known) if known else None,
+        "deviation": statistics.stdev(known) if len(known) > 1 else None,
     }
 
 

@@ -176,7 +176,7 @@ class Loop:
         progress.selection.add(scores)
         if progress.metrics is None:
             return
-        progress.metrics.write(done, "eval", {"miou": scores.miou, "iou": scores.iou})
+        progress.metrics.write(done, "eval", {name: scores.as_dict()[name] for name in ("miou", "miou_present", "iou")})
         if done < self.steps:
             where = " on the held-out labels" if index.held_out else ""
             self.reporter.note(f"step {done}: mIoU {100 * scores.miou:.2f} %{where}")
