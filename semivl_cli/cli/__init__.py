@@ -20,6 +20,7 @@ from semivl_cli.cli.prepare import app as prepare_app
 from semivl_cli.cli.train import train
 from semivl_cli.engine.signals import leave_closed_terminal
 from semivl_cli.errors import SemiVLError
+from semivl_cli.processes import import_nothing_from_here
 
 _CLICK_ERROR: type[BaseException] = next(k for k in typer.BadParameter.__mro__ if k.__name__ == "ClickException")
 """What wrong options raise; some versions of Typer carry their own copy of click."""
@@ -91,6 +92,7 @@ def main() -> None:
     # A thread that waits for another must sleep, not spin: beside any other busy program, spinning threads take the
     # cores from the very threads they wait for, and a step takes tens of times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import_nothing_from_here()
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows knows no SIGHUP
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as nohup leaves SIGHUP
