@@ -92,6 +92,7 @@ def main() -> None:
     # A thread that waits for another must sleep, not spin: beside any other busy program, spinning threads take the
     # cores from the very threads they wait for, and a step takes tens of times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")  # what an Apple GPU cannot do, the CPU does
     import_nothing_from_here()
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows knows no SIGHUP

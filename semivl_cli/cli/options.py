@@ -55,7 +55,7 @@ RecipeOfOption = Annotated[
         "--dataset", help="Dataset whose recipe rules. (default: the one that the definition belongs to, if any)"
     ),
 ]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N. (default: auto)")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps. (default: auto)")]
 Gpus = Annotated[
     int | None, typer.Option(min=1, help="Processes, one a GPU (with --device cpu: on the cores). (default: 1)")
 ]
