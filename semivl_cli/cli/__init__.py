@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from semivl_cli import __version__
 from semivl_cli.cli.concepts import app as concepts_app
 from semivl_cli.cli.evaluate import evaluate
+from semivl_cli.cli.options import remedy
 from semivl_cli.cli.predict import predict
 from semivl_cli.cli.prepare import app as prepare_app
 from semivl_cli.cli.train import train
@@ -48,12 +49,24 @@ class _Group(TyperGroup):
         except BrokenPipeError:  # the reader of stdout went away, as `head` does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(0) from None
-        except (_CLICK_ERROR, typer.Exit, typer.Abort):
+        except (_CLICK_ERROR, typer.Exit, typer.Abort) as error:
+            _say_remedy(error)
             raise
         except Exception:
             traceback.print_exc()
             typer.echo("semivl: this is a bug in semivl, not your mistake; please report the lines above", err=True)
             raise SystemExit(70) from None
+
+
+def _say_remedy(error: BaseException) -> None:
+    """Leave with one line where an option that a command does not have is a setting, or has another name here."""
+    option, context = getattr(error, "option_name", None), getattr(error, "ctx", None)
+    if context is None or type(error).__name__ != "NoSuchOption":
+        return
+    known = [name for parameter in context.command.params for name in parameter.opts]
+    if advice := remedy(option, known):
+        typer.echo(f"semivl: {context.command_path.partition(' ')[2]} has no option {option}: {advice}", err=True)
+        raise SystemExit(2) from None
 
 
 def _show_version(wanted: bool) -> None:

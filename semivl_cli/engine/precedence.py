@@ -27,8 +27,14 @@ def configure(flags: Mapping[str, Any], assignments: Iterable[str] = ()) -> RunC
         InputError: an unknown name or setting, a value that does not fit.
     """
     top = merge(flags, parse_assignments(assignments))
-    chosen = merge(_given_recipe(top), top)
-    return configure_dataset(open_dataset(str(chosen.get("dataset", RunConfig().dataset))), top)
+    return configure_dataset(open_dataset(named_dataset(merge(_given_recipe(top), top))), top)
+
+
+def named_dataset(given: Layer) -> str:
+    """Return which dataset was given; a root alone is a folder, since the scenes of the default lie nowhere."""
+    data = given.get("data")
+    usual = "folder" if isinstance(data, dict) and none_if_so_called(data.get("root")) else RunConfig().dataset
+    return str(given.get("dataset", usual))
 
 
 def configure_dataset(dataset: Dataset, top: Layer) -> RunConfig:
@@ -39,9 +45,20 @@ def configure_dataset(dataset: Dataset, top: Layer) -> RunConfig:
     (own, own_table), (given, given_table) = _split(own, fidelity), _split(given, fidelity)
     chosen = {"dataset": dataset.name, "fidelity": fidelity, "method": method, "recipe": top.get("recipe")}
     preset, method_preset = _preset("fidelity", fidelity), _preset("method", method)
+    given, given_table, top = map(_with_length, (given, given_table, top))
     config = resolve(own, preset, own_table, method_preset, given, given_table, chosen, top)
     _check_kinds(config)
     return config
+
+
+def _with_length(layer: Layer) -> Layer:
+    """Let a length in epochs rule over one in steps that a weaker layer gives: by themselves steps are stronger."""
+    training = layer.get("training")
+    if not isinstance(training, dict):
+        return layer
+    pairs = {"epochs": "steps", "evaluate_every": "evaluate_steps"}.items()
+    overruled = {steps: None for epochs, steps in pairs if none_if_so_called(training.get(epochs)) is not None}
+    return merge({"training": overruled}, layer)
 
 
 def _check_kinds(config: RunConfig) -> None:
