@@ -59,6 +59,14 @@ def _sees_mps() -> bool:
     return torch.backends.mps.is_available()
 
 
+def in_words(device: torch.device) -> str:
+    """Name a device as people know it."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    threads = torch.get_num_threads()
+    return f"the CPU ({threads} thread{'s'[: threads > 1]})" if device.type == "cpu" else "the GPU of this Mac"
+
+
 def to_device(model: SemiVL, device: torch.device) -> SemiVL:
     """Move the model to `device`, its convolutions in the memory order that they are fastest in (channels last)."""
     return model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

@@ -15,26 +15,27 @@ from semivl_cli.errors import InputError
 from semivl_cli.settings_toml import Layer, merge, parse_assignments, parse_toml, pick, read_settings, resolve
 
 
-def configure(flags: Mapping[str, Any], assignments: Iterable[str] = ()) -> RunConfig:
+def configure(
+    flags: Mapping[str, Any], assignments: Iterable[str] = (), say: Callable[[str], None] = lambda _: None
+) -> RunConfig:
     """Layer all settings and check them.
 
     Weakest first: defaults, the dataset's recipe, the fidelity preset, the recipe's own table for that fidelity, the
     method preset, the recipe file, flags, assignments. The names of dataset, method, recipe and fidelity are
     themselves settings, found first by the same order. `flags` are nested like the settings, `assignments` are
-    `a.b=value` each.
+    `a.b=value` each. A root without a dataset is a folder, which `say` is told: the scenes of the default lie nowhere.
 
     Raises:
         InputError: an unknown name or setting, a value that does not fit.
     """
     top = merge(flags, parse_assignments(assignments))
-    return configure_dataset(open_dataset(named_dataset(merge(_given_recipe(top), top))), top)
-
-
-def named_dataset(given: Layer) -> str:
-    """Return which dataset was given; a root alone is a folder, since the scenes of the default lie nowhere."""
+    given = merge(_given_recipe(top), top)
     data = given.get("data")
-    usual = "folder" if isinstance(data, dict) and none_if_so_called(data.get("root")) else RunConfig().dataset
-    return str(given.get("dataset", usual))
+    root = none_if_so_called(data.get("root")) if isinstance(data, dict) else None
+    if "dataset" not in given and root is not None:
+        say(f"dataset folder: {root} was named without --dataset")
+    usual = RunConfig().dataset if root is None else "folder"
+    return configure_dataset(open_dataset(str(given.get("dataset", usual))), top)
 
 
 def configure_dataset(dataset: Dataset, top: Layer) -> RunConfig:

@@ -106,7 +106,9 @@ def test_a_length_in_epochs_that_was_given_rules_over_the_steps_of_a_recipe():
 
 
 def test_a_root_without_a_dataset_is_a_folder(tmp_path):
-    assert configure({"data": {"root": "my"}}).dataset == "folder"
+    said = []
+    assert configure({"data": {"root": "my"}}, (), said.append).dataset == "folder"
+    assert said == ["dataset folder: my was named without --dataset"]
     assert configure({}, ["data.root=my"]).dataset == "folder"
     assert configure({"data": {"root": "my"}, "dataset": "voc"}).dataset == "voc"
     assert configure({}).dataset == configure({"data": {"root": "none"}}).dataset == "shapes"

@@ -99,6 +99,8 @@ class Loop:
                 self.progress.unlogged.append(self.step(batch))
                 self.say_passed_over(batch.passed_over)
                 self.done = done = batch.step + 1
+                if done == start + 1:
+                    self.say_hours(time.monotonic() - self.clock)
 
                 # Say how it goes; only here the device is waited for.
                 if self.schedule.logs_after(done):
@@ -117,6 +119,15 @@ class Loop:
         self.reporter.finish("train")
         if self.progress.passed_over:
             self.reporter.note(f"{self.progress.passed_over} times an unlabelled image was passed over")
+
+    def say_hours(self, seconds: float) -> None:
+        """Say how long a training on a CPU will take, which waits for each step, if its first one tells of hours."""
+        hours = seconds * (self.steps - self.done) / 3600
+        if self.training.device.type == "cpu" and hours >= 1:
+            self.reporter.note(
+                f"the first step took {seconds:.1f} s: about {hours:.0f} hours for all {self.steps} on this CPU; fewer "
+                "(training.steps), a smaller data.crop or a GPU shorten that, --recipe tiny shows the mechanics"
+            )
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Take one optimizer step; where memory is short, in smaller parts."""
