@@ -109,9 +109,9 @@ def train_seeds(
         if seeds not in (None, len(numbers)):
             raise InputError(f"{out} was started with --seeds {len(numbers)}, not {seeds}: leave the flag out")
         config = resolve(read_toml(out / layout.RECIPE), source=str(out / layout.RECIPE))
-        config = moved(config, merge(flags, parse_assignments(assignments)), out)
+        config = moved(config, merge(flags, parse_assignments(assignments)), out, process_group)
     else:
-        config = configure(flags, assignments)
+        config = configure(flags, assignments, reporter.note)
         numbers = list(range(config.seed, config.seed + (seeds or 1)))
         out = process_group.broadcast(_begin(config, out, numbers) if process_group.is_main else Path())
     results: dict[int, Result] = {}

@@ -55,7 +55,7 @@ def load(
 
     Args:
         run: the run's directory; `None`: the newest one below `runs/`.
-        device: `auto`, `cpu`, `cuda`, `cuda:N`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
         definition: other words, which the model takes instead: a shipped name or a file; `None`: those of the run.
         reporter: hears what the user should know; `None`: nobody does.
 
