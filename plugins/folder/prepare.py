@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -20,9 +20,10 @@ from semivl_cli.data.formats.mask_folder import open_masks
 from semivl_cli.data.formats.mask_names import DETECTED, Affixes
 from semivl_cli.data.read.images import known_classes
 from semivl_cli.errors import InputError
+from semivl_cli.files import file_stamp, is_image, locked, walk
 
 from .listing import Listing
-from .saved_index import Header, file_stamp, find_index, index_folders, writable_folder, write_index
+from .saved_index import Header, find_index, index_folders, writable_folder, write_index
 from .split import divide
 from .values import ValueMap, read_values
 
@@ -34,9 +35,10 @@ def choose_sources(root: Path, sources: Sequence[Path], report: Say) -> Sequence
     except InputError:  # a broken index is about to be written anew
         return sources
     before = [Path(name) for name in index.header.sources] if index else []
+    sources = [source.absolute() for source in sources]
     if sources:
         for path in before:
-            if path not in [source.absolute() for source in sources]:
+            if path not in sources:
                 report(f"{path} is not taken in any more: name it with --from, too, to keep it")
         return sources
     for path in before:
@@ -47,8 +49,10 @@ def choose_sources(root: Path, sources: Sequence[Path], report: Say) -> Sequence
 class Preparation:
     """One call of `prepare`: its root, its sources, and what became of them."""
 
-    def __init__(self, root: Path, sources: Sequence[Path], classes: Classes, report: Say) -> None:
-        self.root, self.sources, self.classes, self.report = root, sources, classes, report
+    def __init__(
+        self, root: Path, sources: Sequence[Path], classes: Classes, options: Mapping[str, str], report: Say
+    ) -> None:
+        self.root, self.sources, self.classes, self.options, self.report = root, sources, classes, options, report
         self._class_names = [name for name, _ in classes]
         self._ids = ImageNames(self._list_ids())
         self.explained: set[str] = set()
@@ -59,6 +63,14 @@ class Preparation:
         folder = writable_folder(self.root)
         if folder.parent != self.root:
             self.report(f"{self.root} cannot be written: index and conversions go to {folder}")
+        with locked(
+            folder / ".lock",
+            busy=f"{self.root} is being prepared by another process: wait for it",
+            refused=lambda error: f"{folder / '.lock'}: cannot be written ({error.strerror or error})",
+        ):
+            return self._convert_into(folder)
+
+    def _convert_into(self, folder: Path) -> dict[str, list[str]]:
         values, names = self._values, self._class_names
         beyond = max(values.named, default=0)
         if names and beyond >= len(names):
@@ -83,16 +95,17 @@ class Preparation:
             raise
         self.explained = {name for name, made in result.drawn.items() if not made}
         self.explained.update(entry.id for entry in division.orphans if converts)
-        watched = ["train.txt", "val.txt"] + (["dataset.toml"] if converts else [])
-        files = {str(path): file_stamp(path) for path in (*(self.root / name for name in watched), *self.sources)}
+        lists = [self.root / name for name in ("train.txt", "val.txt", *(["dataset.toml"] if converts else []))]
+        folders, shared = _look_into(self.sources, self.root, matches.parts) if converts else ({}, [])
         header = Header(
             root=str(self.root.resolve()),
             converted=converts,
             classes=names if converts else [],
             elsewhere=bool(self._elsewhere),
-            folders=listing.folders | self._images.folders,
-            files=files,
-            sources=[str(path.absolute()) for path in self.sources],
+            folders=listing.folders | self._images.folders | folders,
+            files={str(path): file_stamp(path) for path in (*lists, *self.sources, *shared)},
+            sources=[str(path) for path in self.sources],
+            options=self.options,
             notes=division.notes,
         )
         counts = write_index(folder, self.root, header, division)
@@ -196,3 +209,21 @@ class Preparation:
     def _list_ids(self) -> Iterator[str]:
         for entry in self._images.entries():
             yield entry.id
+
+
+def _look_into(sources: Iterable[Path], root: Path, parts: Collection[str]) -> tuple[dict[str, int], list[Path]]:
+    """Return what tells later whether the folders among the sources hold other drawings.
+
+    Every folder, with when its content changed last, and the files that many masks may depend on, such as a list of
+    classes: those that are no pictures and not `parts`, which draw one image each.
+    """
+    folders: dict[str, int] = {}
+    shared: list[Path] = []
+    for source in sources:
+        for found in walk(source) if source.is_dir() else ():
+            if any(found.folder.is_relative_to(own) for own in index_folders(root)):
+                continue  # which change with every call
+            folders[str(found.folder)] = found.changed
+            files = (found.folder / name for name in found.files if not is_image(name))
+            shared += [path for path in files if str(path) not in parts]
+    return folders, shared

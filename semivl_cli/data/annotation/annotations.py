@@ -61,11 +61,18 @@ class Drawing:
     """`(H, W)` of the image, where the source tells it."""
     picture: Tree | None = None
     """The mask, where it is a single picture."""
+    parts: Sequence[Tree] = ()
+    """The files of this image alone, where it is drawn in such; `picture` need not be named again."""
     marks: int | None = None
     """How many things are drawn on it, of whatever kind, or `None` for a mask: an image on which something is drawn and
     nothing can be painted is refused."""
     split: ExportedSplit | None = None
     """What the exporter held the image for, where the source tells it."""
+
+    def stamps(self) -> dict[str, str]:
+        """Return the files of this image alone that lie on the disk -> what changes when they do."""
+        files = (*self.parts, *([self.picture] if self.picture is not None else ()))
+        return {str(file.path): file.stamp for file in files if file.archive is None}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

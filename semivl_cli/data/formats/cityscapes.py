@@ -102,6 +102,7 @@ def _drawing(name: str, file: Tree) -> Drawing:
         image=f"{folder}/{stem}.png" if folder else f"{stem}.png",
         origin=str(file),
         stamp=file.stamp,
+        parts=[file],
         size=(content.imgHeight, content.imgWidth),
         paint=partial(_paint, drawn, str(file)),
         marks=len(drawn),

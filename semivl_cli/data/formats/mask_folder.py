@@ -115,6 +115,7 @@ def _named(
             image=image,
             origin=", ".join(str(file) for _, file in parts),
             stamp=" ".join(file.stamp for _, file in parts),
+            parts=[file for _, file in parts],
             paint=partial(paint_layers, tuple(parts)),
             size=_size(parts[0][1]),
         )

@@ -53,7 +53,7 @@ def open_yolo(source: Tree) -> Annotations:
             parts = name.removesuffix(".txt").split("/")
             image = "/".join(part for part in parts if part != "labels")
             stamp = f"{file.stamp} {known}"  # a number that is called otherwise is another drawing
-            yield Drawing(image=image, origin=str(file), stamp=stamp, paint=partial(_paint, file, known))
+            yield Drawing(image=image, origin=str(file), stamp=stamp, paint=partial(_paint, file, known), parts=[file])
 
     return Annotations(
         kind="YOLO polygons", where=str(source.path), labels=dict.fromkeys(known.values()), drawings=drawings
