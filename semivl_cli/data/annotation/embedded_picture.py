@@ -42,7 +42,8 @@ def embedded_region(text: str, size: tuple[int, int]) -> NDArray[np.bool_]:
         if picture.mode in ("1", "L"):
             return np.array(picture) > 0
         colors: NDArray[np.uint8] = np.array(picture.convert("RGB"))
-        return np.logical_or.reduce(colors > 0, axis=2)
+        inside: NDArray[np.bool_] = np.logical_or.reduce(colors > 0, axis=2)
+        return inside
 
 
 def _unpacked(content: bytes, most: int) -> bytes:
