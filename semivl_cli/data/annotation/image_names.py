@@ -106,6 +106,12 @@ class ImageNames:
             yield from self._alike[rest]
 
 
+def names_picture(text: str) -> bool:
+    """Whether a name, a path or an address is that of a picture, by its suffix."""
+    path = text.replace("\\", "/")
+    return any(bare(reading) != reading for reading in (path, *_addressed(path)))
+
+
 def _choose(ids: Sequence[str], path: str, spell: Callable[[str], str]) -> tuple[str, ...]:
     """Return those of `ids` that a path without suffix may mean where both are spelled alike."""
     wanted = _parts(spell(path))
