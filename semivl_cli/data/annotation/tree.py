@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -72,6 +73,14 @@ class Tree:
     def below(self, folder: str) -> Tree:
         """Return a folder in it."""
         return Tree(self.path / folder) if self.archive is None else Tree(self.path, self.archive, folder)
+
+    def beside(self, name: str) -> Tree | None:
+        """Return the file that a name or path means, relative to its own folder; none where there is no such file."""
+        if self.archive is not None:
+            entry = str(PurePosixPath(self.entry).parent / name)
+            return Tree(self.path, self.archive, entry) if self.archive.holds(entry) else None
+        path = self.path.parent / name
+        return Tree(path) if os.path.isfile(path) else None  # noqa: PTH113 - also of text that can be no path
 
     def files(self) -> Iterator[tuple[str, Tree]]:
         """Yield every file below, hidden ones left out, as its relative name with `/` and itself, in order."""

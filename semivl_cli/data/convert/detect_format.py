@@ -10,7 +10,17 @@ from semivl_cli.data.annotation.annotations import Annotations, Images
 from semivl_cli.data.annotation.format_contract import Given
 from semivl_cli.data.annotation.image_names import ImageNames
 from semivl_cli.data.annotation.tree import Tree, bare
-from semivl_cli.data.formats import cityscapes, coco, cvat, labelme, labelstudio, supervisely, voc, yolo
+from semivl_cli.data.formats import (
+    cityscapes,
+    coco,
+    coco_panoptic,
+    cvat,
+    labelme,
+    labelstudio,
+    supervisely,
+    voc,
+    yolo,
+)
 from semivl_cli.data.formats.image_folder import images_in, images_of_list, images_packed
 from semivl_cli.data.formats.mask_folder import look_like_masks, open_masks
 from semivl_cli.data.formats.mask_names import DETECTED, Affixes
@@ -20,6 +30,7 @@ FORMATS = (
     voc.FORMAT,
     labelme.FORMAT,
     coco.FORMAT,
+    coco_panoptic.FORMAT,
     labelstudio.FORMAT,
     supervisely.FORMAT,
     cityscapes.FORMAT,
