@@ -5,27 +5,22 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semivl_cli.data.contract import IGNORE, NO_CLASS
+from semivl_cli.documents import load_toml, read_bytes
 from semivl_cli.errors import InputError
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-_KEYS = ("values", "ignore", "background")
+_KEYS = ("values", "ignore", "background", "orientation", "mask_suffix", "image_suffix")
 _RAW_VALUES = 65536
-_SLIP = re.compile(r"-\d+|#(?![0-9a-fA-F]{6}$)[0-9a-fA-F]*")
-"""A number below 0, or a colour of too few or too many digits: no label is meant by these."""
+_SLIP = re.compile(r"-\d+|\d{10,}|#(?![0-9a-fA-F]{6}$)[0-9a-fA-F]*")
+"""A number below 0 or far too large, or a colour of too few or too many digits: no label is meant by these."""
 
 
 def _identity() -> NDArray[np.uint8]:
@@ -47,6 +42,12 @@ class ValueMap:
     """Class id of pixels in no shape, where it is said."""
     named: tuple[int, ...] = ()
     """Class ids that the file names."""
+    orientation: Literal["shown", "stored"] | None = None
+    """How photographs that are shown turned were drawn on, where that does not show."""
+    mask_suffix: str | None = None
+    """What the names of masks end in, such as `_mask`, where it is said."""
+    image_suffix: str | None = None
+    """What the names of images end in beyond that of their masks, where it is said."""
 
     def class_ids(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
         """Translate raw values `[H, W]` of any whole-number type."""
@@ -98,17 +99,25 @@ def read_values(path: Path) -> ValueMap:
     table[ignore] = IGNORE
     meanings = {**given, **dict.fromkeys(listed, IGNORE)}
     names = {_color(str(label)): number for label, number in meanings.items()}  # a label may be a number, too
-    return ValueMap(table, names, background, (*given.values(), *([] if background is None else [background])))
+    named = (*given.values(), *([] if background is None else [background]))
+    return ValueMap(table, names, background, named, *_names_and_turns(path, content))
+
+
+def _names_and_turns(path: Path, content: Mapping[str, Any]) -> tuple[Any, str | None, str | None]:
+    """Return how turned photographs were drawn on, and what the names of masks and images end in."""
+    orientation = content.get("orientation")
+    if orientation not in (None, "shown", "stored"):
+        raise InputError(f'{path}: orientation = {orientation!r}: expected "shown" or "stored"')
+    suffixes = content.get("mask_suffix"), content.get("image_suffix")
+    for key, suffix in zip(("mask_suffix", "image_suffix"), suffixes, strict=True):
+        if suffix is not None and not isinstance(suffix, str):
+            raise InputError(f'{path}: {key} = {suffix!r}: expected the end of a name, such as "_mask"')
+    return orientation, *suffixes
 
 
 def _content(path: Path) -> Mapping[str, Any]:
     """Return the keys of the file, all of them known."""
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}): expected a file, or nothing there") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path} is not valid TOML: {error}") from error
+    content = load_toml(read_bytes(path), str(path))
     for key in content:
         if key not in _KEYS:
             near = difflib.get_close_matches(key, _KEYS, n=1)
@@ -123,7 +132,7 @@ def _values(path: Path, given: object) -> Mapping[int | str, int]:
     if isinstance(given, list):
         pairs = dict(enumerate(given))
     elif isinstance(given, dict):
-        pairs = {int(raw) if raw.isdecimal() else raw: number for raw, number in given.items()}
+        pairs = {int(raw) if raw.isdecimal() and len(raw) < 10 else raw: number for raw, number in given.items()}
     else:
         raise InputError(f"{path}: values = {given!r}: expected raw values and class ids, such as {{ 0 = 0, 255 = 1 }}")
     for raw, number in pairs.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -145,8 +145,30 @@ class TellsProblems(Protocol):
 
 
 @runtime_checkable
+class TellsConsequences(Protocol):
+    """A plugin whose problems leave images without a file, which is no problem of its own."""
+
+    explained: Collection[str]
+    """Ids of these images."""
+
+
+@runtime_checkable
 class MadeForClasses(Protocol):
     """A plugin whose masks were made for certain classes."""
 
     made_for: Sequence[str]
     """Their names, by id; a training with others is refused. None where masks are as their author made them."""
+
+
+@runtime_checkable
+class Converts(Protocol):
+    """A plugin that makes masks of other files, which may change later."""
+
+    options: Mapping[str, str]
+    """Options of the `semivl prepare data` that calls `prepare` next, beside `--from`, with whole paths."""
+
+    def check_masks(self, records: Iterable[Record]) -> None:
+        """Raise `InputError` where masks are of files that changed since; every start asks for those that it reads."""
+
+    def renewal(self, definition: str) -> str:
+        """Return the command that makes the masks again, by another definition."""

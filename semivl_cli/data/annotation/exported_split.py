@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
+from typing import Literal
 
-from semivl_cli.data.annotation.annotations import ExportedSplit
 from semivl_cli.data.annotation.image_names import ImageNames
+
+ExportedSplit = Literal["train", "val", "test"]
 
 _WORDS: dict[str, ExportedSplit] = {
     "train": "train",
@@ -26,6 +28,11 @@ def split_of_folders(folders: Sequence[str]) -> ExportedSplit | None:
     """Return what the innermost of folders that says it says, such as `train`, `val2017` or `obj_train_data`."""
     said = (_word(_FOLDER, folder) for folder in reversed(folders))
     return next(filter(None, said), None)
+
+
+def split_called(word: str) -> ExportedSplit | None:
+    """Return the split that a word means, such as the name of a subset."""
+    return _WORDS.get(word.strip().lower())
 
 
 def split_of_file(stem: str) -> ExportedSplit | None:

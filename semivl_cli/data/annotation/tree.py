@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from semivl_cli.data.annotation.zip_files import ZipFiles
 from semivl_cli.documents import decode_text, load_json, read_bytes
 from semivl_cli.errors import InputError
-from semivl_cli.files import image_suffixes, walk
+from semivl_cli.files import file_stamp, image_suffixes, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +68,7 @@ class Tree:
     @property
     def stamp(self) -> str:
         """What changes when the content of a file does, as far as one sees without reading it."""
-        if self.archive is not None:
-            return self.archive.stamp(self.entry)
-        try:
-            state = self.path.stat()
-        except OSError as error:
-            raise InputError(f"{self}: the file cannot be read ({error.strerror or error})") from error
-        return f"{state.st_size}-{state.st_mtime_ns}"
+        return file_stamp(self.path) if self.archive is None else self.archive.stamp(self.entry)
 
     def below(self, folder: str) -> Tree:
         """Return a folder in it."""

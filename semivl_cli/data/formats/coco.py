@@ -10,9 +10,9 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BeforeValidator, Discriminator, Tag
 
-from semivl_cli.data.annotation.annotations import Annotations, Drawing, ExportedSplit, Key
+from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key
 from semivl_cli.data.annotation.canvas import Canvas
-from semivl_cli.data.annotation.exported_split import split_of_file, split_of_folders
+from semivl_cli.data.annotation.exported_split import ExportedSplit, split_of_file, split_of_folders
 from semivl_cli.data.annotation.format_contract import Format, Given
 from semivl_cli.data.annotation.rle import Code
 from semivl_cli.data.annotation.tree import Tree

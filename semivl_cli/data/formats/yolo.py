@@ -104,6 +104,7 @@ def open_yolo(source: Tree) -> Annotations:
                 origin=str(file),
                 stamp=f"{file.stamp} {names} by size",  # a number that is called otherwise is another drawing
                 paint=partial(_paint, file, names),
+                parts=[file],
                 marks=marks[image],
                 split=splits.get(image),
             )
