@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
 from semivl_cli.errors import InputError
 from semivl_cli.limits import DOCUMENT
@@ -42,7 +42,13 @@ def _plain_id(value: int | str) -> int | str:
 
 Id = Annotated[int | str, AfterValidator(_plain_id)]
 """What tools number things with; `"7"` is 7."""
-Label = Annotated[int | str, AfterValidator(str)]
+
+
+def _plain_label(value: object) -> object:
+    return str(value) if type(value) is int else value
+
+
+Label = Annotated[str, BeforeValidator(_plain_label)]
 """What tools call classes, be it by a number."""
 
 

@@ -69,7 +69,16 @@ def open_material(
     if inherited is not None and inherited.labels and config.data.missing == "refuse":
         listed = _labeled_ids(inherited.run)
     names = definition.names
-    index = build_index(dataset, root, config.data, seed=config.seed, class_names=names, listed=listed, say=say)
+    index = build_index(
+        dataset,
+        root,
+        config.data,
+        seed=config.seed,
+        class_names=names,
+        definition=source,
+        listed=listed,
+        say=say,
+    )
     if config.training.select == "held-out":
         labeled, held = hold_out(dataset, index.labeled, seed=config.seed, class_names=names)
         note = (

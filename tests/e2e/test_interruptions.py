@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from PIL import Image
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
@@ -257,6 +258,21 @@ def test_resume_refuses_what_changes_the_numbers(semivl, run):
     refused = semivl("train", "--resume", "--out", "run", "--set", "training.steps=2")
     assert refused.exit_code == 2
     assert "training.steps = 3, not 2" in refused.stderr
+
+
+def test_masks_that_were_edited_under_a_run_are_told_when_it_goes_on(semivl, run, tmp_path):
+    [labeled, *_] = json.loads((run / "split.json").read_text())["labeled"]
+    path = tmp_path / "street" / "masks" / f"{labeled}.png"
+    with Image.open(path) as picture:
+        mask = np.ones_like(picture)
+    before = path.stat()
+    Image.fromarray(mask).save(path)
+    path.write_bytes(path.read_bytes().ljust(before.st_size, b"\0"))
+    assert path.stat().st_size == before.st_size
+    resumed = semivl("train", "--resume", "--out", "run", "--root", "street")
+    assert resumed.exit_code == 0, resumed.output
+    said = Path("run", "run.toml")
+    assert f"not as it was for {said}: the masks of labelled images; the numbers may differ" in resumed.stderr
 
 
 def test_ids_that_a_run_kept_must_still_be_there(semivl, run):

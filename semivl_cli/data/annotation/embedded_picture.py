@@ -41,7 +41,9 @@ def embedded_region(text: str, size: tuple[int, int]) -> NDArray[np.bool_]:
             return np.array(picture.convert("RGBA").getchannel("A")) > 0
         if picture.mode in ("1", "L"):
             return np.array(picture) > 0
-        return np.array(picture.convert("RGB")).any(axis=2)
+        colors: NDArray[np.uint8] = np.array(picture.convert("RGB"))
+        inside: NDArray[np.bool_] = np.logical_or.reduce(colors > 0, axis=2)
+        return inside
 
 
 def _unpacked(content: bytes, most: int) -> bytes:

@@ -15,24 +15,29 @@ from semivl_cli.data.annotation.annotations import Key
 from semivl_cli.data.annotation.canvas import Canvas
 from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.read.images import check_ids, check_size, decoding, whole_numbers
-from semivl_cli.data.read.orientation import turn
+from semivl_cli.data.read.orientation import layout, turn
 from semivl_cli.errors import InputError
+from semivl_cli.limits import check_pixels
 
 _SHOWN = 3
 
 
-def read_picture(file: Tree, palette: bool = False) -> NDArray[Any]:
+def read_picture(file: Tree, palette: bool = False, size: tuple[int, int] | None = None) -> NDArray[Any]:
     """Read a picture of labels: whole numbers `[H, W]`, or colours uint8 `[H, W, 3]`.
 
     A palette PNG gives its indices, or the colours of its palette if `palette` asks for them.
 
     Raises:
-        InputError: if it cannot be read, is transparent anywhere, or holds fractions.
+        InputError: if it has another `size` (its header tells), cannot be read, is transparent anywhere, or holds
+            fractions.
     """
     content = file.read()
     if not content:
         raise InputError(f"{file}: the file is empty")
     with decoding(str(file)), Image.open(io.BytesIO(content)) as opened:
+        check_pixels(opened.height, opened.width, str(file))
+        if size is not None:
+            check_size(str(file), layout(opened).shown, size)
         picture = turn(opened)
         if picture.mode == "P" and palette:
             return np.array(picture.convert("RGB"))
@@ -61,8 +66,7 @@ def paint_mask(file: Tree, key: Key, size: tuple[int, int], palette: bool = Fals
     Raises:
         InputError: if it cannot be read, has another size, or holds a value or colour that means no class.
     """
-    pixels = read_picture(file, palette)
-    check_size(str(file), pixels.shape, size)
+    pixels = read_picture(file, palette or key.by_palette, size)
     if pixels.ndim == 3:
         return Canvas.whole(_ids_of_colors(pixels, key, str(file)))
     return Canvas.whole(check_ids(key.class_ids(pixels), pixels, key.names, str(file)))
@@ -76,8 +80,7 @@ def paint_layers(layers: Sequence[tuple[str, Tree]], key: Key, size: tuple[int, 
     """
     canvas = Canvas(size, key.background)
     for label, file in sorted(layers, key=lambda layer: key.class_of[layer[0]]):
-        pixels = read_picture(file)
-        check_size(str(file), pixels.shape, size)
+        pixels = read_picture(file, size=size)
         if pixels.ndim == 3:
             pixels = pixels.max(axis=2)
         values = np.unique(pixels)

@@ -97,6 +97,7 @@ def _drawing(name: str, file: Tree) -> Drawing:
         image=image,
         origin=str(file),
         stamp=file.stamp,
+        parts=[file],
         size=(height, width) if height > 0 and width > 0 else None,
         marks=len(content.shapes),
         paint=partial(_paint, content.shapes, str(file)),

@@ -65,7 +65,9 @@ class Progress:
         )
         write_text(run / layout.DEFINITION, training.material.definition_text)
         write_json(run / layout.SPLIT, index.split())
-        table = tomli_w.dumps({"environment": environment(training.device, index, trainee.clip_sha256)})
+        table = tomli_w.dumps(
+            {"environment": environment(training.device, index, trainee.clip_sha256, training.counts)}
+        )
         write_text(run / layout.SETTINGS, f"{facts}{to_toml(training.config)}\n{table}")
         self.metrics = Metrics(run, -1)  # none: what is noticed before the first step is noticed again
         self.write_status(None)

@@ -121,10 +121,11 @@ def run_training(
                     reporter=reporter,
                     process_group=process_group,
                     schedule=schedule_of(config, len(material.index.unlabeled)),
+                    counts=counts,
                 )
                 loop = Loop(training)
                 noticed = _changed_since(inherited.run / layout.SETTINGS, training) if inherited is not None else []
-                return loop.run(resume=resume, noticed=noticed, counts=counts)
+                return loop.run(resume=resume, noticed=noticed)
             except BaseException as error:
                 begun = (run / layout.SETTINGS).exists()
                 started = begun and (checkpoint_steps(run) or not isinstance(error, InputError))
@@ -135,7 +136,7 @@ def run_training(
 
 def _changed_since(before: Path, training: Training) -> list[str]:
     """Name what is not as it was when `before`, the `run.toml` of a run, was written."""
-    now = environment(training.device, training.material.index, training.trainee.clip_sha256)
+    now = environment(training.device, training.material.index, training.trainee.clip_sha256, training.counts)
     changed = differences(read_settings(before)[1], now)
     return [f"not as it was for {before}: {', '.join(changed)}; the numbers may differ"] if changed else []
 

@@ -1,0 +1,121 @@
+"""Whether palette masks mean their indices, as they should, or the colours of their palettes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from semivl_cli.class_ids import IGNORE, NO_CLASS
+from semivl_cli.data.annotation.annotations import Key
+from semivl_cli.data.annotation.tree import Tree
+from semivl_cli.data.read.images import decoding
+from semivl_cli.errors import InputError
+from semivl_cli.limits import check_pixels
+from semivl_cli.processes import in_threads
+
+Palette = NDArray[np.uint8]
+"""Colours `[N, 3]` by index."""
+
+
+@contextmanager
+def opened(file: Tree) -> Iterator[Image.Image]:
+    """Open a picture of a bearable size, of which no more than the header is read yet; raises `InputError`."""
+    source = file.path if file.archive is None else io.BytesIO(file.read())
+    with decoding(str(file)), Image.open(source) as picture:
+        check_pixels(picture.height, picture.width, str(file))
+        yield picture
+
+
+def palette_of(picture: Image.Image) -> Palette | None:
+    """Return the palette of a picture that was opened and not yet loaded, if it has one."""
+    if picture.mode != "P" or picture.palette is None:
+        return None
+    kind = picture.palette.rawmode or picture.palette.mode
+    raw = np.frombuffer(bytes(picture.palette.palette), np.uint8)
+    wide = 4 if kind in ("RGBA", "RGBX", "BGRX", "BGRA") else 3
+    colors = raw[: len(raw) // wide * wide].reshape(-1, wide)[:, :3]
+    return colors[:, ::-1] if kind.startswith("BGR") else colors
+
+
+class Palettes:
+    """What the palettes of some masks show; asked file by file, decided for all."""
+
+    def __init__(self, key: Key) -> None:
+        """Know the colours of the classes, and what indices mean."""
+        self._meant = {int(color[1:], 16): number for color, number in key.class_of.items() if _is_color(color)}
+        self._by_index = key.class_ids(np.arange(256, dtype=np.uint16))
+        self._first: bytes | None = None
+        self.questionable = False
+        """Whether indices may mean nothing: palettes differ, or one shows a class at another index than its own."""
+
+    def add(self, palette: Palette) -> None:
+        """Look at the palette of a file."""
+        raw = palette.tobytes()
+        if raw == self._first:
+            return
+        self.questionable |= self._first is not None or self._out_of_order(palette)
+        self._first = raw
+
+    def by_color(self, files: Callable[[], Iterable[Tree]]) -> bool:
+        """Decide whether colours count; `files` are asked for, and all read, only where there is a question.
+
+        Raises:
+            InputError: palettes differ in what is used, and are not those of the classes: nothing tells what is meant.
+        """
+        if not self.questionable:
+            return False
+        seen: dict[int, dict[int, Tree]] = {}
+        all_classes = True
+        for file, used in in_threads(_used, files()):
+            for index, color in used.items():
+                if color in self._meant or self._by_index[index] != IGNORE:
+                    seen.setdefault(index, {}).setdefault(color, file)
+                    all_classes &= color in self._meant
+        differing = next(((index, colors) for index, colors in seen.items() if len(colors) > 1), None)
+        if all_classes:
+            pairs = [(index, color) for index, colors in seen.items() for color in colors]
+            moved = any(self._meant[color] != self._by_index[index] for index, color in pairs)
+            return differing is not None or (moved and len(pairs) > 1)
+        if differing is not None:
+            index, colors = differing
+            (one, first), (other, second), *_ = colors.items()
+            raise InputError(
+                f"the palettes of {first} and {second} differ: index {index} is #{one:06x} in one and #{other:06x} in "
+                "the other, and not all are colours of classes: are indices meant, save the masks as grey PNG; are "
+                "colours meant, give the classes these colours"
+            )
+        return False
+
+    def _out_of_order(self, palette: Palette) -> bool:
+        """Whether a palette has the colour of a class, but nowhere at an index of that class."""
+        places: dict[int, set[int]] = {}
+        for index, color in enumerate(_codes(palette)):
+            if color in self._meant:
+                places.setdefault(self._meant[color], set()).add(int(self._by_index[index]))
+        return any(number not in meant for number, meant in places.items() if number not in (IGNORE, NO_CLASS))
+
+
+def _used(file: Tree) -> dict[int, int]:
+    """Return the indices that a mask uses, with their colours; none where it has no palette, or cannot be read."""
+    try:
+        with opened(file) as picture:
+            palette = palette_of(picture)
+            if palette is None:
+                return {}
+            codes = _codes(palette)
+            return {index: codes[index] for index in np.unique(np.asarray(picture)).tolist() if index < len(codes)}
+    except InputError:  # told when it is painted, or looked at
+        return {}
+
+
+def _codes(palette: Palette) -> list[int]:
+    return [red << 16 | green << 8 | blue for red, green, blue in palette.tolist()]
+
+
+def _is_color(name: str) -> bool:
+    return len(name) == 7 and name[0] == "#"
