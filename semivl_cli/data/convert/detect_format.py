@@ -9,12 +9,12 @@ from semivl_cli.data.annotation.annotations import Annotations, Images
 from semivl_cli.data.annotation.format_contract import Given
 from semivl_cli.data.annotation.image_names import ImageNames
 from semivl_cli.data.annotation.tree import Tree
-from semivl_cli.data.formats import coco, labelme, labelstudio, supervisely, voc, yolo
+from semivl_cli.data.formats import coco, labelme, labelstudio, supervisely, via, voc, yolo
 from semivl_cli.data.formats.image_folder import images_in, images_of_list
 from semivl_cli.data.formats.mask_folder import look_like_masks, open_masks
 from semivl_cli.errors import InputError
 
-FORMATS = (voc.FORMAT, labelme.FORMAT, coco.FORMAT, labelstudio.FORMAT, supervisely.FORMAT, yolo.FORMAT)
+FORMATS = (voc.FORMAT, labelme.FORMAT, coco.FORMAT, labelstudio.FORMAT, supervisely.FORMAT, via.FORMAT, yolo.FORMAT)
 """In the order in which they are asked: the first one that finds anything decides."""
 
 _TITLES = sorted(

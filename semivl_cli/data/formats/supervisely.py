@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key
+from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key, left_out
 from semivl_cli.data.annotation.canvas import Canvas
 from semivl_cli.data.annotation.embedded_picture import embedded_region
 from semivl_cli.data.annotation.format_contract import Format, Given
@@ -101,14 +101,13 @@ def open_supervisely(source: Tree) -> Annotations:
                 flat[kind] += 1
             elif kind in _PAINTED:
                 labels[one.classTitle] = None
-    kinds = ", ".join(f"{count} {kind}" for kind, count in flat.items())
     return Annotations(
         kind="Supervisely project",
         where=str(source.path),
         labels={label: _color(classes[label].color) if label in classes else None for label in labels},
         drawings=lambda: (_drawing(name, file, classes) for name, file in files),
         on_top="what stands later in the file lies on top",
-        notes=[f"objects without an area, left out: {kinds}"] if flat else [],
+        notes=left_out(flat),
     )
 
 

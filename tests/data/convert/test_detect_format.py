@@ -12,7 +12,7 @@ from semivl_cli.errors import InputError
     ("name", "content", "message"),
     [
         ("x.json", "{", "x.json: not JSON"),
-        ("x.json", "[]", "neither COCO's, labelme's nor Label Studio's"),
+        ("x.json", "[]", "neither COCO's, labelme's, Label Studio's nor VIA's"),
         ("x.zip", "PK", "x.zip: the archive is broken"),
         ("x.xml", "<a/>", "XML is not read: export from CVAT"),
         ("x.txt", "road\n", "expected a path of an image on every line"),
@@ -28,7 +28,7 @@ def test_what_is_not_known_is_one_line(shop, name, content, message):
 
 @pytest.mark.parametrize("content", [{}, [], 3, [[]], "x"])
 def test_json_is_told_apart_by_its_content(shop, content):
-    with pytest.raises(InputError, match="JSON that is neither COCO's, labelme's nor Label Studio's"):
+    with pytest.raises(InputError, match="JSON that is neither COCO's, labelme's, Label Studio's nor VIA's"):
         shop.prepare(shop.json("x.json", content))
 
 
@@ -38,8 +38,8 @@ def test_every_format_is_asked_for_and_named():
     offered = [module.FORMAT for module in modules if hasattr(module, "FORMAT")]
     assert sorted(one.title for one in offered) == sorted(one.title for one in FORMATS)
     assert KNOWN == (
-        "COCO JSON, labelme JSON, Label Studio JSON, CVAT's Segmentation mask archive, Pascal VOC's layout, "
-        "YOLO polygons, a folder of masks, a folder of images, or a text file of image paths"
+        "COCO JSON, labelme JSON, Label Studio JSON, VIA JSON, CVAT's Segmentation mask archive, Pascal VOC's layout, "
+        "Supervisely's projects, YOLO polygons, a folder of masks, a folder of images, or a text file of image paths"
     )
 
 
