@@ -129,7 +129,7 @@ def _circle(shape: Shape) -> Corners:
 
 def _ellipse(shape: Shape) -> Corners:
     x, y, across, down = shape.numbers(*FIELDS["ellipse"])
-    cos, sin = math.cos(shape.theta), math.sin(shape.theta)
+    cos, sin = math.cos(shape.theta or 0), math.sin(shape.theta or 0)
     level = ellipse(0, 0, across, down)
     return [(x + one * cos - other * sin, y + one * sin + other * cos) for one, other in level]
 

@@ -46,7 +46,7 @@ class Shape(Document):
     r: float | None = None
     rx: float | None = None
     ry: float | None = None
-    theta: float = 0
+    theta: float | None = None
 
     @property
     def without_area(self) -> str:
