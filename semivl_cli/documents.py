@@ -160,6 +160,8 @@ def _explain(error: ValidationError) -> str:
         return f"{_place(first['loc'][:-1]) or 'the top'}: expected an entry with {' and '.join(lacking)}"
     if first["type"] == "value_error":
         return f"{path + ': ' if path else ''}{first['msg'].removeprefix('Value error, ')}"
+    if not union and not first["msg"].startswith("Input should be "):
+        return f"{path or 'the top'}: {first['msg'][0].lower()}{first['msg'][1:]}"
     wanted = " or ".join(dict.fromkeys(_wanted(one["msg"]) for one in same)) if union else _wanted(first["msg"])
     return f"{path or 'the top'}: expected {wanted}, got {_shown(first['input'])}"
 
