@@ -160,7 +160,8 @@ class Preparation:
         for path in self.sources:
             found += open_source(path.absolute(), self._class_names, self._ids, unpack_to, affixes)
         for source in found:
-            self.report(f"{source.where}: {source.kind}")
+            if isinstance(source, Annotations) or self._wanted(source):
+                self.report(f"{source.where}: {source.kind}")
             for note in source.notes if isinstance(source, Images) else ():
                 self.report(note)
         return found
@@ -193,14 +194,11 @@ class Preparation:
     @cached_property
     def _elsewhere(self) -> list[Images]:
         """Images elsewhere; those beside annotations count where the root has no `images/`."""
+        return [source for source in self._found if isinstance(source, Images) and self._wanted(source)]
+
+    def _wanted(self, source: Images) -> bool:
         own = self.root / "images"
-        return [
-            source
-            for source in self._found
-            if isinstance(source, Images)
-            and not (source.beside and own.is_dir())
-            and not source.where.is_relative_to(own)
-        ]
+        return not (source.beside and own.is_dir()) and not source.where.is_relative_to(own)
 
     @cached_property
     def _images(self) -> Listing:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from semivl_cli.errors import InputError
 from semivl_cli.limits import check_pixels
 
 _SHOWN = 3
+_COLOR = re.compile("#[0-9a-f]{6}")
 
 
 def read_picture(file: Tree, palette: bool = False, size: tuple[int, int] | None = None) -> NDArray[Any]:
@@ -100,28 +102,33 @@ def count_colors(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[
 
 
 def _ids_of_colors(pixels: NDArray[np.uint8], key: Key, name: str) -> NDArray[np.uint8]:
+    table = np.full(1 << 24, NO_CLASS, np.uint8)
+    colors = {int(color[1:], 16): number for color, number in key.class_of.items() if _COLOR.fullmatch(color)}
+    table[list(colors)] = list(colors.values())
     codes = _codes(pixels)
-    found, inverse = np.unique(codes, return_inverse=True)
-    ids = np.array([key.class_of.get(f"#{code:06x}", NO_CLASS) for code in found.tolist()], np.uint8)
-    result = ids[inverse.reshape(codes.shape)]
-    for color in (f"#{code:06x}" for code in found.tolist()):
+    result = table[codes]
+    if (result == NO_CLASS).any():
+        _refuse_colors(codes[result == NO_CLASS], key, name, grey=bool((pixels == pixels[..., :1]).all()))
+    return result
+
+
+def _refuse_colors(codes: NDArray[np.uint32], key: Key, name: str, *, grey: bool) -> NoReturn:
+    """Raise `InputError` for the colours of pixels that are no class."""
+    found, counts = np.unique(codes, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    off = [f"#{code:06x}" for code in found[order].tolist()]
+    for color in off:
         if color in key.shared:
             raise InputError(
                 f"{name}: the colour {color} is that of {key.shared[color]}: give them different colours, or say in "
                 f'dataset.toml which it is: values = {{ "{color}" = 0 }}'
             )
-    if (ids == NO_CLASS).any():
-        counts = np.bincount(inverse.ravel())
-        off = np.flatnonzero(ids == NO_CLASS)
-        off = off[np.argsort(-counts[off], kind="stable")]
-        shown = ", ".join(f"#{found[index]:06x} ({counts[index]} pixels)" for index in off[:_SHOWN])
-        more = f" and {len(off) - _SHOWN} more" if len(off) > _SHOWN else ""
-        what = f"the colours {shown}{more} are no classes" if off[1:].size else f"the colour {shown} is no class"
-        colors = ((color, number) for color, number in key.class_of.items() if color[:1] == "#" and number != NO_CLASS)
-        known = ", ".join(f"{color} {'ignored' if number == IGNORE else key.names[number]}" for color, number in colors)
-        grey = bool((pixels == pixels[..., :1]).all())
-        raise InputError(f"{name}: {_cause(len(off), grey)}: {what}; the colours are {known}")
-    return result
+    shown = ", ".join(f"{color} ({count} pixels)" for color, count in zip(off, counts[order][:_SHOWN], strict=False))
+    more = f" and {len(off) - _SHOWN} more" if len(off) > _SHOWN else ""
+    what = f"the colours {shown}{more} are no classes" if off[1:] else f"the colour {shown} is no class"
+    colors = ((color, number) for color, number in key.class_of.items() if color[:1] == "#" and number != NO_CLASS)
+    known = ", ".join(f"{color} {'ignored' if number == IGNORE else key.names[number]}" for color, number in colors)
+    raise InputError(f"{name}: {_cause(len(off), grey)}: {what}; the colours are {known}")
 
 
 def _cause(colors: int, grey: bool) -> str:
@@ -132,6 +139,9 @@ def _cause(colors: int, grey: bool) -> str:
     return "colours that mean nothing"
 
 
-def _codes(pixels: NDArray[np.uint8]) -> NDArray[np.int32]:
-    wide = pixels.astype(np.int32)
-    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+def _codes(pixels: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    codes = pixels[..., 0].astype(np.uint32)
+    for channel in (1, 2):
+        codes <<= 8
+        codes |= pixels[..., channel]
+    return codes

@@ -40,7 +40,7 @@ def images_packed(
         _unpack(archive.below(folder) if folder != "." else archive, place)
         yield from (file.path for _, file in _pictures(Tree(place)))
 
-    return Images(kind="images in an archive", where=place, files=files, beside=beside, unpacked=True, notes=notes)
+    return Images(kind=f"images of {archive.path}", where=place, files=files, beside=beside, unpacked=True, notes=notes)
 
 
 def images_of_list(file: Tree) -> Images:

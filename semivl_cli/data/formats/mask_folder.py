@@ -167,7 +167,8 @@ def _is_flat(file: Tree) -> bool:
             check_pixels(picture.height, picture.width, str(file))
             if picture.mode in ("P", "1", "I") or picture.mode.startswith("I;16"):
                 return True
-            pixels = np.array(picture.convert("RGB"))
+            part = picture.crop((0, 0, min(picture.width, 4096), min(picture.height, 4096)))
+            pixels = np.array(part.convert("RGB"))
     except InputError:
         return False
     return len(count_colors(pixels)[0]) <= 64  # photographs have more, masks hardly ever
