@@ -40,6 +40,8 @@ class Folder:
         """What `prepare` found that a training would refuse: kind -> one line each."""
         self.made_for: tuple[str, ...] = ()
         """Names of the classes that the masks were converted for; none where they are the user's own files."""
+        self.value_range: tuple[float, float] | None = None
+        """Which numbers of images of more than 8 bits are black and white, where `dataset.toml` says so."""
         self._values = ValueMap()
 
     def records(self, root: Path, split: Split) -> Iterator[Record]:
@@ -49,7 +51,8 @@ class Folder:
         newer = index.header.stale() if index else None
         if index and not newer:
             self.notes, self.made_for = tuple(index.header.notes), tuple(index.header.classes)
-            self._values = ValueMap() if index.header.converted else read_values(root / "dataset.toml")
+            said = read_values(root / "dataset.toml")
+            self._values = ValueMap() if index.header.converted else said
             entries = index.entries(root, split)
         else:
             if index and (index.header.converted or index.header.elsewhere):
@@ -58,12 +61,14 @@ class Folder:
                     f"--root {root}` again, with the same --from and --definition"
                 )
             _check_folders(root)
-            self._values, self.made_for = read_values(root / "dataset.toml"), ()
+            said = self._values = read_values(root / "dataset.toml")
+            self.made_for = ()
             division = divide(Listing(root))
             self.notes = division.notes
             if newer:
                 self.notes += (f"the index is not used, {newer} is newer: `semivl prepare data folder` renews it",)
             entries = division.train() if split == "train" else iter(division.val)
+        self.value_range = said.value_range
         for entry in entries:
             yield Record(id=entry.id, image=entry.image, label=entry.mask)
 

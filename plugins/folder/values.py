@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
 import sys
@@ -22,7 +23,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-_KEYS = ("values", "ignore", "background")
+_KEYS = ("values", "ignore", "background", "value_range")
 _RAW_VALUES = 65536
 _SLIP = re.compile(r"-\d+|#(?![0-9a-fA-F]{6}$)[0-9a-fA-F]*")
 """A number below 0, or a colour of too few or too many digits: no label is meant by these."""
@@ -47,6 +48,8 @@ class ValueMap:
     """Class id of pixels in no shape, where it is said."""
     named: tuple[int, ...] = ()
     """Class ids that the file names."""
+    value_range: tuple[float, float] | None = None
+    """Numbers that images of more than 8 bits show black and white, where it is said."""
 
     def class_ids(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
         """Translate raw values `[H, W]` of any whole-number type."""
@@ -61,6 +64,7 @@ def read_values(path: Path) -> ValueMap:
     `values`: raw value, label or colour (`"#rrggbb"`) -> class id, as a table or as a list whose place is the raw
     value. `ignore`: what is ignored (255 where no number is given and 255 is not in `values`). `background`: the class
     id of all other raw values, which without it are an error, and of pixels that no polygon or region covers.
+    `value_range`: the numbers that images of more than 8 bits show black and white.
 
     Raises:
         InputError: if the file cannot be understood.
@@ -98,7 +102,8 @@ def read_values(path: Path) -> ValueMap:
     table[ignore] = IGNORE
     meanings = {**given, **dict.fromkeys(listed, IGNORE)}
     names = {_color(label): number for label, number in meanings.items() if isinstance(label, str)}
-    return ValueMap(table, names, background, (*given.values(), *([] if background is None else [background])))
+    named = (*given.values(), *([] if background is None else [background]))
+    return ValueMap(table, names, background, named, _range(path, content.get("value_range")))
 
 
 def _content(path: Path) -> Mapping[str, Any]:
@@ -115,6 +120,18 @@ def _content(path: Path) -> Mapping[str, Any]:
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise InputError(f"{path}: unknown key {key!r}: {hint}known are {', '.join(_KEYS)}")
     return content
+
+
+def _range(path: Path, given: object) -> tuple[float, float] | None:
+    """Return the numbers that images show black and white."""
+    if given is None:
+        return None
+    numbers = [one for one in given if type(one) in (int, float)] if isinstance(given, list) else []
+    if len(numbers) != 2 or numbers != given or not -math.inf < numbers[0] < numbers[1] < math.inf:
+        raise InputError(
+            f"{path}: value_range = {given!r}: expected the numbers that are black and white, such as [0, 4095]"
+        )
+    return float(numbers[0]), float(numbers[1])
 
 
 def _values(path: Path, given: object) -> Mapping[int | str, int]:

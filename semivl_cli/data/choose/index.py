@@ -21,6 +21,7 @@ from semivl_cli.data.contract import Dataset, MadeForClasses, Record, Split, Tel
 from semivl_cli.data.pool.hidden_masks import Hidden
 from semivl_cli.data.pool.records import Records, digest_of_ids, id_hash
 from semivl_cli.data.pool.unlabeled import Pool, open_pool
+from semivl_cli.data.read.brightness import ValueRange
 from semivl_cli.data.read.images import check_size, image_size, label_name, read_label
 from semivl_cli.errors import InputError
 from semivl_cli.processes import in_threads
@@ -159,7 +160,9 @@ class LabelCounts:
     """Pixels of each class in the validation masks; `None` where they are made while they are read."""
 
 
-def check_labels(index: Index, dataset: Dataset, class_names: Sequence[str]) -> LabelCounts:
+def check_labels(
+    index: Index, dataset: Dataset, class_names: Sequence[str], value_range: ValueRange | None = None
+) -> LabelCounts:
     """Read every mask file that a training needs, before anything long begins, and the labels that are made.
 
     Raises:
@@ -190,6 +193,7 @@ def check_labels(index: Index, dataset: Dataset, class_names: Sequence[str]) -> 
     check_leaks(
         (image for image in train if isinstance(image, Path)),
         [record.image for record in index.val if isinstance(record.image, Path)],
+        value_range,
     )
     counts = np.stack([item[: len(class_names)] for item in found if not isinstance(item, str)])
     trained = counts[: len(index.labeled)]

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key, size_of
 from semivl_cli.data.annotation.canvas import Canvas, ellipse
 from semivl_cli.data.annotation.format_contract import Format, Given
 from semivl_cli.data.annotation.tree import Tree
-from semivl_cli.data.read.images import decoding
+from semivl_cli.data.read.picture_files import open_picture
 from semivl_cli.errors import InputError
 
 _NO_AREA = ("point", "points", "line", "linestrip")
@@ -121,8 +117,7 @@ def _inside(text: object) -> Any:  # noqa: ANN401 - a bool array [h, w]
         content = base64.b64decode(text if isinstance(text, str) else "", validate=True)
     except binascii.Error as error:
         raise InputError("its mask is no base64 text") from error
-    with decoding("its mask"), Image.open(io.BytesIO(content)) as picture:
-        return np.array(picture.convert("L")) > 0
+    return open_picture(content, "its mask", lambda picture: picture.shown()[0].max(axis=2) > 0)
 
 
 FORMAT = Format(title="labelme JSON", find=find_labelme, open=open_labelme)
