@@ -281,6 +281,7 @@ class RunConfig(_Section):
     recipe: OrNone[str] = None
     seed: Annotated[int, Field(ge=0)] = 0
     device: str = "auto"
+    """Where it is computed: `auto` (CUDA, else Apple's `mps`, else the CPU), `cpu`, `cuda`, `cuda:N` or `mps`."""
     data: DataSettings = DataSettings()
     augment: AugmentSettings = AugmentSettings()
     model: ModelSettings = ModelSettings()

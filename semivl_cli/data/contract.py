@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -151,6 +151,14 @@ class TellsValueRange(Protocol):
 
     value_range: Sequence[float] | None
     """Lowest and highest number, such as `(0, 4095)`; `None`: the range of their type (`data/read/brightness.py`)."""
+
+
+@runtime_checkable
+class TellsConsequences(Protocol):
+    """A plugin whose problems leave images without a file, which is no problem of its own."""
+
+    explained: Collection[str]
+    """Ids of these images."""
 
 
 @runtime_checkable

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -168,12 +169,17 @@ def test_damaged_small_files_do_not_stop_a_run(semivl, run):
     assert json.loads((run / "run.json").read_text())["finished"] is True
 
 
-def test_a_run_can_move_and_its_data_too(semivl, run, tmp_path, monkeypatch):
+def test_a_run_can_move_to_other_places_and_devices_and_its_data_too(semivl, run, tmp_path, monkeypatch):
+    settings = (run / "run.toml").read_text()
+    (run / "run.toml").write_text(settings.replace('device = "auto"', 'device = "cuda:99"'))
     (tmp_path / "elsewhere").mkdir()
     run.rename(tmp_path / "elsewhere" / "moved")
     monkeypatch.chdir(tmp_path / "elsewhere")
+    refused = semivl("train", "--resume", "--out", "moved", "--root", "../street", "--device", "cuda:99")
+    assert refused.exit_code == 2 and "torch sees" in refused.stderr
     resumed = semivl("train", "--resume", "--out", "moved", "--root", "../street")
     assert resumed.exit_code == 0, resumed.output
+    assert re.match(r"moved: folder on (the CPU|cuda)", resumed.stderr)
 
 
 def test_two_processes_never_train_one_run(semivl, run):

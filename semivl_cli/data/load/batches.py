@@ -63,7 +63,7 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on `device`; from pinned memory the copy does not wait."""
-        return self._each_tensor(lambda tensor: tensor.to(device, non_blocking=True))
+        return self._each_tensor(lambda tensor: tensor.to(device, non_blocking=device.type == "cuda"))
 
     def pin_memory(self) -> Batch:
         """Return the batch in page-locked memory; the loader calls this."""

@@ -99,7 +99,7 @@ def _largest(
 
 
 def open_segmenter(config: RunConfig, device: str, reporter: Reporter) -> ZeroShotSegmenter:
-    """Load the definition and the CLIP that the settings name, onto `auto`, `cpu`, `cuda` or `cuda:N`.
+    """Load the definition and the CLIP that the settings name, onto a device, as `pick_device` names them.
 
     Raises:
         InputError: weights that are absent or do not fit, or words that the text tower cannot tell apart.
