@@ -42,6 +42,20 @@ def to_bytes(numbers: NDArray[Any], value_range: ValueRange | None = None) -> ND
     return result
 
 
+def to_rgb(numbers: NDArray[Any], value_range: ValueRange | None = None, *, alpha: bool = True) -> NDArray[np.uint8]:
+    """Bring grey `[H, W]` or `[H, W, 1]`, RGB or RGBA of any type to uint8 RGB `[H, W, 3]`, as `to_bytes` does.
+
+    Transparent pixels are laid on black, unless the fourth channel is no `alpha`, which leaves it out.
+    """
+    channels = numbers if numbers.ndim == 3 else numbers[..., None]
+    colors = to_bytes(channels[..., :3], value_range)
+    if colors.shape[2] == 1:
+        colors = np.repeat(colors, 3, axis=2)
+    if channels.shape[2] == 4 and alpha:
+        colors = ((colors.astype(np.uint16) * to_bytes(channels[..., 3:]) + 127) // 255).astype(np.uint8)
+    return colors
+
+
 def is_faint(numbers: NDArray[Any], value_range: ValueRange | None = None) -> bool:
     """Whether numbers of more than 8 bits use less than a sixteenth of their range: they look like a single grey."""
     if numbers.dtype == np.uint8:

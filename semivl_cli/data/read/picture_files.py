@@ -21,7 +21,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile
 
 from semivl_cli.data.contract import TarEntry
-from semivl_cli.data.read.brightness import ValueRange, is_faint, to_bytes
+from semivl_cli.data.read.brightness import ValueRange, is_faint, to_rgb
 from semivl_cli.data.read.orientation import Layout, layout_of, one_of_eight, turn, turned
 from semivl_cli.data.read.tar_entries import read_entry
 from semivl_cli.data.read.tiff_header import (
@@ -83,12 +83,8 @@ class Picture:
             numbers = _by_opencv(self.content(), self.tiff, self.layout.orientation)
         else:
             numbers = _by_pillow(turn(self.pillow), self.tiff)
-        colors = numbers[..., :3] if numbers.ndim == 3 else numbers[..., None]
-        pixels = to_bytes(colors, value_range)
-        if numbers.ndim == 3 and numbers.shape[2] == 4 and (self.tiff is None or self.tiff.alpha):
-            pixels = ((pixels.astype(np.uint16) * to_bytes(numbers[..., 3:]) + 127) // 255).astype(np.uint8)
-        rgb = np.repeat(pixels, 3, axis=2) if numbers.ndim == 2 else pixels
-        return rgb, is_faint(colors, value_range)
+        colors = numbers[..., :3] if numbers.ndim == 3 else numbers
+        return to_rgb(numbers, value_range, alpha=self.tiff is None or self.tiff.alpha), is_faint(colors, value_range)
 
     def whole_numbers(self) -> NDArray[Any] | None:
         """Return palette indices, grey values, or 0 and 1 `[H, W]` as shown; `None`: it has channels or fractions."""
