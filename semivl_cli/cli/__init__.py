@@ -60,7 +60,7 @@ class _Group(TyperGroup):
 
 def _say_remedy(error: BaseException) -> None:
     """Leave with one line where an option that a command does not have is a setting, or has another name here."""
-    option, context = getattr(error, "option_name", None), getattr(error, "ctx", None)
+    option, context = str(getattr(error, "option_name", "")), getattr(error, "ctx", None)
     if context is None or type(error).__name__ != "NoSuchOption":
         return
     known = [name for parameter in context.command.params for name in parameter.opts]

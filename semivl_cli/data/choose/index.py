@@ -21,6 +21,7 @@ from semivl_cli.data.contract import Converts, Dataset, MadeForClasses, Record, 
 from semivl_cli.data.pool.hidden_masks import Hidden
 from semivl_cli.data.pool.records import Records, digest_of_ids, id_hash
 from semivl_cli.data.pool.unlabeled import Pool, open_pool
+from semivl_cli.data.read.brightness import ValueRange
 from semivl_cli.data.read.images import check_size, image_size, label_name, read_label
 from semivl_cli.errors import InputError
 from semivl_cli.files import is_file
@@ -173,7 +174,9 @@ class LabelCounts:
     """Of the class maps of the validation images that are files."""
 
 
-def check_labels(index: Index, dataset: Dataset, class_names: Sequence[str]) -> LabelCounts:
+def check_labels(
+    index: Index, dataset: Dataset, class_names: Sequence[str], value_range: ValueRange | None = None
+) -> LabelCounts:
     """Read every mask file that a training needs, before anything long begins, and the labels that are made.
 
     Raises:
@@ -204,6 +207,7 @@ def check_labels(index: Index, dataset: Dataset, class_names: Sequence[str]) -> 
     check_leaks(
         (image for image in train if isinstance(image, Path)),
         [record.image for record in index.val if isinstance(record.image, Path)],
+        value_range,
     )
     counts = np.stack([item[0][: len(class_names)] for item in found if not isinstance(item, str)])
     digests = [item[1] for item in found if not isinstance(item, str)]

@@ -63,7 +63,7 @@ def preview(
     reporter.start("preview", len(images))
     for done, path in enumerate(images, 1):
         try:
-            image = read_image(path)
+            image = read_image(path, segmenter.config.data.value_range)
         except InputError as error:
             yield path, error
         else:
