@@ -42,6 +42,8 @@ def _plain_id(value: int | str) -> int | str:
 
 Id = Annotated[int | str, AfterValidator(_plain_id)]
 """What tools number things with; `"7"` is 7."""
+Label = Annotated[int | str, AfterValidator(str)]
+"""What tools call classes, be it by a number."""
 
 
 def decode_text(data: bytes, name: str) -> str:
@@ -152,6 +154,8 @@ def _explain(error: ValidationError) -> str:
         return f"{_place(first['loc'][:-1]) or 'the top'}: expected an entry with {' and '.join(lacking)}"
     if first["type"] == "value_error":
         return f"{path + ': ' if path else ''}{first['msg'].removeprefix('Value error, ')}"
+    if not union and not first["msg"].startswith("Input should be "):
+        return f"{path or 'the top'}: {first['msg'][0].lower()}{first['msg'][1:]}"
     wanted = " or ".join(dict.fromkeys(_wanted(one["msg"]) for one in same)) if union else _wanted(first["msg"])
     return f"{path or 'the top'}: expected {wanted}, got {_shown(first['input'])}"
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,8 @@ class Folder:
         """What the user should know about the records that were listed last."""
         self.problems: dict[str, list[str]] = {}
         """What `prepare` found that a training would refuse: kind -> one line each."""
+        self.explained: Collection[str] = ()
+        """Ids of images that lack a file because of one of `problems`."""
         self.made_for: tuple[str, ...] = ()
         """Names of the classes that the masks were converted for; none where they are the user's own files."""
         self._values = ValueMap()
@@ -79,7 +81,9 @@ class Folder:
         """Convert masks that are no class ids, and write an index, below `root` or where it cannot be written."""
         if download:
             raise InputError("dataset 'folder' is your own: there is nothing to download")
-        self.problems = self._prepare(root.absolute(), sources, classes, report).convert()
+        preparation = self._prepare(root.absolute(), sources, classes, report)
+        self.problems = preparation.convert()
+        self.explained = preparation.explained
 
     @staticmethod
     def _prepare(root: Path, sources: Sequence[Path], classes: Classes, report: Say) -> Preparation:

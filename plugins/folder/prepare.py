@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from semivl_cli.data.annotation.annotations import Annotations, Images, make_key
+from semivl_cli.data.annotation.annotations import Annotations, Images, Key, make_key
 from semivl_cli.data.annotation.image_names import ImageNames
 from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.contract import Classes, Found, Say
 from semivl_cli.data.convert.classes import classes_of
 from semivl_cli.data.convert.detect_format import open_source
 from semivl_cli.data.convert.mask_files import Conversion, convert
+from semivl_cli.data.convert.matching import Matches, match_images
 from semivl_cli.data.formats.mask_folder import need_conversion, open_masks
 from semivl_cli.data.read.images import known_classes
 from semivl_cli.errors import InputError
@@ -20,7 +22,7 @@ from semivl_cli.errors import InputError
 from .listing import Listing
 from .saved_index import Header, file_stamp, find_index, writable_folder, write_index
 from .split import divide
-from .values import read_values
+from .values import ValueMap, read_values
 
 
 def choose_sources(root: Path, sources: Sequence[Path], report: Say) -> Sequence[Path]:
@@ -47,6 +49,8 @@ class Preparation:
         self.root, self.sources, self.classes, self.report = root, sources, classes, report
         self._class_names = [name for name, _ in classes]
         self._ids = ImageNames(self._list_ids())
+        self.explained: set[str] = set()
+        """Ids of images that lack a file because of a problem that was told."""
 
     def convert(self) -> dict[str, list[str]]:
         """Convert what must be converted and write the index; returns problems by their kind."""
@@ -61,17 +65,23 @@ class Preparation:
                 f"{self.root / 'dataset.toml'} has the class id {beyond}, but the classes are {known_classes(names)}"
             )
         converts = bool(self._annotations)
-        result = Conversion()
+        matches, result = Matches(self._annotations), Conversion()
         if converts:
             images = {entry.id: entry.image for entry in self._images.entries()}
-            said = values.names, values.background, values.class_ids
-            keyed = [(source, make_key(source, self.classes, *said)) for source in self._annotations]
-            result = convert(keyed, images, folder / "masks", self.classes)
+            matches = match_images(self._annotations, self._ids)
+            keys = self._keys(values, matches)
+            result = convert(matches, keys, images, folder / "masks", self.classes, values.orientation)
         for note in result.notes:
             self.report(note)
         masks = {name: folder / "masks" / f"{name}.png" for name in result.drawn} if converts else None
         listing = Listing(self.root, self._elsewhere, masks)
-        division = divide(listing, result.unmatched)
+        try:
+            division = divide(listing, matches.unmatched, matches.splits)
+        except InputError:
+            self._tell(result.problems)
+            raise
+        self.explained = {name for name, made in result.drawn.items() if not made}
+        self.explained.update(entry.id for entry in division.orphans if converts)
         watched = ["train.txt", "val.txt"] + (["dataset.toml"] if converts else [])
         files = {str(path): file_stamp(path) for path in (*(self.root / name for name in watched), *self.sources)}
         header = Header(
@@ -90,6 +100,28 @@ class Preparation:
             "trainings read it instead of the folders, until one of them changes"
         )
         return result.problems
+
+    def _keys(self, values: ValueMap, matches: Matches) -> list[Key]:
+        """Say what the labels of every source mean; where some mean nothing, names without image are told, too."""
+        keys: list[Key] = []
+        wrong: list[InputError] = []
+        for source in self._annotations:
+            try:
+                keys.append(make_key(source, self.classes, values.names, values.background, values.class_ids))
+            except InputError as error:
+                wrong.append(error)
+        if wrong:
+            self._tell({"masks that cannot be matched with an image": matches.problems})
+            for error in wrong[1:]:
+                self.report(str(error))
+            raise wrong[0]
+        return keys
+
+    def _tell(self, problems: Mapping[str, Sequence[str]]) -> None:
+        """Say what was found before something else ends the work."""
+        for kind, lines in problems.items():
+            if lines:
+                self.report(f"{kind}: {len(lines)}, the first: {lines[0]}")
 
     def find_classes(self) -> Found:
         """Return the classes that masks and sources seem to have."""
@@ -110,7 +142,8 @@ class Preparation:
         given = [source for source in self._found if isinstance(source, Annotations)]
         own = self.root / "masks"
         if own.is_dir() and (given or need_conversion(Tree(own), self._class_names, self._ids)):
-            return [open_masks(Tree(own), self._class_names, self._ids), *given]
+            own_masks = open_masks(Tree(own), self._class_names, self._ids)
+            return [replace(own_masks, prevails=True), *given]
         return given
 
     @cached_property

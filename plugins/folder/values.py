@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-_KEYS = ("values", "ignore", "background")
+_KEYS = ("values", "ignore", "background", "orientation", "mask_suffix", "image_suffix")
 _RAW_VALUES = 65536
 _SLIP = re.compile(r"-\d+|#(?![0-9a-fA-F]{6}$)[0-9a-fA-F]*")
 """A number below 0, or a colour of too few or too many digits: no label is meant by these."""
@@ -42,11 +42,17 @@ class ValueMap:
     table: NDArray[np.uint8] = field(default_factory=_identity)
     """Raw values 0..65535 -> class ids; the last entry is what all other values become."""
     names: Mapping[str, int] = field(default_factory=dict)
-    """Labels and colours (`"#rrggbb"`) of annotation tools -> class id, or 255."""
+    """Labels, numbers and colours (`"#rrggbb"`) of annotation tools -> class id, or 255."""
     background: int | None = None
     """Class id of pixels in no shape, where it is said."""
     named: tuple[int, ...] = ()
     """Class ids that the file names."""
+    orientation: Literal["shown", "stored"] | None = None
+    """How photographs that are shown turned were drawn on, where that does not show."""
+    mask_suffix: str | None = None
+    """What the names of masks end in, such as `_mask`, where it is said."""
+    image_suffix: str | None = None
+    """What the names of images end in beyond that of their masks, where it is said."""
 
     def class_ids(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
         """Translate raw values `[H, W]` of any whole-number type."""
@@ -97,8 +103,21 @@ def read_values(path: Path) -> ValueMap:
         table[list(values)] = list(values.values())
     table[ignore] = IGNORE
     meanings = {**given, **dict.fromkeys(listed, IGNORE)}
-    names = {_color(label): number for label, number in meanings.items() if isinstance(label, str)}
-    return ValueMap(table, names, background, (*given.values(), *([] if background is None else [background])))
+    names = {_color(str(label)): number for label, number in meanings.items()}  # a label may be a number, too
+    named = (*given.values(), *([] if background is None else [background]))
+    return ValueMap(table, names, background, named, *_names_and_turns(path, content))
+
+
+def _names_and_turns(path: Path, content: Mapping[str, Any]) -> tuple[Any, str | None, str | None]:
+    """Return how turned photographs were drawn on, and what the names of masks and images end in."""
+    orientation = content.get("orientation")
+    if orientation not in (None, "shown", "stored"):
+        raise InputError(f'{path}: orientation = {orientation!r}: expected "shown" or "stored"')
+    suffixes = content.get("mask_suffix"), content.get("image_suffix")
+    for key, suffix in zip(("mask_suffix", "image_suffix"), suffixes, strict=True):
+        if suffix is not None and not isinstance(suffix, str):
+            raise InputError(f'{path}: {key} = {suffix!r}: expected the end of a name, such as "_mask"')
+    return orientation, *suffixes
 
 
 def _content(path: Path) -> Mapping[str, Any]:

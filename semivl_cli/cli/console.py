@@ -93,9 +93,9 @@ def print_line(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-def percent(value: float) -> str:
-    """Show a share 0..1 as a percentage."""
-    return f"{100 * value:.2f}"
+def percent(value: float | None) -> str:
+    """Show a share 0..1 as a percentage, and as `-` what is not there."""
+    return "-" if value is None else f"{100 * value:.2f}"
 
 
 def counted(number: int, thing: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -142,6 +142,14 @@ class TellsProblems(Protocol):
 
     problems: Mapping[str, Sequence[str]]
     """Kind -> one line each; `semivl prepare data` counts them among its own findings."""
+
+
+@runtime_checkable
+class TellsConsequences(Protocol):
+    """A plugin whose problems leave images without a file, which is no problem of its own."""
+
+    explained: Collection[str]
+    """Ids of these images."""
 
 
 @runtime_checkable

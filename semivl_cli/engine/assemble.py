@@ -13,7 +13,7 @@ from semivl_cli.data.choose.held_out import hold_out
 from semivl_cli.data.choose.index import Index, build_index, find_root
 from semivl_cli.data.contract import Dataset
 from semivl_cli.data.registry import open_dataset, own_definition, package_file
-from semivl_cli.engine.rundir.layout import DEFINITION, SPLIT, read_json
+from semivl_cli.engine.rundir.layout import DEFINITION, SPLIT
 from semivl_cli.engine.text_vectors import embed_classes, embed_concepts
 from semivl_cli.errors import InputError
 from semivl_cli.model.build import encoder_spec
@@ -22,6 +22,7 @@ from semivl_cli.model.clip_weights import RANDOM
 from semivl_cli.model.guidance import DenseClip
 from semivl_cli.model.pixels import IMAGENET_STATISTICS, Statistics
 from semivl_cli.reporter import Reporter
+from semivl_cli.run_files import read_split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ def open_material(
     listed = None
     # What was left out because files were missing stands in no list: the settings choose, and leave out, again.
     if inherited is not None and inherited.labels and config.data.missing == "refuse":
-        listed = _labeled_ids(inherited.run / SPLIT)
+        listed = _labeled_ids(inherited.run)
     names = definition.names
     index = build_index(dataset, root, config.data, seed=config.seed, class_names=names, listed=listed, say=say)
     if config.training.select == "held-out":
@@ -78,15 +79,10 @@ def open_material(
     return Material(dataset=dataset, root=root, definition=definition, definition_text=text, index=index)
 
 
-def _labeled_ids(split: Path) -> tuple[list[str], str] | None:
+def _labeled_ids(run: Path) -> tuple[list[str], str] | None:
     """Return the labelled ids that a run kept, and where; `None`: it kept none, as an imported one."""
-    content = read_json(split)
-    if not content:
-        return None
-    ids = content.get("labeled")
-    if not isinstance(ids, list) or not ids:
-        raise InputError(f"{split} names no labelled images: put the file back that semivl train wrote")
-    return [str(name) for name in (*ids, *content.get("held_out", []))], str(split)
+    split = read_split(run)
+    return None if split is None else ([*split.labeled, *split.held_out], str(run / SPLIT))
 
 
 def read_definition(config: RunConfig, dataset: Dataset) -> tuple[str, str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,21 @@ class Canvas:
     def contested(self) -> int:
         """Number of pixels that were painted as two classes or more."""
         return int(np.count_nonzero(self._contested))
+
+    @property
+    def classes(self) -> set[int]:
+        """What was painted: class ids, and 255."""
+        return set(np.unique(self.ids[self._covered]).tolist())
+
+    def lay(self, other: Canvas) -> None:
+        """Lay what was painted on another canvas of the same size on top."""
+        self._contested |= other._contested | (self._covered & other._covered & (self.ids != other.ids))
+        self.ids[other._covered] = other.ids[other._covered]
+        self._covered |= other._covered
+
+    def turn(self, turned: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
+        """Turn the map and all that is known of it."""
+        self.ids, self._covered, self._contested = turned(self.ids), turned(self._covered), turned(self._contested)
 
     def region(self, inside: NDArray[np.bool_], class_id: int, at: tuple[int, int] = (0, 0)) -> None:
         """Paint where `inside` `[h, w]`, whose first pixel lies at `at` (row, column), is true; the rest is cut off."""

@@ -15,7 +15,7 @@ class Given:
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
-        self.is_file = tree.archive is None and tree.path.is_file()
+        self.is_file = tree.is_file
         self.files: list[Tree] = []
         """All that are no pictures, in order."""
         self.pictures: list[Tree] = []

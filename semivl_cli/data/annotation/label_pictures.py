@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from semivl_cli.class_ids import IGNORE, NO_CLASS
 from semivl_cli.data.annotation.annotations import Key
 from semivl_cli.data.annotation.canvas import Canvas
 from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.read.images import check_ids, check_size, decoding, whole_numbers
+from semivl_cli.data.read.orientation import turn
 from semivl_cli.errors import InputError
 
 _SHOWN = 3
@@ -31,8 +32,8 @@ def read_picture(file: Tree, palette: bool = False) -> NDArray[Any]:
     content = file.read()
     if not content:
         raise InputError(f"{file}: the file is empty")
-    with decoding(str(file)), Image.open(io.BytesIO(content)) as picture:
-        ImageOps.exif_transpose(picture, in_place=True)
+    with decoding(str(file)), Image.open(io.BytesIO(content)) as opened:
+        picture = turn(opened)
         if picture.mode == "P" and palette:
             return np.array(picture.convert("RGB"))
         values = whole_numbers(picture)
@@ -100,6 +101,12 @@ def _ids_of_colors(pixels: NDArray[np.uint8], key: Key, name: str) -> NDArray[np
     found, inverse = np.unique(codes, return_inverse=True)
     ids = np.array([key.class_of.get(f"#{code:06x}", NO_CLASS) for code in found.tolist()], np.uint8)
     result = ids[inverse.reshape(codes.shape)]
+    for color in (f"#{code:06x}" for code in found.tolist()):
+        if color in key.shared:
+            raise InputError(
+                f"{name}: the colour {color} is that of {key.shared[color]}: give them different colours, or say in "
+                f'dataset.toml which it is: values = {{ "{color}" = 0 }}'
+            )
     if (ids == NO_CLASS).any():
         counts = np.bincount(inverse.ravel())
         off = np.flatnonzero(ids == NO_CLASS)
@@ -107,7 +114,7 @@ def _ids_of_colors(pixels: NDArray[np.uint8], key: Key, name: str) -> NDArray[np
         shown = ", ".join(f"#{found[index]:06x} ({counts[index]} pixels)" for index in off[:_SHOWN])
         more = f" and {len(off) - _SHOWN} more" if len(off) > _SHOWN else ""
         what = f"the colours {shown}{more} are no classes" if off[1:].size else f"the colour {shown} is no class"
-        colors = ((color, number) for color, number in key.class_of.items() if color[0] == "#")
+        colors = ((color, number) for color, number in key.class_of.items() if color[:1] == "#" and number != NO_CLASS)
         known = ", ".join(f"{color} {'ignored' if number == IGNORE else key.names[number]}" for color, number in colors)
         grey = bool((pixels == pixels[..., :1]).all())
         raise InputError(f"{name}: {_cause(len(off), grey)}: {what}; the colours are {known}")

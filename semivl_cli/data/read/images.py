@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,11 +11,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL import Image, UnidentifiedImageError
 
 from semivl_cli.class_ids import IGNORE
 from semivl_cli.data.contract import Dataset, Record, Source, TarEntry
+from semivl_cli.data.read.orientation import Layout, layout, turn
 from semivl_cli.data.read.tar_entries import read_entry
 from semivl_cli.errors import InputError, SemiVLError, listed
 
@@ -23,8 +24,9 @@ MAX_PIXELS = 500_000_000
 
 # Pillow's own guard warns above 89 and refuses above 179 megapixels, which aerial images exceed; ours is MAX_PIXELS.
 Image.MAX_IMAGE_PIXELS = None
+# What Pillow warns of is metadata: pixels that it cannot read are errors.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
-_ORIENTATION, _TIFF_WIDTH, _TIFF_HEIGHT = 0x0112, 0x0100, 0x0101
 _TIFF = (b"II*\0", b"MM\0*")
 
 
@@ -40,8 +42,7 @@ def read_image(source: Source) -> NDArray[np.uint8]:
     if callable(source):
         return source()
     with _opened(source) as picture:
-        ImageOps.exif_transpose(picture, in_place=True)
-        pixels = _pixels(picture)
+        pixels = _pixels(turn(picture))
     return np.repeat(_to_bytes(pixels)[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
 
 
@@ -51,11 +52,16 @@ def image_size(source: Source) -> tuple[int, int]:
     Raises:
         InputError: as `read_image`, but a truncated file passes.
     """
+    return image_layout(source).shown
+
+
+def image_layout(source: Source) -> Layout:
+    """Return the size of an image as stored, and how it is turned to be shown; reads and raises as `image_size`."""
     if callable(source):
         height, width = source().shape[:2]
-        return height, width
+        return Layout((height, width))
     with _opened(source) as picture:
-        return _shown_size(picture)
+        return layout(picture)
 
 
 def read_thumbnail(source: Source) -> tuple[tuple[int, int], NDArray[np.uint8]]:
@@ -69,10 +75,9 @@ def read_thumbnail(source: Source) -> tuple[tuple[int, int], NDArray[np.uint8]]:
         size = (pixels.shape[0], pixels.shape[1])
     else:
         with _opened(source) as picture:
-            size = _shown_size(picture)
+            size = layout(picture).shown
             picture.draft("RGB", (64, 64))  # a large JPEG is decoded at an eighth of its size
-            ImageOps.exif_transpose(picture, in_place=True)
-            pixels = _pixels(picture)
+            pixels = _pixels(turn(picture))
     small = Image.fromarray(_to_bytes(pixels)).convert("L").resize((9, 8), Image.Resampling.BOX)
     return size, np.asarray(small)
 
@@ -86,8 +91,7 @@ def read_raw_label(source: Source) -> NDArray[Any]:
     if callable(source):
         return source()
     with _opened(source, by_opencv=False) as picture:  # which expands palettes to colours
-        ImageOps.exif_transpose(picture, in_place=True)
-        values = whole_numbers(picture)
+        values = whole_numbers(turn(picture))
         if values is not None:
             return values
         raise InputError(
@@ -206,14 +210,6 @@ def decoding(name: str) -> Iterator[None]:
         raise InputError(f"{name}: is a folder, expected an image file") from error
     except Exception as error:  # parsers trip over a broken file in any way: OSError, SyntaxError, struct.error, ...
         raise InputError(f"{name}: the image cannot be read ({' '.join(str(error).split())})") from error
-
-
-def _shown_size(picture: Image.Image) -> tuple[int, int]:
-    width, height = picture.size
-    if isinstance(picture, TiffImageFile):  # its size may be told turned already, which depends on Pillow's version
-        width, height = picture.tag_v2[_TIFF_WIDTH], picture.tag_v2[_TIFF_HEIGHT]
-    turned = picture.getexif().get(_ORIENTATION) in (5, 6, 7, 8)  # on its side
-    return (width, height) if turned else (height, width)
 
 
 def _pixels(picture: Image.Image) -> NDArray[Any]:

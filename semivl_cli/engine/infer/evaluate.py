@@ -54,4 +54,6 @@ def evaluate(
         reporter=reporter,
         process_group=process_group,
     )
+    if scores.caution:
+        reporter.note(f"note: {scores.caution}")
     return Evaluated(run=predictor.run, selected=predictor.selected, scores=scores)

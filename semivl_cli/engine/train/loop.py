@@ -191,7 +191,7 @@ class Loop:
         progress.selection.add(scores)
         if progress.metrics is None:
             return
-        progress.metrics.write(done, "eval", {"miou": scores.miou, "iou": scores.iou})
+        progress.metrics.write(done, "eval", {name: scores.as_dict()[name] for name in ("miou", "miou_present", "iou")})
         if done < self.steps:
             where = " on the held-out labels" if index.held_out else ""
             self.reporter.note(f"step {done}: mIoU {100 * scores.miou:.2f} %{where}")
@@ -237,7 +237,7 @@ class Loop:
         if self.process_group.is_main:
             write_examples(run, self.trainee.model, self.trainee.guide, self.material, self.inference)
         self.progress.write_status(self.steps, finished=True)
-        result = result_of(run, selection.as_dict())
+        result = result_of(run, selection.saved())
         return replace(result, stop=self.process_group.broadcast(self.stop.signal_number))
 
     def stop_at(self, done: int, signal_number: int) -> NoReturn:
