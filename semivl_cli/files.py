@@ -135,7 +135,9 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write a JSON object of a run; raises `RunError` as `write_text` does."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    # Bytes of a file name that are no UTF-8 become escapes, which readers turn back into that name.
+    write_text(path, text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def append_line(path: Path, line: str) -> None:

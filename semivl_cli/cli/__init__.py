@@ -61,8 +61,8 @@ class _Group(TyperGroup):
 
 def _say_remedy(error: BaseException) -> None:
     """Leave with one line where an option that a command does not have is a setting, or has another name here."""
-    option, context = str(getattr(error, "option_name", "")), getattr(error, "ctx", None)
-    if context is None or type(error).__name__ != "NoSuchOption":
+    option, context = getattr(error, "option_name", None), getattr(error, "ctx", None)
+    if option is None or context is None or type(error).__name__ != "NoSuchOption":
         return
     known = [name for parameter in context.command.params for name in parameter.opts]
     if advice := remedy(option, known):

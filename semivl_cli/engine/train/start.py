@@ -29,7 +29,7 @@ from semivl_cli.reporter import Reporter
 from semivl_cli.settings_toml import known_settings, merge, parse_assignments, read_settings, read_toml, resolve
 
 MOVABLE = (
-    *("device", "data.root", "data.workers", "data.damaged"),
+    *("device", "data.root", "data.workers", "data.damaged", "data.missing"),
     *("training.micro_batch", "training.checkpoint_activations"),
 )
 """Settings that may be others when a run is resumed: they say where it runs, not what it computed so far."""
@@ -95,7 +95,7 @@ def run_training(
     with deterministic(config.training.deterministic):
         device = pick_device(config.device, process_group)
         if run is not None and resume:
-            inherited = Inherited(run=run)
+            inherited = Inherited(run=run, images=True)
         with process_group.local_main_first():
             material = open_material(config, inherited, reporter.note)
         config = with_value_range(config, material.dataset, fixed=resume)
