@@ -24,6 +24,8 @@ def environment(device: torch.device, index: Index, weights: str, counts: LabelC
     found |= {name: _version(name) for name in packages}
     if device.type == "cuda":
         found |= {"device": torch.cuda.get_device_name(device), "cuda": torch.version.cuda or "none"}
+    elif device.type == "mps":
+        found["device"] = f"{platform.machine()} GPU of macOS {platform.mac_ver()[0]}"
     else:
         found["device"] = f"{platform.machine()} CPU, {torch.backends.cpu.get_cpu_capability()}"
     found["threads"] = torch.get_num_threads()
