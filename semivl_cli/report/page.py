@@ -32,7 +32,7 @@ def write_report(run: Path) -> Path:
     try:
         if content.examples:
             save_image(sheet, examples_sheet(content))
-        write_bytes(page, _render(content, sheet.read_bytes() if content.examples else None).encode("utf-8"))
+        write_bytes(page, _render(content, sheet.read_bytes() if content.examples else None).encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise RunError(
             f"cannot write {page} ({error.strerror or error}): the run itself is complete; make room, then semivl eval "
