@@ -17,6 +17,7 @@ from semivl_cli.data.formats import (
     cvat,
     labelme,
     labelstudio,
+    roboflow,
     supervisely,
     voc,
     yolo,
@@ -35,6 +36,7 @@ FORMATS = (
     supervisely.FORMAT,
     cityscapes.FORMAT,
     cvat.FORMAT,
+    roboflow.FORMAT,
     yolo.FORMAT,
 )
 """In the order in which they are asked: the first one that finds anything decides."""
