@@ -20,6 +20,7 @@ from semivl_cli.data.formats import (
     roboflow,
     supervisely,
     voc,
+    voc_xml,
     yolo,
 )
 from semivl_cli.data.formats.image_folder import images_in, images_of_list, images_packed
@@ -37,6 +38,7 @@ FORMATS = (
     cityscapes.FORMAT,
     cvat.FORMAT,
     roboflow.FORMAT,
+    voc_xml.FORMAT,
     yolo.FORMAT,
 )
 """In the order in which they are asked: the first one that finds anything decides."""
