@@ -183,7 +183,7 @@ class Preparation:
             return given
         masks = replace(open_masks(own, self._class_names, self._ids, self._affixes), prevails=True)
         why = ""
-        if not given and self._affixes == DETECTED:
+        if not given and self._affixes == DETECTED and self.classes:  # else classes are looked for
             images = {entry.id: entry.image for entry in self._images.entries()}
             key, orientation = self._key(masks), self._values.orientation
             why = why_converted(own, self._class_names, self._ids, images, key, orientation)

@@ -38,6 +38,8 @@ def palette_of(picture: Image.Image) -> Palette | None:
         return None
     kind = picture.palette.rawmode or picture.palette.mode
     raw = np.frombuffer(bytes(picture.palette.palette), np.uint8)
+    if kind == "RGB;L":  # of a TIFF: all reds first
+        return raw[: len(raw) // 3 * 3].reshape(3, -1).T
     wide = 4 if kind in ("RGBA", "RGBX", "BGRX", "BGRA") else 3
     colors = raw[: len(raw) // wide * wide].reshape(-1, wide)[:, :3]
     return colors[:, ::-1] if kind.startswith("BGR") else colors
