@@ -154,7 +154,8 @@ class Preparation:
     @cached_property
     def _found(self) -> list[Annotations | Images]:
         """What the sources are."""
-        unpack_to = index_folders(self.root)[0] / "unpacked"
+        packed = any(path.suffix.lower() == ".zip" for path in self.sources)
+        unpack_to = (writable_folder(self.root) if packed else index_folders(self.root)[0]) / "unpacked"
         affixes = self._affixes
         found = []
         for path in self.sources:

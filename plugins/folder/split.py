@@ -78,6 +78,8 @@ def divide(
         raise InputError(_no_image(listing))
 
     notes = list(listing.notes)
+    if listing.passed_over:
+        notes.append(f"files in {root / 'images'} that are not read: {_suffixes(listing)}")
     orphans = sorted(listing.orphans())
     if orphans:
         some = "1 mask has" if len(orphans) == 1 else f"{len(orphans)} masks have"
@@ -114,10 +116,15 @@ def _no_image(listing: Listing) -> str:
     images = listing.root / "images"
     if not listing.passed_over:
         return f"{images} holds no image: expected files such as .jpg, .png, .tif at any depth"
-    found = ", ".join(
-        f"{number} {suffix or 'without a suffix'}" for suffix, number in listing.passed_over.most_common(5)
+    return (
+        f"{images} holds no image that is read: the files in it are {_suffixes(listing)}: expected .jpg, .png, .tif and "
+        "the like"
     )
-    return f"{images} holds no image that is read: the files in it are {found}: expected .jpg, .png, .tif and the like"
+
+
+def _suffixes(listing: Listing) -> str:
+    most = listing.passed_over.most_common(5)
+    return ", ".join(f"{number} {suffix or 'without a suffix'}" for suffix, number in most)
 
 
 def _entry(name: str, found: dict[str, Entry], root: Path) -> Entry:

@@ -75,6 +75,7 @@ class Palettes:
         seen: dict[int, dict[str, Tree]] = {}
         all_classes = True
         for file, used in in_threads(used_colors, files()):
+            all_classes &= len(set(used.values())) == len(used)  # else colours tell less than indices
             for index, color in ((index, to_hex(color)) for index, color in used.items()):
                 if color in self._meant or self._by_index[index] != IGNORE:
                     seen.setdefault(index, {}).setdefault(color, file)

@@ -21,7 +21,7 @@ def palette_mask(shop, name, ids, colors, suffix="png", folder="masks"):
 
 
 def test_indices_count_where_the_palette_shows_the_classes_or_none_of_them(shop, boxes):
-    for colors in (COLORS, ((1, 1, 1), (2, 2, 2), (3, 3, 3)), ((9, 9, 9), (0, 0, 0), (7, 7, 7))):
+    for colors in (COLORS, ((1, 1, 1), (2, 2, 2), (3, 3, 3)), ((9, 9, 9), (0, 0, 0), (7, 7, 7)), ((0, 0, 0),) * 3):
         for name in ("a", "c"):
             palette_mask(shop, name, boxes, colors)
         shop.prepare()

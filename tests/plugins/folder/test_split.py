@@ -82,3 +82,11 @@ def test_files_that_are_not_read_are_counted_where_there_is_nothing_else(tmp_pat
         (tmp_path / "images" / name).write_bytes(b"")
     with pytest.raises(InputError, match=r"holds no image that is read: the files in it are 2 \.heic, 1 \.dng"):
         ids(tmp_path, "train")
+
+
+def test_files_that_are_not_read_are_counted_beside_images(tree):
+    for name in ("x.heic", "y.heic", "notes.txt"):
+        (tree / "images" / name).write_bytes(b"")
+    folder = Folder()
+    list(folder.records(tree, "train"))
+    assert f"files in {tree}/images that are not read: 2 .heic, 1 .txt" in folder.notes
