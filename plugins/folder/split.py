@@ -78,8 +78,6 @@ def divide(
         raise InputError(_no_image(listing))
 
     notes = list(listing.notes)
-    if listing.passed_over:
-        notes.append(f"files in {root / 'images'} that are not read: {_suffixes(listing)}")
     orphans = sorted(listing.orphans())
     if orphans:
         some = "1 mask has" if len(orphans) == 1 else f"{len(orphans)} masks have"
@@ -113,18 +111,8 @@ def divide(
 
 def _no_image(listing: Listing) -> str:
     """Say that there is no image, and which files are there instead."""
-    images = listing.root / "images"
-    if not listing.passed_over:
-        return f"{images} holds no image: expected files such as .jpg, .png, .tif at any depth"
-    return (
-        f"{images} holds no image that is read: the files in it are {_suffixes(listing)}: expected .jpg, .png, .tif and "
-        "the like"
-    )
-
-
-def _suffixes(listing: Listing) -> str:
-    most = listing.passed_over.most_common(5)
-    return ", ".join(f"{number} {suffix or 'without a suffix'}" for suffix, number in most)
+    instead = f" that is read, {listing.passed_over()}" if listing.passed_over() else ""
+    return f"{listing.root / 'images'} holds no image{instead}: expected files such as .jpg, .png, .tif at any depth"
 
 
 def _entry(name: str, found: dict[str, Entry], root: Path) -> Entry:

@@ -80,7 +80,7 @@ def test_files_that_are_not_read_are_counted_where_there_is_nothing_else(tmp_pat
     (tmp_path / "masks").mkdir()
     for name in ("a.heic", "b.HEIC", "c.dng"):
         (tmp_path / "images" / name).write_bytes(b"")
-    with pytest.raises(InputError, match=r"holds no image that is read: the files in it are 2 \.heic, 1 \.dng"):
+    with pytest.raises(InputError, match=r"holds no image that is read, 2 \.heic, 1 \.dng"):
         ids(tmp_path, "train")
 
 
@@ -89,4 +89,4 @@ def test_files_that_are_not_read_are_counted_beside_images(tree):
         (tree / "images" / name).write_bytes(b"")
     folder = Folder()
     list(folder.records(tree, "train"))
-    assert f"files in {tree}/images that are not read: 2 .heic, 1 .txt" in folder.notes
+    assert f"{tree}/images holds files that are not read: 2 .heic, 1 .txt" in folder.notes
