@@ -18,6 +18,7 @@ from semivl_cli.data.formats import (
     labelme,
     labelstudio,
     supervisely,
+    via,
     voc,
     yolo,
 )
@@ -33,6 +34,7 @@ FORMATS = (
     coco_panoptic.FORMAT,
     labelstudio.FORMAT,
     supervisely.FORMAT,
+    via.FORMAT,
     cityscapes.FORMAT,
     cvat.FORMAT,
     yolo.FORMAT,

@@ -75,6 +75,7 @@ def open_panoptic(file: Tree) -> Annotations:
                 stamp=f"{file.stamp} {picture.stamp if picture else ''}",
                 size=image.size,
                 paint=partial(_paint, picture, labels, origin),
+                parts=[picture] if picture else [],
                 marks=len(annotation.segments_info),
                 split=split,
             )

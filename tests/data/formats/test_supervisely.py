@@ -87,7 +87,7 @@ def test_bitmaps_polygons_and_boxes_of_a_project(shop, boxes, project):
     box = thing("traffic light", "rectangle", points=points((5, 3), (2, 0)))
     shop.prepare(project(a=file(*whole, pole), c=file(whole[0], box)))
     shop.same(boxes, "a", "c")
-    assert shop.told("objects without an area, left out: 1 polyline")
+    assert shop.told("drawn without an area, left out: 1 polyline")
 
 
 def test_images_that_come_along_are_read_where_they_are(tmp_path, shop, project):
