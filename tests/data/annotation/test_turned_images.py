@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from semivl_cli.data.annotation.annotations import Drawing
-from semivl_cli.data.annotation.turned_images import UnclearOrientation, drawn_as, show
+from semivl_cli.data.annotation.turned_images import UnclearOrientation, drawn_as
 from semivl_cli.data.read.orientation import Layout
+from semivl_cli.data.read.orientation import turned as show
 
 ORIENTATIONS = st.integers(1, 8)
 
