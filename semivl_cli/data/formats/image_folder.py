@@ -14,7 +14,16 @@ from semivl_cli.data.formats.voc import FOLDERS
 from semivl_cli.errors import InputError, RunError
 from semivl_cli.files import FULL, replacing_folder
 
-_OF_MASKS = frozenset((*FOLDERS, "SegmentationObject", "masks"))
+_OF_MASKS = frozenset(
+    (
+        *FOLDERS,
+        "SegmentationObject",
+        "masks",
+        "masks_machine",
+        "masks_human",
+        "masks_instances",
+    )  # the last: Supervisely's
+)
 """Folders whose pictures are no images."""
 _STAMP = ".unpacked"
 """File that tells from what state of an archive its images were unpacked."""
