@@ -154,13 +154,15 @@ class Preparation:
     @cached_property
     def _found(self) -> list[Annotations | Images]:
         """What the sources are."""
-        unpack_to = index_folders(self.root)[0] / "unpacked"
+        packed = any(path.suffix.lower() == ".zip" for path in self.sources)
+        unpack_to = (writable_folder(self.root) if packed else index_folders(self.root)[0]) / "unpacked"
         affixes = self._affixes
         found = []
         for path in self.sources:
             found += open_source(path.absolute(), self._class_names, self._ids, unpack_to, affixes)
         for source in found:
-            self.report(f"{source.where}: {source.kind}")
+            if isinstance(source, Annotations) or self._wanted(source):
+                self.report(f"{source.where}: {source.kind}")
             for note in source.notes if isinstance(source, Images) else ():
                 self.report(note)
         return found
@@ -182,7 +184,7 @@ class Preparation:
             return given
         masks = replace(open_masks(own, self._class_names, self._ids, self._affixes), prevails=True)
         why = ""
-        if not given and self._affixes == DETECTED:
+        if not given and self._affixes == DETECTED and self.classes:  # else classes are looked for
             images = {entry.id: entry.image for entry in self._images.entries()}
             key, orientation = self._key(masks), self._values.orientation
             why = why_converted(own, self._class_names, self._ids, images, key, orientation)
@@ -193,14 +195,11 @@ class Preparation:
     @cached_property
     def _elsewhere(self) -> list[Images]:
         """Images elsewhere; those beside annotations count where the root has no `images/`."""
+        return [source for source in self._found if isinstance(source, Images) and self._wanted(source)]
+
+    def _wanted(self, source: Images) -> bool:
         own = self.root / "images"
-        return [
-            source
-            for source in self._found
-            if isinstance(source, Images)
-            and not (source.beside and own.is_dir())
-            and not source.where.is_relative_to(own)
-        ]
+        return not (source.beside and own.is_dir()) and not source.where.is_relative_to(own)
 
     @cached_property
     def _images(self) -> Listing:

@@ -123,6 +123,12 @@ def size_of(height: object, width: object) -> tuple[int, int] | None:
     return (height, width) if isinstance(height, int) and isinstance(width, int) else None
 
 
+def left_out(kinds: Mapping[str, int]) -> list[str]:
+    """Return the note, if any, on what is drawn and has no area: how many of which kind."""
+    each = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    return [f"drawn without an area, left out: {each}"] if each else []
+
+
 def make_key(
     source: Annotations,
     classes: Classes,

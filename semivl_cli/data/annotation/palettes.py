@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from semivl_cli.class_ids import IGNORE, NO_CLASS
-from semivl_cli.data.annotation.annotations import Key
+from semivl_cli.data.annotation.annotations import Key, to_hex
 from semivl_cli.data.annotation.tree import Tree
-from semivl_cli.data.read.images import decoding
+from semivl_cli.data.contract import Color
+from semivl_cli.data.read.picture_files import Picture
 from semivl_cli.errors import InputError
-from semivl_cli.limits import check_pixels
 from semivl_cli.processes import in_threads
 
 Palette = NDArray[np.uint8]
 """Colours `[N, 3]` by index."""
 
 
-@contextmanager
-def opened(file: Tree) -> Iterator[Image.Image]:
-    """Open a picture of a bearable size, of which no more than the header is read yet; raises `InputError`."""
-    source = file.path if file.archive is None else io.BytesIO(file.read())
-    with decoding(str(file)), Image.open(source) as picture:
-        check_pixels(picture.height, picture.width, str(file))
-        yield picture
-
-
-def palette_of(picture: Image.Image) -> Palette | None:
-    """Return the palette of a picture that was opened and not yet loaded, if it has one."""
-    if picture.mode != "P" or picture.palette is None:
+def palette_of(opened: Picture) -> Palette | None:
+    """Return the palette of a picture of which only the header was read, if it has one."""
+    picture = opened.pillow
+    if picture is None or picture.mode != "P" or picture.palette is None:
         return None
     kind = picture.palette.rawmode or picture.palette.mode
     raw = np.frombuffer(bytes(picture.palette.palette), np.uint8)
+    if kind == "RGB;L":  # of a TIFF: all reds first
+        return raw[: len(raw) // 3 * 3].reshape(3, -1).T
     wide = 4 if kind in ("RGBA", "RGBX", "BGRX", "BGRA") else 3
     colors = raw[: len(raw) // wide * wide].reshape(-1, wide)[:, :3]
     return colors[:, ::-1] if kind.startswith("BGR") else colors
@@ -47,7 +38,7 @@ class Palettes:
 
     def __init__(self, key: Key) -> None:
         """Know the colours of the classes, and what indices mean."""
-        self._meant = {int(color[1:], 16): number for color, number in key.class_of.items() if _is_color(color)}
+        self._meant = {name: number for name, number in key.class_of.items() if name[:1] == "#"}
         self._by_index = key.class_ids(np.arange(256, dtype=np.uint16))
         self._first: bytes | None = None
         self.questionable = False
@@ -69,10 +60,11 @@ class Palettes:
         """
         if not self.questionable:
             return False
-        seen: dict[int, dict[int, Tree]] = {}
+        seen: dict[int, dict[str, Tree]] = {}
         all_classes = True
-        for file, used in in_threads(_used, files()):
-            for index, color in used.items():
+        for file, used in in_threads(used_colors, files()):
+            all_classes &= len(set(used.values())) == len(used)  # else colours tell less than indices
+            for index, color in ((index, to_hex(color)) for index, color in used.items()):
                 if color in self._meant or self._by_index[index] != IGNORE:
                     seen.setdefault(index, {}).setdefault(color, file)
                     all_classes &= color in self._meant
@@ -85,7 +77,7 @@ class Palettes:
             index, colors = differing
             (one, first), (other, second), *_ = colors.items()
             raise InputError(
-                f"the palettes of {first} and {second} differ: index {index} is #{one:06x} in one and #{other:06x} in "
+                f"the palettes of {first} and {second} differ: index {index} is {one} in one and {other} in "
                 "the other, and not all are colours of classes: are indices meant, save the masks as grey PNG; are "
                 "colours meant, give the classes these colours"
             )
@@ -94,28 +86,23 @@ class Palettes:
     def _out_of_order(self, palette: Palette) -> bool:
         """Whether a palette has the colour of a class, but nowhere at an index of that class."""
         places: dict[int, set[int]] = {}
-        for index, color in enumerate(_codes(palette)):
+        for index, color in enumerate(map(to_hex, palette.tolist())):
             if color in self._meant:
                 places.setdefault(self._meant[color], set()).add(int(self._by_index[index]))
         return any(number not in meant for number, meant in places.items() if number not in (IGNORE, NO_CLASS))
 
 
-def _used(file: Tree) -> dict[int, int]:
+def used_colors(file: Tree) -> dict[int, Color]:
     """Return the indices that a mask uses, with their colours; none where it has no palette, or cannot be read."""
+
+    def colors(picture: Picture) -> dict[int, Color]:
+        palette = palette_of(picture)
+        if palette is None:
+            return {}
+        known = [(red, green, blue) for red, green, blue in palette.tolist()]
+        return {index: known[index] for index in np.unique(np.asarray(picture.pillow)).tolist() if index < len(known)}
+
     try:
-        with opened(file) as picture:
-            palette = palette_of(picture)
-            if palette is None:
-                return {}
-            codes = _codes(palette)
-            return {index: codes[index] for index in np.unique(np.asarray(picture)).tolist() if index < len(codes)}
+        return file.look(colors)
     except InputError:  # told when it is painted, or looked at
         return {}
-
-
-def _codes(palette: Palette) -> list[int]:
-    return [red << 16 | green << 8 | blue for red, green, blue in palette.tolist()]
-
-
-def _is_color(name: str) -> bool:
-    return len(name) == 7 and name[0] == "#"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from semivl_cli.data.annotation.annotations import Annotations, Images
-from semivl_cli.data.annotation.format_contract import Given
+from semivl_cli.data.annotation.format_contract import Format, Given
 from semivl_cli.data.annotation.image_names import ImageNames
 from semivl_cli.data.annotation.tree import Tree, bare
 from semivl_cli.data.formats import (
@@ -19,6 +19,7 @@ from semivl_cli.data.formats import (
     labelstudio,
     roboflow,
     supervisely,
+    via,
     voc,
     voc_xml,
     yolo,
@@ -35,6 +36,7 @@ FORMATS = (
     coco_panoptic.FORMAT,
     labelstudio.FORMAT,
     supervisely.FORMAT,
+    via.FORMAT,
     cityscapes.FORMAT,
     cvat.FORMAT,
     roboflow.FORMAT,
@@ -73,24 +75,32 @@ def open_source(
     """
     given = Given(Tree.open(path))
     meant = bool(affixes.mask) and any(bare(file.name).endswith(str(affixes.mask)) for file in given.pictures)
-    found = [] if meant else [(part, one) for one in FORMATS for part in one.find(given)]
-    if not found and given.is_file:
-        return [_open_list(given.tree)]
-    if not found:
+    found = ((part, one) for one in (() if meant else FORMATS) for part in one.find(given))
+    first, format_ = next(found, (None, None))
+    if first is None or format_ is None:
+        if given.is_file:
+            return [_open_list(given.tree)]
         return _open_pictures(given, class_names, images, unpack_to, affixes)
-    first, format_ = found[0]
     if first == given.tree:
         annotations = [format_.open(first)]
-        others = [f"{file} ({other.title})" for file, other in found if file != given.tree]
+        others = _other_annotations(given, found)
         told = f"{path}: {_some(others)} beside {format_.title}: name it alone to take it in" if others else ""
     else:  # single files of it, and perhaps of other formats beside them
-        opener = {str(file): (file, other) for file, other in reversed(found) if file != given.tree}
-        annotations = [opener[str(file)][1].open(file) for file in given.files if str(file) in opener]
-        others = [str(file) for file in given.files if file.suffix in _OF_DATA and str(file) not in opener]
+        opener = {first: format_, **{file: other for file, other in found if file != given.tree}}
+        annotations = [opener[file].open(file) for file in given.files if file in opener]
+        others = [str(file) for file in given.files if file.suffix in _OF_DATA and file not in opener]
         told = f"{path}: {_some(others)}: of no format that is read: passed over" if others else ""
     notes = [told] if told and not given.is_file else []
     annotations[0] = replace(annotations[0], notes=[*annotations[0].notes, *notes])
     return [*annotations, *_images_beside(given, format_.images, unpack_to)]
+
+
+def _other_annotations(given: Given, found: Iterator[tuple[Tree, Format]]) -> list[str]:
+    """Return the files of other formats in a whole that was recognised."""
+    try:
+        return [f"{file} ({other.title})" for file, other in found if file != given.tree]
+    except InputError:  # something that is no JSON is nothing of the whole
+        return []
 
 
 def _images_beside(given: Given, folder: str, unpack_to: Path) -> list[Images]:

@@ -15,7 +15,16 @@ from semivl_cli.data.formats.voc import FOLDERS
 from semivl_cli.errors import InputError, RunError
 from semivl_cli.files import FULL, replacing_folder
 
-_OF_MASKS = frozenset((*FOLDERS, "SegmentationObject", "masks"))
+_OF_MASKS = frozenset(
+    (
+        *FOLDERS,
+        "SegmentationObject",
+        "masks",
+        "masks_machine",
+        "masks_human",
+        "masks_instances",
+    )  # the last: Supervisely's
+)
 """Folders whose pictures are no images."""
 _STAMP = ".unpacked"
 """File that tells from what state of an archive its images were unpacked."""
@@ -41,7 +50,7 @@ def images_packed(
         _unpack(archive.below(folder) if folder != "." else archive, place)
         yield from (file.path for _, file in _pictures(Tree(place)))
 
-    return Images(kind="images in an archive", where=place, files=files, beside=beside, unpacked=True, notes=notes)
+    return Images(kind=f"images of {archive.path}", where=place, files=files, beside=beside, unpacked=True, notes=notes)
 
 
 def images_of_list(file: Tree) -> Images:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from semivl_cli.data.annotation.annotations import Annotations, Drawing
+from semivl_cli.data.annotation.annotations import Annotations, Drawing, left_out
 from semivl_cli.data.annotation.format_contract import Format, Given
 from semivl_cli.data.annotation.image_names import names_picture
 from semivl_cli.data.annotation.tree import Tree
@@ -86,9 +86,7 @@ class _Found:
             reasons = ", ".join(f"{count} {reason}" for reason, count in self.idle.items() if reason)
             why = f" ({reasons})" if reasons else ""
             yield f"{self.idle.total()} of {tasks} tasks were not annotated{why}: their images have no mask"
-        if self.flat:
-            kinds = ", ".join(f"{count} {kind}" for kind, count in self.flat.items())
-            yield f"regions without an area, left out: {kinds}"
+        yield from left_out(self.flat)
         if self.unlabeled:
             yield f"{self.unlabeled} regions have no label: their pixels are ignored"
         if self.open_polygons:

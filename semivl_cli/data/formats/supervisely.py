@@ -11,11 +11,12 @@ from typing import Annotated, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key
+from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key, left_out
 from semivl_cli.data.annotation.canvas import Canvas
 from semivl_cli.data.annotation.embedded_picture import embedded_region
+from semivl_cli.data.annotation.exported_split import split_of_folders
 from semivl_cli.data.annotation.format_contract import Format, Given
 from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.contract import Color
@@ -39,18 +40,17 @@ class _Rings(Document):
     interior: list[list[Point]] = Field(default_factory=list)
 
 
+def _ringed(points: object) -> object:
+    return {"exterior": points} if isinstance(points, list) else points  # corners of a turned box stand in no ring
+
+
 class _Object(Document):
     classTitle: Label  # noqa: N815 - the tool's name
     geometryType: str | None = None  # noqa: N815
     bitmap: _Bitmap | None = None
-    points: _Rings | list[Point] | None = None
+    points: Annotated[_Rings, BeforeValidator(_ringed)] = Field(default_factory=_Rings)
     parts: list[_Rings] | None = None
     angle: float = 0
-
-    @property
-    def rings(self) -> _Rings:
-        """Its corners; those of a turned box stand in no ring."""
-        return self.points if isinstance(self.points, _Rings) else _Rings(exterior=self.points or [])
 
 
 class _Size(Document):
@@ -101,14 +101,13 @@ def open_supervisely(source: Tree) -> Annotations:
                 flat[kind] += 1
             elif kind in _PAINTED:
                 labels[one.classTitle] = None
-    kinds = ", ".join(f"{count} {kind}" for kind, count in flat.items())
     return Annotations(
         kind="Supervisely project",
         where=str(source.path),
         labels={label: _color(classes[label].color) if label in classes else None for label in labels},
         drawings=lambda: (_drawing(name, file, classes) for name, file in files),
         on_top="what stands later in the file lies on top",
-        notes=[f"objects without an area, left out: {kinds}"] if flat else [],
+        notes=left_out(flat),
     )
 
 
@@ -128,7 +127,7 @@ def _kind(one: _Object, classes: Mapping[str, _Class]) -> str:
 
 
 def _lacks_area(one: _Object, kind: str) -> bool:
-    return kind in _NO_AREA or (kind == "polygon" and len(one.rings.exterior) < 3)
+    return kind in _NO_AREA or (kind == "polygon" and len(one.points.exterior) < 3)
 
 
 def _color(text: str | None) -> Color | None:
@@ -140,12 +139,14 @@ def _color(text: str | None) -> Color | None:
 
 def _drawing(name: str, file: Tree, classes: Mapping[str, _Class]) -> Drawing:
     content = as_type(file.json(), _File, str(file))
+    *folders, last = (part for part in name.removesuffix(".json").split("/") if part != "ann")
     return Drawing(
-        image="/".join(part for part in name.removesuffix(".json").split("/") if part != "ann"),
+        image="/".join((*folders, last)),
         origin=str(file),
         stamp=file.stamp,
         size=(content.size.height, content.size.width),
         marks=len(content.objects),
+        split=split_of_folders(folders),
         paint=partial(_paint, [(one, _kind(one, classes)) for one in content.objects], str(file)),
     )
 
@@ -174,15 +175,15 @@ def _paint_bitmap(canvas: Canvas, one: _Object, class_id: int) -> None:
 
 
 def _paint_polygon(canvas: Canvas, one: _Object, class_id: int) -> None:
-    for rings in one.parts if one.parts is not None else [one.rings]:
+    for rings in one.parts if one.parts is not None else [one.points]:
         _fill(canvas, rings, class_id)
 
 
 def _paint_box(canvas: Canvas, one: _Object, class_id: int) -> None:
     """Paint the box of two corners, both of which are in it; a turned one about its centre."""
-    if len(one.rings.exterior) != 2:
-        raise InputError(f"a box has two corners, this one {len(one.rings.exterior)}")
-    (left, right), (top, bottom) = (sorted(side) for side in zip(*one.rings.exterior, strict=True))
+    if len(one.points.exterior) != 2:
+        raise InputError(f"a box has two corners, this one {len(one.points.exterior)}")
+    (left, right), (top, bottom) = (sorted(side) for side in zip(*one.points.exterior, strict=True))
     x, y, cos, sin = (left + right) / 2, (top + bottom) / 2, math.cos(one.angle), math.sin(one.angle)
     moved = [(across - x, down - y) for across, down in ((left, top), (right, top), (right, bottom), (left, bottom))]
     turned = [[x + across * cos - down * sin, y + across * sin + down * cos] for across, down in moved]

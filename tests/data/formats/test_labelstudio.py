@@ -104,7 +104,7 @@ def test_label_studio_json(shop, boxes, brush):
     shop.same(boxes, "a", "day1/b")
     assert shop.told("1 of 3 tasks were not annotated")
     assert shop.told("1 tasks were annotated more than once")
-    assert shop.told("regions without an area, left out: 1 keypointlabels")
+    assert shop.told("drawn without an area, left out: 1 keypointlabels")
 
 
 def test_label_studio_json_min(shop, boxes, brush):
