@@ -730,8 +730,8 @@ def run_files(name, seal=True):
 
 
 def read_run_folder(folder):
-    layout.is_finished(folder)
-    for read in (read_run, read_result, layout.read_config, partial(Metrics, step=2)):
+    finished = [read_result] if layout.is_finished(folder) else []
+    for read in (read_run, layout.read_config, partial(Metrics, step=2), *finished):
         apart(read, folder)
     apart(layout.find_run, folder)
     predictor = load(folder, "cpu")
