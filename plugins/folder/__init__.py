@@ -45,6 +45,8 @@ class Folder:
         """Names of the classes that the masks were converted for; none where they are the user's own files."""
         self.options: Mapping[str, str] = {}
         """Of the `semivl prepare data` that calls `prepare` next, so that messages can say how to call it again."""
+        self.value_range: tuple[float, float] | None = None
+        """Which numbers of images of more than 8 bits are black and white, where `dataset.toml` says so."""
         self._values = ValueMap()
         self._header: Header | None = None
 
@@ -58,16 +60,19 @@ class Folder:
         self._header = index.header if index and not newer else None
         if index and not newer:
             self.notes, self.made_for = tuple(index.header.notes), tuple(index.header.classes)
-            self._values = ValueMap() if index.header.converted else read_values(root / "dataset.toml")
+            said = read_values(root / "dataset.toml")
+            self._values = ValueMap() if index.header.converted else said
             entries = index.entries(root, split)
         else:
             _check_folders(root)
-            self._values, self.made_for = read_values(root / "dataset.toml"), ()
+            said = self._values = read_values(root / "dataset.toml")
+            self.made_for = ()
             division = divide(Listing(root))
             self.notes = division.notes
             if index and newer:
                 self.notes += (f"the index is not used, {newer} is newer: `{index.header.renewal()}` renews it",)
             entries = division.train() if split == "train" else iter(division.val)
+        self.value_range = said.value_range
         for entry in entries:
             yield Record(id=entry.id, image=entry.image, label=entry.mask)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from semivl_cli.data.contract import IGNORE, NO_CLASS
 from semivl_cli.documents import load_toml, read_bytes
 from semivl_cli.errors import InputError
 
-_KEYS = ("values", "ignore", "background", "orientation", "mask_suffix", "image_suffix")
+_KEYS = ("values", "ignore", "background", "orientation", "mask_suffix", "image_suffix", "value_range")
 _RAW_VALUES = 65536
 _SLIP = re.compile(r"-\d+|\d{10,}|#(?![0-9a-fA-F]{6}$)[0-9a-fA-F]*")
 """A number below 0 or far too large, or a colour of too few or too many digits: no label is meant by these."""
@@ -48,6 +49,8 @@ class ValueMap:
     """What the names of masks end in, such as `_mask`, where it is said."""
     image_suffix: str | None = None
     """What the names of images end in beyond that of their masks, where it is said."""
+    value_range: tuple[float, float] | None = None
+    """Numbers that images of more than 8 bits show black and white, where it is said."""
 
     def class_ids(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
         """Translate raw values `[H, W]` of any whole-number type."""
@@ -62,6 +65,7 @@ def read_values(path: Path) -> ValueMap:
     `values`: raw value, label or colour (`"#rrggbb"`) -> class id, as a table or as a list whose place is the raw
     value. `ignore`: what is ignored (255 where no number is given and 255 is not in `values`). `background`: the class
     id of all other raw values, which without it are an error, and of pixels that no polygon or region covers.
+    `value_range`: the numbers that images of more than 8 bits show black and white.
 
     Raises:
         InputError: if the file cannot be understood.
@@ -100,7 +104,9 @@ def read_values(path: Path) -> ValueMap:
     meanings = {**given, **dict.fromkeys(listed, IGNORE)}
     names = {_color(str(label)): number for label, number in meanings.items()}  # a label may be a number, too
     named = (*given.values(), *([] if background is None else [background]))
-    return ValueMap(table, names, background, named, *_names_and_turns(path, content))
+    return ValueMap(
+        table, names, background, named, *_names_and_turns(path, content), _range(path, content.get("value_range"))
+    )
 
 
 def _names_and_turns(path: Path, content: Mapping[str, Any]) -> tuple[Any, str | None, str | None]:
@@ -124,6 +130,18 @@ def _content(path: Path) -> Mapping[str, Any]:
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise InputError(f"{path}: unknown key {key!r}: {hint}known are {', '.join(_KEYS)}")
     return content
+
+
+def _range(path: Path, given: object) -> tuple[float, float] | None:
+    """Return the numbers that images show black and white."""
+    if given is None:
+        return None
+    numbers = [one for one in given if type(one) in (int, float)] if isinstance(given, list) else []
+    if len(numbers) != 2 or numbers != given or not -math.inf < numbers[0] < numbers[1] < math.inf:
+        raise InputError(
+            f"{path}: value_range = {given!r}: expected the numbers that are black and white, such as [0, 4095]"
+        )
+    return float(numbers[0]), float(numbers[1])
 
 
 def _values(path: Path, given: object) -> Mapping[int | str, int]:

@@ -56,7 +56,8 @@ class Record:
 class Dataset(Protocol):
     """A dataset plugin, registered in the entry-point group `semivl.datasets`: what each must have.
 
-    The protocols below say what it may have besides: `prepare`, `find_classes`, `notes`, `problems`, `made_for`.
+    The protocols below say what it may have besides: `prepare`, `find_classes`, `notes`, `problems`, `made_for`,
+    `value_range`.
 
     The package of the plugin may hold a folder `splits/` with the protocol's lists: `labeled-<N>.txt` (ids, one a
     line) and `fractions.toml` (`"1/115" = 92`). `--labels N` then takes the list instead of a draw.
@@ -142,6 +143,14 @@ class TellsProblems(Protocol):
 
     problems: Mapping[str, Sequence[str]]
     """Kind -> one line each; `semivl prepare data` counts them among its own findings."""
+
+
+@runtime_checkable
+class TellsValueRange(Protocol):
+    """A plugin that knows which numbers of its images are shown black and white, where these have more than 8 bits."""
+
+    value_range: Sequence[float] | None
+    """Lowest and highest number, such as `(0, 4095)`; `None`: the range of their type (`data/read/brightness.py`)."""
 
 
 @runtime_checkable

@@ -249,6 +249,8 @@ def fork(numbers, readers, out, progress, known):
         run(told(), readers, out, found, known)
         progress.with_suffix(".json").write_text(json.dumps(found))
         code = 0
+    except Exception:
+        traceback.print_exc(file=sys.stdout)
     finally:
         sys.stdout.flush()
         os._exit(code)

@@ -275,6 +275,19 @@ def test_masks_that_were_edited_under_a_run_are_told_when_it_goes_on(semivl, run
     assert f"not as it was for {said}: the masks of labelled images; the numbers may differ" in resumed.stderr
 
 
+def test_images_that_were_added_change_no_number_of_a_run(semivl, run, finished, tmp_path):
+    images = sorted((tmp_path / "street" / "images").iterdir())
+    for number in range(5):  # before all others by name
+        (tmp_path / "street" / "images" / f"0-{number}{images[0].suffix}").write_bytes(images[number].read_bytes())
+    shutil.rmtree(run / "checkpoints" / "3")
+    resumed = semivl("train", "--resume", "--out", "run", "--root", "street")
+    assert resumed.exit_code == 0, resumed.output
+    assert "5 images have come since the run began" in resumed.stderr
+    for name in ("model.safetensors", "training.safetensors"):
+        one, two = (load_file(folder / "checkpoints" / "3" / name) for folder in (run, finished))
+        assert one.keys() == two.keys() and all(np.array_equal(one[key], two[key]) for key in one)
+
+
 def test_ids_that_a_run_kept_must_still_be_there(semivl, run):
     split = json.loads((run / "split.json").read_text())
     (run / "split.json").write_text(json.dumps({**split, "labeled": ["nowhere"]}))

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from semivl_cli.class_ids import IGNORE, NO_CLASS
 from semivl_cli.data.annotation.annotations import Key
 from semivl_cli.data.annotation.canvas import Canvas
 from semivl_cli.data.annotation.tree import Tree
-from semivl_cli.data.read.images import check_ids, check_size, decoding, whole_numbers
-from semivl_cli.data.read.orientation import layout, turn
+from semivl_cli.data.read.images import check_ids, check_size
+from semivl_cli.data.read.orientation import turn
+from semivl_cli.data.read.picture_files import Picture, open_picture
 from semivl_cli.errors import InputError
-from semivl_cli.limits import check_pixels
 
 _SHOWN = 3
 _COLOR = re.compile("#[0-9a-f]{6}")
@@ -33,33 +31,33 @@ def read_picture(file: Tree, palette: bool = False, size: tuple[int, int] | None
         InputError: if it has another `size` (its header tells), cannot be read, is transparent anywhere, or holds
             fractions.
     """
-    content = file.read()
-    if not content:
-        raise InputError(f"{file}: the file is empty")
-    with decoding(str(file)), Image.open(io.BytesIO(content)) as opened:
-        check_pixels(opened.height, opened.width, str(file))
+
+    def read(picture: Picture) -> NDArray[Any]:
         if size is not None:
-            check_size(str(file), layout(opened).shown, size)
-        picture = turn(opened)
-        if picture.mode == "P" and palette:
-            return np.array(picture.convert("RGB"))
-        values = whole_numbers(picture)
-        if values is not None:
-            return values
-        if picture.mode not in ("RGB", "RGBA", "LA"):
-            raise InputError(
-                f"{file}: a mask holds class ids, or colours of classes, in whole numbers; this one is {picture.mode}"
-            )
-        if picture.mode == "RGB":
-            return np.array(picture)
-        pixels = np.array(picture)
+            check_size(str(file), picture.layout.shown, size)
+        if palette and picture.pillow is not None and picture.pillow.mode == "P":
+            return np.array(turn(picture.pillow).convert("RGB"))
+        values = picture.whole_numbers()
+        if values is None and picture.pillow is not None and picture.pillow.mode in ("RGB", "RGBA", "LA"):
+            return _opaque(np.array(turn(picture.pillow)), picture.pillow.mode)
+        if values is None:
+            raise InputError(f"a mask holds class ids, or colours of classes, in whole numbers; this one is {picture}")
+        return values
+
+    return open_picture(file.read(), str(file), read)
+
+
+def _opaque(pixels: NDArray[np.uint8], mode: str) -> NDArray[np.uint8]:
+    """Return `[H, W]` or `[H, W, 3]` without alpha; raises `InputError` where it is transparent."""
+    if mode == "RGB":
+        return pixels
     see_through = int(np.count_nonzero(pixels[..., -1] < 255))
     if see_through:
         raise InputError(
-            f"{file}: {see_through} pixels of the mask are transparent, which means no class: save it without "
+            f"{see_through} pixels of the mask are transparent, which means no class: save it without "
             f"transparency (alpha)"
         )
-    return pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
+    return pixels[..., 0] if mode == "LA" else pixels[..., :3]
 
 
 def paint_mask(file: Tree, key: Key, size: tuple[int, int], palette: bool = False) -> Canvas:

@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from semivl_cli.class_ids import IGNORE, NO_CLASS
 from semivl_cli.data.annotation.annotations import Key, to_hex
 from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.contract import Color
-from semivl_cli.data.read.images import decoding
+from semivl_cli.data.read.picture_files import Picture
 from semivl_cli.errors import InputError
-from semivl_cli.limits import check_pixels
 from semivl_cli.processes import in_threads
 
 Palette = NDArray[np.uint8]
 """Colours `[N, 3]` by index."""
 
 
-@contextmanager
-def opened(file: Tree) -> Iterator[Image.Image]:
-    """Open a picture of a bearable size, of which no more than the header is read yet; raises `InputError`."""
-    source = file.path if file.archive is None else io.BytesIO(file.read())
-    with decoding(str(file)), Image.open(source) as picture:
-        check_pixels(picture.height, picture.width, str(file))
-        yield picture
-
-
-def palette_of(picture: Image.Image) -> Palette | None:
-    """Return the palette of a picture that was opened and not yet loaded, if it has one."""
-    if picture.mode != "P" or picture.palette is None:
+def palette_of(opened: Picture) -> Palette | None:
+    """Return the palette of a picture of which only the header was read, if it has one."""
+    picture = opened.pillow
+    if picture is None or picture.mode != "P" or picture.palette is None:
         return None
     kind = picture.palette.rawmode or picture.palette.mode
     raw = np.frombuffer(bytes(picture.palette.palette), np.uint8)
@@ -103,12 +91,15 @@ class Palettes:
 
 def used_colors(file: Tree) -> dict[int, Color]:
     """Return the indices that a mask uses, with their colours; none where it has no palette, or cannot be read."""
+
+    def colors(picture: Picture) -> dict[int, Color]:
+        palette = palette_of(picture)
+        if palette is None:
+            return {}
+        known = [(red, green, blue) for red, green, blue in palette.tolist()]
+        return {index: known[index] for index in np.unique(np.asarray(picture.pillow)).tolist() if index < len(known)}
+
     try:
-        with opened(file) as picture:
-            palette = palette_of(picture)
-            if palette is None:
-                return {}
-            colors = [(red, green, blue) for red, green, blue in palette.tolist()]
-            return {index: colors[index] for index in np.unique(np.asarray(picture)).tolist() if index < len(colors)}
+        return file.look(colors)
     except InputError:  # told when it is painted, or looked at
         return {}

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from semivl_cli.data.annotation.zip_files import ZipFiles
+from semivl_cli.data.read.picture_files import Picture, open_picture
 from semivl_cli.documents import decode_text, load_json, read_bytes
 from semivl_cli.errors import InputError
 from semivl_cli.files import file_stamp, image_suffixes, walk
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,10 @@ class Tree:
                 below = found.folder.relative_to(self.path).as_posix()
                 for name in found.files:
                     yield name if below == "." else f"{below}/{name}", Tree(found.folder / name)
+
+    def look(self, work: Callable[[Picture], T]) -> T:
+        """Return what `work` makes of a picture, of which the header was read; raises `InputError` if it is none."""
+        return open_picture(self.path if self.archive is None else self.read(), str(self), work)
 
     def read(self) -> bytes:
         """Return the content of a file; raises `InputError` if it cannot be read, or is larger than `DOCUMENT`."""

@@ -13,14 +13,17 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from semivl_cli import run_files
 from semivl_cli.class_ids import MOST_CLASSES
 from semivl_cli.config import DataSettings
 from semivl_cli.data.choose.duplicates import check_leaks
+from semivl_cli.data.choose.recorded import recorded
 from semivl_cli.data.choose.splits import choose_labeled, find_labeled
 from semivl_cli.data.contract import Converts, Dataset, MadeForClasses, Record, Split, TellsNotes
 from semivl_cli.data.pool.hidden_masks import Hidden
 from semivl_cli.data.pool.records import Records, digest_of_ids, id_hash
 from semivl_cli.data.pool.unlabeled import Pool, open_pool
+from semivl_cli.data.read.brightness import ValueRange
 from semivl_cli.data.read.images import check_size, image_size, label_name, read_label
 from semivl_cli.errors import InputError
 from semivl_cli.files import is_file
@@ -52,10 +55,20 @@ class Index:
         labeled, val, held_out = ([record.id for record in records] for records in parts)
         hidden = self.unlabeled.digest()
         digests = [digest_of_ids(labeled), hidden, digest_of_ids(val), *([digest_of_ids(held_out)] if held_out else [])]
+        own, added = (self.unlabeled, None) if isinstance(self.unlabeled, Hidden) else self.unlabeled.files
+        few = {"ids": own, "added": added}.items()
         return {
             "labeled": labeled,
             **({"held_out": held_out} if held_out else {}),
-            "unlabeled": {"count": len(self.unlabeled), "sha256": hidden},
+            "unlabeled": {
+                "count": len(self.unlabeled),
+                "sha256": hidden,
+                **{
+                    key: [record.id for record in records]
+                    for key, records in few
+                    if records is not None and len(records) <= MOST_LOOKED_FOR
+                },
+            },
             "val": val,
             "sha256": hashlib.sha256("\n".join(digests).encode()).hexdigest(),
         }
@@ -77,14 +90,16 @@ def build_index(
     class_names: Sequence[str],
     definition: str = "",
     listed: tuple[Sequence[str], str] | None = None,
+    split: run_files.Split | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Index:
     """List the records of a training.
 
     `data` says which images are labelled, which unlabelled ones there are beside the dataset's own, and whether absent
     files (images; masks of labelled and validation images) are refused or left out. `listed`, ids of the labelled
-    images and where they were read, is stronger. `seed` is that of the draw of labelled images; `definition` is where
-    the classes were read, for messages; `say` takes a line when something takes long.
+    images and where they were read, is stronger, and so is `split`: all images of a run that goes on. `seed` is that
+    of the draw of labelled images; `definition` is where the classes were read, for messages; `say` takes a line when
+    something takes long.
 
     Raises:
         InputError: if `root` does not hold the dataset, ids repeat or overlap, files are missing and refused, masks
@@ -94,6 +109,11 @@ def build_index(
         raise InputError(f"the definition has {len(class_names)} classes, at most {MOST_CLASSES} are possible")
     train, val = list_records(dataset, root)
     check_made_for(dataset, class_names, definition)
+    notes = tuple(dataset.notes) if isinstance(dataset, TellsNotes) else ()
+    before = None if split is None else recorded(train, val, split, root, data.missing)
+    if before is not None:
+        train, val, kept, notes = before
+        listed = kept, "split.json of the run"
     if listed is not None:
         chosen, note = find_labeled(train, *listed)
     else:
@@ -106,7 +126,7 @@ def build_index(
     gone, looked_for = _absent_images(unlabeled)
     absent += [str(unlabeled[position].image) for position in gone]
     checked = _present(val, absent)
-    notes = (note, *(dataset.notes if isinstance(dataset, TellsNotes) else ()))
+    notes = (note, *notes)
     if looked_for < len(unlabeled):
         notes += (f"{looked_for} of the {len(unlabeled)} unlabelled files were looked for, evenly spread",)
     _refuse(dataset, absent, data.missing)
@@ -121,7 +141,8 @@ def build_index(
         dataset.check_masks((*labeled, *checked))
     pool: Hidden | Pool = unlabeled
     if data.unlabeled:
-        pool, found = open_pool(unlabeled, data.unlabeled, (*labeled, *checked), say)
+        added = split.unlabeled.added if split is not None else None
+        pool, found = open_pool(unlabeled, data.unlabeled, (*labeled, *checked), say, added, data.missing)
         notes += found
     return Index(labeled=labeled, unlabeled=pool, val=checked, notes=notes)
 
@@ -173,7 +194,9 @@ class LabelCounts:
     """Of the class maps of the validation images that are files."""
 
 
-def check_labels(index: Index, dataset: Dataset, class_names: Sequence[str]) -> LabelCounts:
+def check_labels(
+    index: Index, dataset: Dataset, class_names: Sequence[str], value_range: ValueRange | None = None
+) -> LabelCounts:
     """Read every mask file that a training needs, before anything long begins, and the labels that are made.
 
     Raises:
@@ -204,6 +227,7 @@ def check_labels(index: Index, dataset: Dataset, class_names: Sequence[str]) -> 
     check_leaks(
         (image for image in train if isinstance(image, Path)),
         [record.image for record in index.val if isinstance(record.image, Path)],
+        value_range,
     )
     counts = np.stack([item[0][: len(class_names)] for item in found if not isinstance(item, str)])
     digests = [item[1] for item in found if not isinstance(item, str)]

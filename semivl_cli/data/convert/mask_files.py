@@ -15,11 +15,11 @@ from pydantic import InstanceOf
 from semivl_cli.class_ids import IGNORE
 from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key
 from semivl_cli.data.annotation.canvas import Canvas
-from semivl_cli.data.annotation.turned_images import Orientation, UnclearOrientation, drawn_as, show
+from semivl_cli.data.annotation.turned_images import Orientation, UnclearOrientation, drawn_as
 from semivl_cli.data.contract import Classes, Color
 from semivl_cli.data.convert.matching import Matches
 from semivl_cli.data.read.images import check_size, image_layout
-from semivl_cli.data.read.orientation import Layout
+from semivl_cli.data.read.orientation import Layout, turned
 from semivl_cli.documents import parse_json
 from semivl_cli.errors import InputError, RunError
 from semivl_cli.files import FULL, file_stamp
@@ -256,7 +256,7 @@ def _paint(job: _Job, image: Layout, ways: Sequence[Orientation]) -> Canvas:
                 "as a polygon or a mask: draw regions, or leave the image out"
             )
         if way == "stored":
-            canvas.turn(partial(show, orientation=image.orientation))
+            canvas.turn(partial(turned, orientation=image.orientation))
         canvases.append(canvas)
     first, *others = canvases
     for number, canvas in enumerate(others, start=1):

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from semivl_cli.data.annotation.annotations import Annotations, Key
 from semivl_cli.data.annotation.image_names import ImageNames
-from semivl_cli.data.annotation.palettes import Palette, Palettes, opened, palette_of
+from semivl_cli.data.annotation.palettes import Palette, Palettes, palette_of
 from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.annotation.turned_images import Orientation
 from semivl_cli.data.formats.mask_names import layer_of
 from semivl_cli.data.read.images import image_layout
-from semivl_cli.data.read.orientation import layout
+from semivl_cli.data.read.picture_files import Picture
 from semivl_cli.errors import InputError
 from semivl_cli.processes import in_threads
 
@@ -80,10 +80,15 @@ def _masks(source: Annotations) -> Iterator[Tree]:
 
 def _palette(file: Tree) -> Palette | None:
     try:
-        with opened(file) as picture:
-            return palette_of(picture)
+        return file.look(palette_of)
     except InputError:
         return None
+
+
+def _header(picture: Picture) -> tuple[bool, Palette | None, tuple[int, int]]:
+    """Return whether a mask holds colours, its palette, and its `(H, W)` as shown."""
+    colored = picture.pillow is not None and picture.pillow.mode in ("RGB", "RGBA", "LA")
+    return colored, palette_of(picture), picture.layout.shown
 
 
 def _look(
@@ -99,10 +104,9 @@ def _look(
     if not found and layer_of(name, class_names, names):
         return _Head("there is one picture a class")
     try:
-        with opened(file) as picture:
-            if picture.mode in ("RGB", "RGBA", "LA"):
-                return _Head("they hold colours")
-            palette, size = palette_of(picture), layout(picture).shown
+        colored, palette, size = file.look(_header)
+        if colored:
+            return _Head("they hold colours")
         image = image_layout(images[found[0]]) if len(found) == 1 else None
     except InputError:
         return _Head()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
-from PIL import Image
 
 from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key
 from semivl_cli.data.annotation.canvas import Canvas
@@ -16,9 +14,9 @@ from semivl_cli.data.annotation.label_pictures import count_colors, paint_layers
 from semivl_cli.data.annotation.tree import Tree, bare
 from semivl_cli.data.annotation.turned_images import picture_layout
 from semivl_cli.data.formats.mask_names import DETECTED, Affixes, image_of, layer_of, shared_affixes
-from semivl_cli.data.read.images import decoding, known_classes
+from semivl_cli.data.read.images import known_classes
+from semivl_cli.data.read.picture_files import Picture
 from semivl_cli.errors import InputError
-from semivl_cli.limits import check_pixels
 
 
 def open_masks(
@@ -163,12 +161,14 @@ def _is_flat(file: Tree) -> bool:
     if file.suffix in (".jpg", ".jpeg", ".jfif"):
         return False
     try:
-        with decoding(str(file)), Image.open(io.BytesIO(file.read())) as picture:
-            check_pixels(picture.height, picture.width, str(file))
-            if picture.mode in ("P", "1", "I") or picture.mode.startswith("I;16"):
-                return True
-            part = picture.crop((0, 0, min(picture.width, 4096), min(picture.height, 4096)))
-            pixels = np.array(part.convert("RGB"))
+        return file.look(_holds_few_values)
     except InputError:
         return False
-    return len(count_colors(pixels)[0]) <= 64  # photographs have more, masks hardly ever
+
+
+def _holds_few_values(opened: Picture) -> bool:
+    picture = opened.pillow
+    if picture is None or picture.mode in ("P", "1", "I") or picture.mode.startswith("I;16"):
+        return picture is not None
+    part = picture.crop((0, 0, min(picture.width, 4096), min(picture.height, 4096)))
+    return len(count_colors(np.array(part.convert("RGB")))[0]) <= 64  # photographs have more, masks hardly ever

@@ -89,10 +89,11 @@ class Progress:
                 f"{trainee.clip_sha256[:12]}...): put the weights back that run.toml names, or start a new run"
             )
         split, before = training.material.index.split(), read_split(run)
-        if before is not None and before.sha256 != split["sha256"]:
+        listed = before is not None and before.unlabeled.ids is not None and training.config.data.missing == "skip"
+        if before is not None and before.sha256 != split["sha256"] and not listed:
             raise InputError(
                 f"the images of {training.material.root} are not those that {run} was started with (split.json): "
-                "put them back, or start a new run"
+                "put them back, or begin a new run with its weights: --init"
             )
         self.load_state_dict(state)
         evaluated = self.selection.last.get("step") == start

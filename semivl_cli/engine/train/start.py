@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from semivl_cli.config import RunConfig
+from semivl_cli.data.choose.faint import faint_notes
 from semivl_cli.data.choose.index import check_labels
-from semivl_cli.engine.assemble import Inherited, open_material
+from semivl_cli.engine.assemble import Inherited, open_material, with_value_range
 from semivl_cli.engine.device import in_words, is_here, pick_device
 from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
 from semivl_cli.engine.environment import deterministic, differences, environment
@@ -28,7 +29,7 @@ from semivl_cli.reporter import Reporter
 from semivl_cli.settings_toml import known_settings, merge, parse_assignments, read_settings, read_toml, resolve
 
 MOVABLE = (
-    *("device", "data.root", "data.workers", "data.damaged"),
+    *("device", "data.root", "data.workers", "data.damaged", "data.missing"),
     *("training.micro_batch", "training.checkpoint_activations"),
 )
 """Settings that may be others when a run is resumed: they say where it runs, not what it computed so far."""
@@ -94,9 +95,10 @@ def run_training(
     with deterministic(config.training.deterministic):
         device = pick_device(config.device, process_group)
         if run is not None and resume:
-            inherited = Inherited(run=run)
+            inherited = Inherited(run=run, images=True)
         with process_group.local_main_first():
             material = open_material(config, inherited, reporter.note)
+        config = with_value_range(config, material.dataset, fixed=resume)
         new = process_group.is_main and (run is None or not run.exists())
         if run is None and process_group.is_main:
             run = layout.new_run(config.dataset, len(material.index.labeled))
@@ -109,7 +111,10 @@ def run_training(
             try:
                 counts = None
                 if process_group.is_main:
-                    counts = check_labels(material.index, material.dataset, material.definition.names)
+                    value_range = config.data.value_range
+                    counts = check_labels(material.index, material.dataset, material.definition.names, value_range)
+                    for faint in faint_notes(material.index, value_range):
+                        reporter.note(faint)
                 with process_group.local_main_first():
                     trainee = build_trainee(config, material, device, reporter)
                 training = Training(
