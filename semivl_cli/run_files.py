@@ -70,6 +70,10 @@ class Unlabeled(Document):
 
     count: Annotated[int, Field(ge=0)]
     sha256: str
+    ids: list[str] | None = None
+    """Of the dataset's own, in their order; `None` where they are very many, and in runs of earlier versions."""
+    added: list[str] | None = None
+    """Paths of files of `data.unlabeled`, in their order, where these are not very many."""
 
 
 class Split(Document):

@@ -6,7 +6,6 @@ import difflib
 import math
 import os
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,17 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semivl_cli.data.contract import IGNORE, NO_CLASS
+from semivl_cli.documents import load_toml, read_bytes
 from semivl_cli.errors import InputError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _KEYS = ("values", "ignore", "background", "orientation", "mask_suffix", "image_suffix", "value_range")
 _RAW_VALUES = 65536
-_SLIP = re.compile(r"-\d+|#(?![0-9a-fA-F]{6}$)[0-9a-fA-F]*")
-"""A number below 0, or a colour of too few or too many digits: no label is meant by these."""
+_SLIP = re.compile(r"-\d+|\d{10,}|#(?![0-9a-fA-F]{6}$)[0-9a-fA-F]*")
+"""A number below 0 or far too large, or a colour of too few or too many digits: no label is meant by these."""
 
 
 def _identity() -> NDArray[np.uint8]:
@@ -128,12 +123,7 @@ def _names_and_turns(path: Path, content: Mapping[str, Any]) -> tuple[Any, str |
 
 def _content(path: Path) -> Mapping[str, Any]:
     """Return the keys of the file, all of them known."""
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}): expected a file, or nothing there") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path} is not valid TOML: {error}") from error
+    content = load_toml(read_bytes(path), str(path))
     for key in content:
         if key not in _KEYS:
             near = difflib.get_close_matches(key, _KEYS, n=1)
@@ -160,7 +150,7 @@ def _values(path: Path, given: object) -> Mapping[int | str, int]:
     if isinstance(given, list):
         pairs = dict(enumerate(given))
     elif isinstance(given, dict):
-        pairs = {int(raw) if raw.isdecimal() else raw: number for raw, number in given.items()}
+        pairs = {int(raw) if raw.isdecimal() and len(raw) < 10 else raw: number for raw, number in given.items()}
     else:
         raise InputError(f"{path}: values = {given!r}: expected raw values and class ids, such as {{ 0 = 0, 255 = 1 }}")
     for raw, number in pairs.items():

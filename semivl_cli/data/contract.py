@@ -167,3 +167,17 @@ class MadeForClasses(Protocol):
 
     made_for: Sequence[str]
     """Their names, by id; a training with others is refused. None where masks are as their author made them."""
+
+
+@runtime_checkable
+class Converts(Protocol):
+    """A plugin that makes masks of other files, which may change later."""
+
+    options: Mapping[str, str]
+    """Options of the `semivl prepare data` that calls `prepare` next, beside `--from`, with whole paths."""
+
+    def check_masks(self, records: Iterable[Record]) -> None:
+        """Raise `InputError` where masks are of files that changed since; every start asks for those that it reads."""
+
+    def renewal(self, definition: str) -> str:
+        """Return the command that makes the masks again, by another definition."""

@@ -12,6 +12,7 @@ from semivl_cli.engine.device import pick_device
 from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
 from semivl_cli.engine.infer.measure import Scores, measure_iou
 from semivl_cli.engine.infer.predictor import load
+from semivl_cli.engine.rundir.layout import DEFINITION
 from semivl_cli.reporter import Reporter
 from semivl_cli.settings_toml import resolve
 
@@ -45,7 +46,7 @@ def evaluate(
     plugin = open_dataset(dataset or config.dataset)
     own = config.data.root if dataset in (None, config.dataset) else None
     records = list_validation(plugin, find_root(plugin.name, root or own), missing=config.data.missing)
-    check_made_for(plugin, predictor.names)
+    check_made_for(plugin, predictor.names, str(predictor.run / DEFINITION))
     how = predictor.how
     if (value_range := value_range_of(plugin)) is not None:  # other images, of another camera
         how = replace(how, config=resolve(config.model_dump(), {"data": {"value_range": list(value_range)}}))

@@ -65,7 +65,9 @@ class Progress:
         )
         write_text(run / layout.DEFINITION, training.material.definition_text)
         write_json(run / layout.SPLIT, index.split())
-        table = tomli_w.dumps({"environment": environment(training.device, index, trainee.clip_sha256)})
+        table = tomli_w.dumps(
+            {"environment": environment(training.device, index, trainee.clip_sha256, training.counts)}
+        )
         write_text(run / layout.SETTINGS, f"{facts}{to_toml(training.config)}\n{table}")
         self.metrics = Metrics(run, -1)  # none: what is noticed before the first step is noticed again
         self.write_status(None)
@@ -87,10 +89,11 @@ class Progress:
                 f"{trainee.clip_sha256[:12]}...): put the weights back that run.toml names, or start a new run"
             )
         split, before = training.material.index.split(), read_split(run)
-        if before is not None and before.sha256 != split["sha256"]:
+        listed = before is not None and before.unlabeled.ids is not None and training.config.data.missing == "skip"
+        if before is not None and before.sha256 != split["sha256"] and not listed:
             raise InputError(
                 f"the images of {training.material.root} are not those that {run} was started with (split.json): "
-                "put them back, or start a new run"
+                "put them back, or begin a new run with its weights: --init"
             )
         self.load_state_dict(state)
         evaluated = self.selection.last.get("step") == start

@@ -29,7 +29,7 @@ from semivl_cli.reporter import Reporter
 from semivl_cli.settings_toml import known_settings, merge, parse_assignments, read_settings, read_toml, resolve
 
 MOVABLE = (
-    *("device", "data.root", "data.workers", "data.damaged"),
+    *("device", "data.root", "data.workers", "data.damaged", "data.missing"),
     *("training.micro_batch", "training.checkpoint_activations"),
 )
 """Settings that may be others when a run is resumed: they say where it runs, not what it computed so far."""
@@ -95,7 +95,7 @@ def run_training(
     with deterministic(config.training.deterministic):
         device = pick_device(config.device, process_group)
         if run is not None and resume:
-            inherited = Inherited(run=run)
+            inherited = Inherited(run=run, images=True)
         with process_group.local_main_first():
             material = open_material(config, inherited, reporter.note)
         config = with_value_range(config, material.dataset, fixed=resume)
@@ -126,10 +126,11 @@ def run_training(
                     reporter=reporter,
                     process_group=process_group,
                     schedule=schedule_of(config, len(material.index.unlabeled)),
+                    counts=counts,
                 )
                 loop = Loop(training)
                 noticed = _changed_since(inherited.run / layout.SETTINGS, training) if inherited is not None else []
-                return loop.run(resume=resume, noticed=noticed, counts=counts)
+                return loop.run(resume=resume, noticed=noticed)
             except BaseException as error:
                 begun = (run / layout.SETTINGS).exists()
                 started = begun and (checkpoint_steps(run) or not isinstance(error, InputError))
@@ -140,7 +141,7 @@ def run_training(
 
 def _changed_since(before: Path, training: Training) -> list[str]:
     """Name what is not as it was when `before`, the `run.toml` of a run, was written."""
-    now = environment(training.device, training.material.index, training.trainee.clip_sha256)
+    now = environment(training.device, training.material.index, training.trainee.clip_sha256, training.counts)
     changed = differences(read_settings(before)[1], now)
     return [f"not as it was for {before}: {', '.join(changed)}; the numbers may differ"] if changed else []
 

@@ -46,6 +46,11 @@ class ZeroShotSegmenter(Segmenter):
     clip_name: str
     clip_sha256: str
 
+    @property
+    def maps(self) -> int:
+        """Probabilities of the classes and similarities to the texts."""
+        return len(self.names) + len(self.texts)
+
     def classes_of(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Segment uint8 RGB `[H, W, 3]` -> class ids uint8 `[H, W]`."""
         ids, _ = _largest(self._maps(pixels, self.guide.probabilities), (pixels.shape[0], pixels.shape[1]))

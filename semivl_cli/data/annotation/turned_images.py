@@ -7,7 +7,6 @@ from typing import Literal
 from semivl_cli.data.annotation.annotations import Drawing
 from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.read.orientation import Layout
-from semivl_cli.data.read.picture_files import open_picture
 from semivl_cli.errors import InputError
 
 Orientation = Literal["shown", "stored"]
@@ -39,5 +38,4 @@ def drawn_as(drawing: Drawing, image: Layout, said: Orientation | None) -> Orien
 
 def picture_layout(file: Tree) -> Layout:
     """Return the layout of a mask from its header; raises `InputError` if it cannot be read."""
-    content = file.path if file.archive is None else file.read()
-    return open_picture(content, str(file), lambda picture: picture.layout)
+    return file.look(lambda picture: picture.layout)
