@@ -183,7 +183,9 @@ def enough_memory(image: Path) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         traceback.clear_frames(error.__traceback__)  # or they would hold what was taken so far
-        raise InputError(f"{image}: there is not enough memory for it: close other programs, or cut it into tiles") from error
+        raise InputError(
+            f"{image}: there is not enough memory for it: close other programs, or cut it into tiles"
+        ) from error
 
 
 @contextmanager
