@@ -8,11 +8,14 @@ import glob
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
+import stat
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,8 +25,13 @@ from safetensors import SafetensorError
 
 from semivl_cli.errors import InputError, RunError
 
+if sys.platform != "win32":
+    import fcntl
+
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """How the system says that a disk, or a user's share of it, is full."""
+
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.part")
 
 _NO_PICTURES = frozenset(
     "BUFR GRIB HDF5 IPTC EPS WMF FLI MPEG CUR ICO ICNS GBR PSD SGI".split()  # noqa: SIM905 - names read as a line
@@ -47,18 +55,49 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """Give a name beside `path` to write to, which becomes `path` at the end: nobody ever meets half a file.
 
     `durable`: the disk holds the file, and its name, before this returns. What is raised leaves nothing behind but what
-    was there before.
+    was there before; what a killed process left goes when the next one writes into the folder.
     """
+    _sweep_abandoned(path.parent)
     temporary = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
-        yield temporary
-        if durable:
-            sync(temporary)
-        temporary.replace(path)
+        with _in_use(temporary):
+            yield temporary
+            if durable:
+                sync(temporary)
+            temporary.replace(path)
         if durable:
             sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _in_use(temporary: Path) -> Iterator[None]:
+    """Make a file that others can see is being written: its lock dies with this process."""
+    if sys.platform == "win32":  # which renames no file that is open
+        yield
+        return
+    number = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with suppress(OSError):  # a file system without locks: nothing is swept there either
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(number)
+
+
+@functools.cache
+def _sweep_abandoned(folder: Path) -> None:
+    """Remove, once a process, what killed ones left of `replacing` in a folder: files that nobody has locked."""
+    if sys.platform == "win32":
+        return
+    with suppress(OSError, ValueError), os.scandir(folder) as inside:
+        for entry in inside:
+            if not _TEMPORARY.fullmatch(entry.name):
+                continue
+            with suppress(OSError), open(entry.path, "r+b") as file:  # noqa: PTH123 - as scandir gives it
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(entry.path)  # noqa: PTH108 - likewise
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -96,7 +135,9 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write a JSON object of a run; raises `RunError` as `write_text` does."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    # Bytes of a file name that are no UTF-8 become escapes, which readers turn back into that name.
+    write_text(path, text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def append_line(path: Path, line: str) -> None:
@@ -155,6 +196,20 @@ def blocks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             yield block
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file; no error where no file can have such a name, or it cannot be looked for."""
+    return os.path.isfile(path)  # noqa: PTH113 - a Path raises
+
+
+def file_stamp(path: Path) -> str:
+    """Return size and time of a file, which change when it is written; nothing where there is none."""
+    try:
+        state = path.stat()
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return ""
+    return f"{state.st_size}-{state.st_mtime_ns}" if stat.S_ISREG(state.st_mode) else "folder"
 
 
 def hash_file(path: Path) -> str:

@@ -42,6 +42,8 @@ DOCUMENT = Limit("SEMIVL_MAX_DOCUMENT_MIB", 2048, "MiB")
 """Of a text that is read whole: JSON, YAML, TOML, a list; unpacked where it lies in an archive."""
 UNPACKED = Limit("SEMIVL_MAX_UNPACKED_GIB", 1024, "GiB")
 """Of all that an archive holds, however large the archive itself is."""
+PARAMETERS = Limit("SEMIVL_MAX_PARAMETERS_MILLION", 5000, "million parameters")
+"""Of a model that settings describe, and no file holds."""
 
 
 def check_pixels(height: int, width: int, what: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from semivl_cli.config import RunConfig
 from semivl_cli.data.registry import open_dataset
+from semivl_cli.documents import read_json
 from semivl_cli.engine.assemble import read_definition
 from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
 from semivl_cli.engine.precedence import configure
@@ -19,6 +20,7 @@ from semivl_cli.engine.train.start import moved, run_training
 from semivl_cli.errors import InputError, Interrupted, RunError
 from semivl_cli.files import write_json, write_text, writing
 from semivl_cli.reporter import Reporter
+from semivl_cli.run_files import Summary
 from semivl_cli.settings_toml import merge, parse_assignments, read_toml, resolve, to_toml
 
 
@@ -103,13 +105,13 @@ def train_seeds(
     """
     if resume:
         assert out is not None, "of seeds_to_resume"
-        numbers: list[int] = layout.read_json(out / layout.SUMMARY)["seeds"]
+        numbers = read_json(out / layout.SUMMARY, Summary).seeds
         if seeds not in (None, len(numbers)):
             raise InputError(f"{out} was started with --seeds {len(numbers)}, not {seeds}: leave the flag out")
         config = resolve(read_toml(out / layout.RECIPE), source=str(out / layout.RECIPE))
-        config = moved(config, merge(flags, parse_assignments(assignments)), out)
+        config = moved(config, merge(flags, parse_assignments(assignments)), out, process_group)
     else:
-        config = configure(flags, assignments)
+        config = configure(flags, assignments, reporter.note)
         numbers = list(range(config.seed, config.seed + (seeds or 1)))
         out = process_group.broadcast(_begin(config, out, numbers) if process_group.is_main else Path())
     results: dict[int, Result] = {}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
+import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from semivl_cli.config import ModelSettings, RunConfig
-from semivl_cli.errors import InputError
+from semivl_cli.errors import InputError, first_line
+from semivl_cli.limits import PARAMETERS
 from semivl_cli.model.decoders.convolutional import ConvolutionalDecoder
 from semivl_cli.model.decoders.decoder import Decoder, DecoderSpec
 from semivl_cli.model.decoders.language import LanguageGuidedDecoder
@@ -24,6 +28,10 @@ DECODERS: dict[str, type[Decoder]] = {
     "convolutional": ConvolutionalDecoder,
 }
 """What `decoder.kind` names."""
+
+
+_LARGEST = 2**14
+"""Pixels or patches that a size of a stored model may have beside its weights, far above any real one."""
 
 
 @dataclass(frozen=True, kw_only=True, config={"extra": "forbid"})
@@ -55,6 +63,33 @@ class ModelSpec:
         decoder = self._decoder_class(self.decoder, len(text))
         return SemiVL(encoder, decoder, text, self.statistics, self.output_size, detail)
 
+    def check_weights(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Refuse a spec that does not fit the weights stored beside it, before memory is taken for what it claims.
+
+        Raises:
+            InputError: a number of it is no size, or the model that it describes has other tensors.
+        """
+        encoder, decoder = self.encoder, self.decoder
+        if (
+            max(encoder.layers, decoder.layers, len(decoder.dilations)) > len(shapes)  # each has tensors of its own
+            or min(*encoder.grid, encoder.patch_size, decoder.pool, *decoder.dilations) < 1
+            or max(encoder.patch_size * decoder.pool, self.output_size or 1, *decoder.dilations) > _LARGEST
+            or not all(0 < number < math.inf for number in (encoder.norm_eps, *self.statistics[1]))
+            or len(shapes.get("text", ())) != 2
+        ):
+            raise InputError("its spec holds sizes that no model has")
+        side = max(self.smallest, encoder.patch_size)
+        try:
+            with torch.device("meta"):
+                model = self.build(torch.empty(shapes["text"]))
+                model(torch.empty(1, 3, side, side, dtype=torch.uint8))
+        except (RuntimeError, ValueError, TypeError, ArithmeticError, LookupError, AssertionError) as error:
+            raise InputError(f"its spec describes no model ({first_line(error)[:100]})") from error
+        own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+        if own != dict(shapes):
+            name = min(name for name in own.keys() | shapes.keys() if own.get(name) != shapes.get(name))
+            raise InputError(f"its spec asks for {name} {own.get(name)}, the file holds {shapes.get(name)}")
+
     @property
     def _decoder_class(self) -> type[Decoder]:
         return pick(DECODERS, "decoder.kind", self.decoder_kind)
@@ -85,6 +120,9 @@ def model_spec(config: RunConfig, clip: EncoderSpec, statistics: Statistics) -> 
         detail_base=BASE if detail else None,
     )
     spec.check(config.data.crop)
+    with torch.device("meta"):  # before memory is taken for it
+        numbers = spec.build(torch.empty(2, encoder.embed_dim)).state_dict().values()
+    PARAMETERS.check(sum(tensor.numel() for tensor in numbers) / 1e6, "the model of these settings")
     return spec
 
 

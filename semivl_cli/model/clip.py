@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import open_clip
 import torch
 from open_clip.tokenizer import SimpleTokenizer
 from open_clip.transformer import QuickGELU
+from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
+from semivl_cli.documents import Document, as_type
 from semivl_cli.errors import InputError, first_line
+from semivl_cli.limits import PARAMETERS
 from semivl_cli.model.blocks import Activation
-from semivl_cli.model.clip_weights import FROM_WEIGHTS, Weights, find_weights, read_weights
+from semivl_cli.model.clip_weights import FROM_WEIGHTS, About, Weights, find_weights, read_weights
 from semivl_cli.model.encoders.dense_vit import DenseEncoder, EncoderSpec, resize_positions
 from semivl_cli.model.pixels import Statistics
 from semivl_cli.model.published_parameters import our_state
@@ -34,6 +36,42 @@ _OUR_NAMES = {
     ".mlp.c_fc.": ".mlp.fc1.",
     ".mlp.c_proj.": ".mlp.fc2.",
 }
+_Size = Annotated[int, Field(ge=1, le=2**16)]
+_Depth = Annotated[int, Field(ge=1, le=1000)]
+
+
+class _VisionConfig(Document):
+    model_config = ConfigDict(extra="allow")
+
+    layers: _Depth | list[_Depth] = 12
+    width: _Size = 768
+    head_width: _Size = 64
+    mlp_ratio: Annotated[float, Field(gt=0, le=100)] = 4.0
+    patch_size: _Size = 16
+    image_size: _Size | Annotated[list[_Size], Field(min_length=2, max_length=2)] = 224
+
+
+class _TextConfig(Document):
+    model_config = ConfigDict(extra="allow")
+
+    context_length: _Size = 77
+    vocab_size: Annotated[int, Field(ge=1, le=2**20)] = 49408
+    width: _Size = 512
+    heads: _Size = 8
+    layers: _Depth = 12
+    mlp_ratio: Annotated[float, Field(gt=0, le=100)] = 4.0
+
+
+class _Config(Document):
+    """Configuration of an open_clip model, which a weights file or the settings tell; what else there is may be."""
+
+    model_config = ConfigDict(extra="allow")
+
+    embed_dim: _Size
+    vision_cfg: _VisionConfig
+    text_cfg: _TextConfig
+
+
 _OPENAI_SCALE = 100.0  # the learned temperature of OpenAI's models, which a converted image tower does not hold
 
 
@@ -105,37 +143,59 @@ def load_clip(model: str | dict[str, Any], weights: str, seed: int = 0) -> Clip:
         InputError: unknown name or tag, absent weights, a damaged or unfitting file, a tower that is no plain ViT.
     """
     path, tag = find_weights(model, weights)
-    content = read_weights(path) if path else Weights({}, {}, False)
-    config = _configuration(model, content.metadata)
+    content = read_weights(path) if path else Weights(About(), {})
+    about = content.about
+    config = _configuration(model, about)
     name = model if isinstance(model, str) and model != FROM_WEIGHTS else "CLIP"
-    module = _build(config, name, seed, quick_gelu=content.by_openai or bool(tag.get("quick_gelu")))
-    spec = _spec(module.visual, name)
+    quick_gelu = content.by_openai or about.quick_gelu or bool(tag.get("quick_gelu"))
+    with torch.device("meta"):  # what it would be, before memory is taken for it
+        plan = _build(config, name, seed, quick_gelu=quick_gelu)
+    _spec(plan.visual, name)
+    state, own, source = _state(content), plan.state_dict(), str(path)
     converted = _converted_encoder(content.state)
+    alone = bool(state) and all(key.startswith("visual.") for key in state)  # an image tower
     if converted is not None:
-        _check_fit(str(path), _encoder_state(module.visual), converted)
+        _check_fit(source, content, _encoder_state(plan.visual), converted)
+    elif alone:
+        _check_fit(source, content, {key: value for key, value in own.items() if key.startswith("visual.")}, state)
+    elif path:
+        _check_fit(source, content, own, state)
+    else:
+        PARAMETERS.check(sum(tensor.numel() for tensor in own.values()) / 1e6, f"model.clip = {name}")
+    module = _build(config, name, seed, quick_gelu=quick_gelu)
+    if converted is not None or alone:
         text = TextTower(None, None, None)
     else:
-        if path:
-            # TorchScript files also hold attributes, and constants that the model makes itself.
-            extra = ("input_resolution", "context_length", "vocab_size", "attn_mask")
-            state = {name: tensor for name, tensor in content.state.items() if name not in extra}
-            _check_fit(str(path), module.state_dict(), state)
-            module.load_state_dict(state)
-        token_ids = json.loads(content.metadata["token_ids"]) if "token_ids" in content.metadata else None
-        text = TextTower(module, _tokenizer(model, config), token_ids)
-    mean = json.loads(content.metadata.get("image_mean", "null")) or tag.get("mean") or open_clip.OPENAI_DATASET_MEAN
-    std = json.loads(content.metadata.get("image_std", "null")) or tag.get("std") or open_clip.OPENAI_DATASET_STD
+        text = TextTower(module, _tokenizer(model, config), _known_tokens(source, about, config))
+    if path and converted is None:
+        module.load_state_dict(state, strict=not alone)
+    mean = about.image_mean or tag.get("mean") or open_clip.OPENAI_DATASET_MEAN
+    std = about.image_std or tag.get("std") or open_clip.OPENAI_DATASET_STD
     clip = Clip(
         name=f"{name}, {weights if not path or tag else path.name} weights",
         sha256=_hash(converted or module.state_dict()),
-        spec=spec,
+        spec=_spec(module.visual, name),
         state=converted or _encoder_state(module.visual),
         text=text,
-        logit_scale=_OPENAI_SCALE if converted else float(module.logit_scale.detach().exp()),
+        logit_scale=_OPENAI_SCALE if converted or alone else float(module.logit_scale.detach().exp()),
         statistics=(tuple(mean), tuple(std)),
     )
     del module.visual  # the text tower stays
     return clip
+
+
+def _state(content: Weights) -> dict[str, Tensor]:
+    """Return the weights without what TorchScript files hold besides: attributes, constants that the model makes."""
+    extra = ("input_resolution", "context_length", "vocab_size", "attn_mask")
+    return {name: tensor for name, tensor in content.state.items() if name not in extra}
+
+
+def _known_tokens(source: str, about: About, config: dict[str, Any]) -> list[int] | None:
+    """Return the tokens that the text tower knows, `None` for all; refuse such as its embedding has no rows for."""
+    rows = config.get("text_cfg", {}).get("vocab_size", 49408)
+    if about.token_ids is not None and len(set(about.token_ids)) != rows:
+        raise InputError(f"weights {source}: token_ids must name {rows} tokens, one a row of the embedding, each once")
+    return about.token_ids
 
 
 def _converted_encoder(state: dict[str, Tensor]) -> dict[str, Tensor] | None:
@@ -163,19 +223,27 @@ def build_encoder(clip: Clip, spec: EncoderSpec) -> DenseEncoder:
     return encoder
 
 
-def _configuration(model: str | dict[str, Any], metadata: dict[str, str]) -> dict[str, Any]:
+def _configuration(model: str | dict[str, Any], about: About) -> dict[str, Any]:
     if isinstance(model, dict):
-        return model
+        return _own(model)
     if model == FROM_WEIGHTS:
-        if "open_clip_config" not in metadata:
+        if about.open_clip_config is None:
             raise InputError(
                 'model.clip = "from-weights", but the weights file does not say what it holds (no open_clip_config '
                 'in its metadata): name the open_clip model instead, such as model.clip = "ViT-B-16"'
             )
-        config: dict[str, Any] = json.loads(metadata["open_clip_config"])
-        return config
+        return _own(about.open_clip_config)
     found: dict[str, Any] = open_clip.get_model_config(model)
     return found
+
+
+def _own(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration that somebody wrote; refuse sizes that no model has, and models of other libraries."""
+    as_type(config, _Config, "model.clip is no open_clip configuration")
+    foreign = [name for name in config["text_cfg"] if name.startswith("hf_")]
+    if foreign:
+        raise InputError(f"model.clip is no open_clip configuration that is read here: {foreign[0]} would be fetched")
+    return config
 
 
 def _build(config: dict[str, Any], name: str, seed: int, *, quick_gelu: bool) -> Any:  # noqa: ANN401
@@ -188,24 +256,59 @@ def _build(config: dict[str, Any], name: str, seed: int, *, quick_gelu: bool) ->
         torch.manual_seed(seed)
         try:
             module = (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
-        except (TypeError, ValueError, KeyError, AssertionError) as error:
+        except Exception as error:  # what somebody wrote may fail in any way
             raise InputError(f"model.clip is no open_clip configuration: {first_line(error)}") from error
     return module.float().eval()
 
 
-def _check_fit(source: str, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
-    """Refuse weights whose names or shapes are not exactly the model's."""
+def _check_fit(source: str, content: Weights, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+    """Refuse weights whose names or shapes are not exactly the model's; say whose they are."""
     unfit = {name for name in own.keys() & state.keys() if own[name].shape != state[name].shape}
     wrong = {"lacks": own.keys() - state.keys(), "has an unknown": state.keys() - own.keys(), "has a misshapen": unfit}
     for what, names in wrong.items():
         if names:
             name = min(names)
             shapes = f" ({tuple(state[name].shape)}, expected {tuple(own[name].shape)})" if names is unfit else ""
-            raise InputError(
-                f"weights {source} do not fit model.clip: the file {what} {name}{shapes}, "
-                f"{len(names)} such in all; name the open_clip model that they belong to (--set model.clip=NAME, where "
-                "there is --weights: NAME:FILE)"
+            layout = " (in transformers' layout, read under open_clip's names)" if content.by_transformers else ""
+            fitting = _fitting_models(state)
+            whose = (
+                f"their shapes are those of {', '.join(fitting[:3])}: name it"
+                if fitting
+                else ("name the open_clip model that they belong to")
             )
+            raise InputError(
+                f"weights {source}{layout} do not fit model.clip: the file {what} {name}{shapes}, {len(names)} such in "
+                f"all; {whose} (--set model.clip=NAME, where there is --weights: NAME:FILE)"
+            )
+
+
+def _fitting_models(state: Mapping[str, Tensor]) -> list[str]:
+    """Name the open_clip models whose image and text towers have the sizes of these weights."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+    def depth(blocks: str) -> int:
+        return len({name.removeprefix(blocks).split(".")[0] for name in shapes if name.startswith(blocks)})
+
+    found = []
+    for name in open_clip.list_models():
+        config = open_clip.get_model_config(name)
+        vision, text = ({**part} for part in (config["vision_cfg"], config["text_cfg"]))
+        width, size, patch = vision.get("width", 768), vision.get("image_size", 224), vision.get("patch_size", 16)
+        if not isinstance(size, int) or not isinstance(patch, int) or "timm_model_name" in vision:
+            continue
+        sizes = {
+            "visual.conv1.weight": (width, 3, patch, patch),
+            "visual.positional_embedding": ((size // patch) ** 2 + 1, width),
+            "visual.proj": (width, config["embed_dim"]),
+            "token_embedding.weight": (text.get("vocab_size", 49408), text.get("width", 512)),
+        }
+        depths = (vision.get("layers", 12), text.get("layers", 12))
+        if all(shapes.get(part) == shape for part, shape in sizes.items()) and depths == (
+            depth("visual.transformer.resblocks."),
+            depth("transformer.resblocks."),
+        ):
+            found.append(name)
+    return found
 
 
 def _spec(visual: Any, name: str) -> EncoderSpec:  # noqa: ANN401

@@ -6,37 +6,50 @@ import difflib
 import json
 import os
 import re
-import struct
 import urllib.request
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import huggingface_hub as hub
 import open_clip
 import torch
 from open_clip.pretrained import download_pretrained_from_url, get_pretrained_cfg, list_pretrained_tags_by_model
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from pydantic import Field
 from torch import Tensor
 
+from semivl_cli.documents import Document, as_type, load_json
 from semivl_cli.errors import InputError, first_line
 from semivl_cli.files import cache_folder, hash_file
+from semivl_cli.model.tensor_files import read_header, read_state
+from semivl_cli.model.transformers_layout import from_transformers, is_transformers, quick_gelu_of
 
 FROM_WEIGHTS = "from-weights"
 RANDOM = "random"
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
-_DAMAGE = (SafetensorError, OSError, RuntimeError, EOFError, ValueError, LookupError, struct.error, UnpicklingError)
-"""What the readers raise for a file that is damaged, cut off or something else."""
+_Color = Annotated[list[Annotated[float, Field(ge=0, le=10)]], Field(min_length=3, max_length=3)]
+
+
+class About(Document):
+    """What the metadata of a safetensors file may say of the weights, each as JSON."""
+
+    open_clip_config: dict[str, Any] | None = None
+    token_ids: Annotated[list[Annotated[int, Field(ge=0, lt=49408)]], Field(min_length=1)] | None = None
+    """Which of the tokenizer's tokens the rows of the embedding stand for; `None`: all of them."""
+    image_mean: _Color | None = None
+    image_std: Annotated[list[Annotated[float, Field(gt=0, le=10)]], Field(min_length=3, max_length=3)] | None = None
+    quick_gelu: bool = False
 
 
 class Weights(NamedTuple):
     """What a weights file holds."""
 
-    metadata: dict[str, str]
+    about: About
     state: dict[str, Tensor]
-    by_openai: bool
+    """Under open_clip's names, or as the published code converted an image tower."""
+    by_openai: bool = False
     """Whether it is a file that OpenAI published."""
+    by_transformers: bool = False
+    """Whether it has transformers' layout."""
 
 
 def find_weights(model: str | dict[str, Any], weights: str) -> tuple[Path | None, dict[str, Any]]:
@@ -112,6 +125,8 @@ def weights_id(model: str | dict[str, Any], weights: str, seed: int = 0) -> str:
         return f"{json.dumps(model)} random {seed}"
     # One file may be read with either activation: its tag says which, its path alone does not.
     activation = " quick_gelu" if tag.get("quick_gelu") else ""
+    if (config := path.with_name("config.json")).is_file():  # of transformers, says it too
+        activation += f" {hash_file(config)}"
     return f"{json.dumps(model)}{activation} {hash_file(_present(path))}"
 
 
@@ -119,10 +134,7 @@ def describes_itself(path: Path) -> bool:
     """Whether a weights file says in its metadata which model it holds, so that `from-weights` can build it."""
     if path.suffix != ".safetensors" or not path.is_file():
         return False
-    try:
-        return "open_clip_config" in _metadata(path)
-    except _DAMAGE as error:
-        raise InputError(f"cannot read weights {path}: {first_line(error)}") from error
+    return "open_clip_config" in read_header(path).metadata
 
 
 def read_weights(path: Path) -> Weights:
@@ -132,21 +144,24 @@ def read_weights(path: Path) -> Weights:
         InputError: it is not there, damaged, or holds something else than tensors by name.
     """
     _present(path)
+    if path.suffix == ".pt" and hash_file(path) in _openai_hashes():
+        state: dict[str, Tensor] = torch.jit.load(path, map_location="cpu").state_dict()
+        return Weights(About(), state, by_openai=True)
     try:
-        if path.suffix == ".safetensors":
-            return Weights(_metadata(path), load_file(path), by_openai=False)
-        if path.suffix == ".pt" and hash_file(path) in _openai_hashes():
-            return Weights({}, torch.jit.load(path, map_location="cpu").state_dict(), by_openai=True)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except _DAMAGE as error:
-        raise InputError(
-            f"cannot read weights {path}: neither plain tensors (.safetensors, .bin) nor, by its SHA-256, one of the "
-            f"files that OpenAI published ({first_line(error)})"
-        ) from error
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}
-    if not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"cannot read weights {path}: expected a state dict of tensors")
-    return Weights({}, {key.removeprefix("module."): value for key, value in state.items()}, by_openai=False)
+        metadata, state = read_state(path)
+    except InputError as error:
+        code = (
+            ""
+            if path.suffix == ".safetensors"
+            else "; a file with code is taken if OpenAI published it (by its SHA-256)"
+        )
+        raise InputError(f"cannot read weights {error}{code}") from error
+    about = {name: load_json(metadata[name], f"{path}: {name}") for name in About.model_fields if name in metadata}
+    said = as_type(about, About, f"cannot read weights {path}")
+    if is_transformers(state):
+        said = said.model_copy(update={"quick_gelu": quick_gelu_of(path)})
+        return Weights(said, from_transformers(state), by_transformers=True)
+    return Weights(said, state)
 
 
 def _present(path: Path) -> Path:
@@ -155,11 +170,6 @@ def _present(path: Path) -> Path:
             f"weights file {path} does not exist: expected a file, an open_clip tag such as openai, or random"
         )
     return path
-
-
-def _metadata(path: Path) -> dict[str, str]:
-    with safe_open(path, framework="pt") as file:
-        return dict(file.metadata() or {})
 
 
 def _openai_hashes() -> set[str]:

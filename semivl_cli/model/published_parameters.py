@@ -85,9 +85,9 @@ def _reshaped(name: str, tensor: Tensor) -> Tensor:
     """Drop the axes of length 1 that the published code keeps: batch of tokens, 1x1 convolution."""
     if name.endswith("class_token"):
         return tensor.flatten()
-    if name.endswith("position_embedding"):
+    if name.endswith("position_embedding") and tensor.ndim > 1:
         return tensor.flatten(0, -2)
-    return tensor.flatten(1) if name.endswith("projection.weight") else tensor
+    return tensor.flatten(1) if name.endswith("projection.weight") and tensor.ndim > 1 else tensor
 
 
 def _translate(name: str, pairs: tuple[tuple[str, str], ...]) -> str | None:

@@ -2,41 +2,55 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
-
-from pydantic import BaseModel, BeforeValidator
+from typing import Any, NamedTuple
 
 from semivl_cli.concepts.load import load_definition
 from semivl_cli.concepts.schema import Definition
+from semivl_cli.documents import read_bytes
 from semivl_cli.errors import InputError
+from semivl_cli.run_files import Line, Scores, Split, Status, read, read_line, read_split
+from semivl_cli.run_files import Score as SavedScore
 from semivl_cli.settings_toml import read_toml
 
 
 def number(value: object) -> float:
     """Return `value` as a float; whatever is no finite number (null, NaN, a missing key's `None`) becomes NaN."""
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else math.nan
+    return float(value) if isinstance(value, int | float) and abs(value) <= sys.float_info.max else math.nan
 
 
-Number = Annotated[float, BeforeValidator(number)]
-
-
-class Score(BaseModel):
-    """IoU of one checkpoint, 0..1; NaN where a class does not occur or a number is missing."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """IoU of one checkpoint, 0..1; NaN where a class does not occur."""
 
     step: int
-    miou: Number
+    miou: float
     """Mean over all classes; one that does not occur counts as 0."""
-    miou_present: Number = math.nan
+    miou_present: float
     """Mean over the classes that occur; NaN also where an earlier version counted."""
-    iou: dict[str, Number]
+    iou: dict[str, float]
     selected_on: str | None = None
     on: str = "val"
     """Images that were scored: `val`, or `held-out` labels."""
+
+    @staticmethod
+    def of(saved: SavedScore | None) -> Score | None:
+        """Return what `scores.json` holds under one of its keys."""
+        if saved is None:
+            return None
+        iou = {name: number(value) for name, value in saved.iou.items()}
+        return Score(
+            step=saved.step,
+            miou=saved.miou,
+            miou_present=number(saved.miou_present),
+            iou=iou,
+            selected_on=saved.selected_on,
+            on=saved.on,
+        )
 
     @property
     def present(self) -> int:
@@ -70,8 +84,8 @@ class Run:
     path: Path
     definition: Definition
     settings: dict[str, object]
-    split: dict[str, Any]
-    """Content of `split.json`; empty where there is none yet."""
+    split: Split | None
+    """`None` where there is none yet."""
     last_step: int | None
     finished: bool
     last: Score | None
@@ -101,54 +115,42 @@ def read_run(path: Path) -> Run:
             raise InputError(
                 f"{path} is no run directory: {name} is missing; give a directory that `semivl train` wrote."
             )
-    split, state, scored = (_json(path / name) for name in ("split.json", "run.json", "scores.json"))
-    scores = {name: Score.model_validate(scored[name]) for name in ("last", "best", "result") if scored.get(name)}
+    status, scores = read(path / "run.json", Status) or Status(), read(path / "scores.json", Scores) or Scores()
     lines = _lines(path / "metrics.jsonl")
     return Run(
         path=path,
         definition=load_definition(path / "definition.toml"),
         settings=_flatten(read_toml(path / "run.toml")),
-        split=split,
-        last_step=state.get("last"),
-        finished=state.get("finished", False),
-        last=scores.get("last"),
-        best=scores.get("best"),
-        result=scores.get("result"),
+        split=read_split(path),
+        last_step=status.last,
+        finished=status.finished,
+        last=Score.of(scores.last),
+        best=Score.of(scores.best),
+        result=Score.of(scores.result),
         train=_by_step(lines, "train"),
         evals=_by_step(lines, "eval"),
-        alarms=tuple(line["says"] for line in lines if line["kind"] == "alarm"),
+        alarms=tuple(line.says for line in lines if line.kind == "alarm" and line.says is not None),
         examples=_examples(path / "examples"),
     )
 
 
-def _json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; a file that is not there yet is an empty one."""
-    if not path.is_file():
-        return {}
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
-        raise InputError(f"{path} is not readable JSON: {error}") from error
-    return content
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
+def _lines(path: Path) -> list[Line]:
     lines = []
-    texts = path.read_text(encoding="utf-8").split("\n") if path.is_file() else []
+    texts = read_bytes(path).split(b"\n") if path.exists() else []
     for line_number, text in enumerate(texts, 1):
         if not text.strip():
             continue
         try:
-            lines.append(json.loads(text))
-        except ValueError as error:
+            lines.append(read_line(text, f"{path}, line {line_number}"))
+        except InputError as error:
             if line_number == len(texts):
                 break  # no newline after it: this line is still being written, or its writer was killed
-            raise InputError(f"{path}, line {line_number}, is not readable JSON: {error}") from error
+            raise InputError(f"{error}: the file is damaged; take that line out, then the report is written") from error
     return lines
 
 
-def _by_step(lines: list[dict[str, Any]], kind: str) -> tuple[dict[str, Any], ...]:
-    latest = {line["step"]: line for line in lines if line["kind"] == kind}
+def _by_step(lines: list[Line], kind: str) -> tuple[dict[str, Any], ...]:
+    latest = {line.step: {**(line.model_extra or {}), "step": line.step} for line in lines if line.kind == kind}
     return tuple(latest[step] for step in sorted(latest))
 
 

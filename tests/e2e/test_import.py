@@ -92,7 +92,7 @@ def _without(state, name):
         (lambda state: {**state, "decode_head.extra": torch.zeros(1)}, "'decode_head.extra'"),
         (lambda state: {**state, "decode_head.layers.2.transformer.ln1.bias": torch.zeros(48)}, "unexpected"),
         (lambda state: {**state, "decode_head.head.bias": torch.zeros(2)}, "has shape (2,), expected (1,)"),
-        (lambda state: {}, "no state dict"),
+        (lambda state: {}, "expected a state dict of tensors"),
     ],
 )
 def test_a_tensor_that_does_not_fit_is_named(checkpoint, change, hint):

@@ -20,7 +20,7 @@ def test_a_finished_run_is_read(finished):
         and run.definition.classes[1].color == (0xE6, 0x9F, 0)
         and run.definition.classes[1].concepts[0] == "disc"
     )
-    assert run.split["unlabeled"]["count"] == 188 and len(run.split["val"]) == 120 and len(run.split["labeled"]) == 12
+    assert (run.split.unlabeled.count, len(run.split.val), len(run.split.labeled)) == (188, 120, 12)
     assert run.best.selected_on == "val" and run.last.iou["cross"] == 0.55
     assert math.isnan(run.last.iou["heart"])
     assert [example.id for example in run.examples] == [f"val-{k:04d}" for k in range(6)]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from semivl_cli.cli.console import print_line
+from semivl_cli.cli.console import ConsoleReporter, print_line
 
 
 def weights(
@@ -22,5 +22,6 @@ def weights(
     """
     from semivl_cli.engine.prepare.weights import prepare_weights  # noqa: PLC0415 - torch is imported when it is needed
 
-    path = prepare_weights(model, source)
+    with ConsoleReporter() as reporter:
+        path = prepare_weights(model, source, reporter)
     print_line(f"{path}: use it with --set model.clip={model} --set model.weights={path.stem}")

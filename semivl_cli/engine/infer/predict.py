@@ -16,7 +16,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from semivl_cli.data.read.images import image_size, read_image
+from semivl_cli.data.choose.faint import too_faint
+from semivl_cli.data.read.images import Shown, image_size, read_shown
 from semivl_cli.engine.device_memory import free_memory, is_out_of_memory
 from semivl_cli.engine.infer.plan import Job, Plan
 from semivl_cli.engine.infer.segmenter import Segmenter
@@ -76,12 +77,15 @@ def predict(segmenter: Segmenter, plan: Plan, *, overlays: bool, reporter: Repor
         reporter.advance("predict", done, {})
     with ThreadPoolExecutor(_AHEAD) as pool:  # pictures are decoded ahead, masks are encoded behind
         read = _in_order(pool, lambda job: _read(segmenter, job), plan.jobs, weigh=_pixels)
-        segmented = (_segment(segmenter, job, image) for job, image in read)
+        faint: list[Path] = []
+        segmented = (_segment(segmenter, job, image) for job, image in _without_faintness(read, faint))
         written = _in_order(pool, lambda found: _write(segmenter, found, overlays), segmented, weigh=_held)
         for done, prediction in enumerate(written, 1):
             yield prediction
             speed = {"images_per_second": done / max(time.monotonic() - began, 1e-9)}
             reporter.advance("predict", len(plan.unreadable) + done, speed)
+    if faint:
+        reporter.note(too_faint(len(faint), len(plan.jobs), str(faint[0])))
     reporter.finish("predict")
 
 
@@ -115,15 +119,25 @@ def _held(found: _Segmented | Prediction) -> int:
     return 0 if isinstance(found, Prediction) else int(found.ids.size)
 
 
-def _read(segmenter: Segmenter, job: Job) -> tuple[Job, Picture | InputError]:
+def _read(segmenter: Segmenter, job: Job) -> tuple[Job, Shown | InputError]:
     try:
         return job, read_picture(segmenter, job.image)
     except InputError as error:
         return job, error
 
 
-def read_picture(segmenter: Segmenter, path: Path) -> Picture:
-    """Read a picture for which there is enough memory: uint8 RGB `[H, W, 3]`; raises `InputError`."""
+def _without_faintness(
+    read: Iterable[tuple[Job, Shown | InputError]], faint: list[Path]
+) -> Iterator[tuple[Job, Picture | InputError]]:
+    """Yield the pixels alone, and remember which pictures use little of the range of their numbers."""
+    for job, shown in read:
+        if not isinstance(shown, InputError) and shown.faint:
+            faint.append(job.image)
+        yield job, shown if isinstance(shown, InputError) else shown.pixels
+
+
+def read_picture(segmenter: Segmenter, path: Path) -> Shown:
+    """Read a picture for which there is enough memory, uint8 RGB `[H, W, 3]`; raises `InputError`."""
     with enough_memory(path):
         height, width = image_size(path)
         needed, free = segmenter.memory((height, width)), free_memory()
@@ -132,7 +146,7 @@ def read_picture(segmenter: Segmenter, path: Path) -> Picture:
                 f"{path}: {width} x {height} pixels (width x height) take {needed / 2**30:.1f} GiB of memory, "
                 f"{free / 2**30:.1f} are free: cut it into tiles, or close other programs"
             )
-        return read_image(path)
+        return read_shown(path, segmenter.config.data.value_range)
 
 
 def _segment(segmenter: Segmenter, job: Job, image: Picture | InputError) -> _Segmented | Prediction:
@@ -140,7 +154,7 @@ def _segment(segmenter: Segmenter, job: Job, image: Picture | InputError) -> _Se
         return Prediction.failed(job.image, image)
     try:
         with enough_memory(job.image):
-            return _Segmented(job, image, segmenter.predict(image))
+            return _Segmented(job, image, segmenter.classes_of(image))
     except InputError as error:
         return Prediction.failed(job.image, error)
 

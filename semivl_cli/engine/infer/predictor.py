@@ -10,15 +10,17 @@ import torch
 from numpy.typing import NDArray
 
 from semivl_cli.concepts.load import load_definition, parse_definition
+from semivl_cli.documents import read_json
 from semivl_cli.engine.device import autocast, pick_device, to_device
 from semivl_cli.engine.infer.reword import reword
 from semivl_cli.engine.infer.segmenter import Segmenter
 from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at
 from semivl_cli.engine.rundir.checkpoint import MODEL, STATE, checkpoint_steps, first_sound, load_checkpoint
-from semivl_cli.engine.rundir.layout import DEFINITION, SETTINGS, STATUS, checkpoint_folder, find_run, read_json
+from semivl_cli.engine.rundir.layout import DEFINITION, SETTINGS, STATUS, checkpoint_folder, find_run
 from semivl_cli.errors import InputError
 from semivl_cli.model.semivl import SemiVL
 from semivl_cli.reporter import Reporter, Silence
+from semivl_cli.run_files import Progress, Status, read
 from semivl_cli.settings_toml import parse_toml, resolve
 
 
@@ -35,11 +37,11 @@ class Predictor(Segmenter):
     """How it segments images, as in its training's evaluations."""
 
     @torch.inference_mode()
-    def predict(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Segment one image: uint8 RGB `[H, W, 3]` -> class ids uint8 `[H, W]`."""
+    def classes_of(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Segment uint8 RGB `[H, W, 3]` -> class ids uint8 `[H, W]`."""
         with autocast(self.config, self.device):
-            scores = class_scores(self.model, self.how.pixels(image, self.device), self.how).float()
-        ids: NDArray[np.uint8] = classes_at(scores, (image.shape[0], image.shape[1]))[0].cpu().numpy()
+            scores = class_scores(self.model, self.how.pixels(pixels, self.device), self.how).float()
+        ids: NDArray[np.uint8] = classes_at(scores, (pixels.shape[0], pixels.shape[1]))[0].cpu().numpy()
         return ids
 
 
@@ -53,7 +55,7 @@ def load(
 
     Args:
         run: the run's directory; `None`: the newest one below `runs/`.
-        device: `auto`, `cpu`, `cuda`, `cuda:N`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
         definition: other words, which the model takes instead: a shipped name or a file; `None`: those of the run.
         reporter: hears what the user should know; `None`: nobody does.
 
@@ -65,9 +67,9 @@ def load(
     steps = checkpoint_steps(folder)
     if not steps:
         raise InputError(f"{folder} has no complete checkpoint yet: let semivl train reach its first one")
-    status = read_json(folder / STATUS)
-    best, rule = status.get("best"), status.get("select", "best")
-    wanted = [best] if rule != "last" and best in steps else []
+    status = read(folder / STATUS, Status) or Status()
+    best, rule = status.best, status.select
+    wanted = [best] if best is not None and rule != "last" and best in steps else []
     step, broken = first_sound(folder, (*wanted, *reversed(steps)), [MODEL])
     for other, wrong in broken.items():
         reporter.note(f"checkpoint {other} of {folder} is damaged ({wrong}): taking step {step} instead")
@@ -76,9 +78,14 @@ def load(
     config = resolve(parse_toml(stored.config, str(folder / SETTINGS)), source=str(folder / SETTINGS))
     if definition is None:
         words = parse_definition(stored.definition, str(folder / DEFINITION), config.fidelity)
+        if len(words.classes) != len(stored.model.text):
+            raise InputError(
+                f"{checkpoint_folder(folder, step) / MODEL} names {len(words.classes)} classes, its model has "
+                f"{len(stored.model.text)}: the file is damaged; take the checkpoint before it"
+            )
     else:
         words = load_definition(definition, config.fidelity)
-        trained_on = read_json(checkpoint_folder(folder, step) / STATE).get("clip_sha256")
+        trained_on = read_json(checkpoint_folder(folder, step) / STATE, Progress).clip_sha256
         reword(stored.model, config, words, trained_on, reporter)
     return Predictor(
         run=folder,

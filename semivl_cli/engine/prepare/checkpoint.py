@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from numpy.typing import NDArray
 from torch import Tensor
 
 from semivl_cli.concepts.load import parse_definition
@@ -30,6 +28,7 @@ from semivl_cli.model.clip import load_clip
 from semivl_cli.model.clip_weights import RANDOM
 from semivl_cli.model.finetune import set_trainable
 from semivl_cli.model.published_parameters import our_state, published_name
+from semivl_cli.model.tensor_files import read_safetensors, read_state
 from semivl_cli.reporter import Reporter
 from semivl_cli.settings_toml import merge, to_toml
 
@@ -81,18 +80,11 @@ def prepare_checkpoint(
 
 def _translated(file: Path) -> dict[str, Tensor]:
     """Read the state dict and give its tensors our names."""
+    found = read_state(file)
+    if "semivl" in found.metadata:
+        raise InputError(f"{file} is of a run of semivl, no published checkpoint: give eval and predict the run itself")
     try:
-        safe = file.suffix == ".safetensors"
-        loaded: Any = load_file(file) if safe else torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(f"{file} does not exist: expected a published checkpoint such as best.pth") from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, UnpicklingError, SafetensorError) as error:
-        raise InputError(f"cannot read {file} as a checkpoint of plain tensors: {first_line(error)}") from error
-    published = loaded.get("model", loaded) if isinstance(loaded, dict) else {}
-    if not isinstance(published, dict) or not published or not all(isinstance(v, Tensor) for v in published.values()):
-        raise InputError(f"{file} holds no state dict: expected tensors by name, bare or under the key model")
-    try:
-        return our_state({name.removeprefix("module."): tensor for name, tensor in published.items()})
+        return our_state(found.tensors)
     except KeyError as error:
         raise InputError(f"{file} has the tensor {error.args[0]!r}, which no published SemiVL model has") from error
 
@@ -125,17 +117,27 @@ def _class_vectors(
                 f"a published checkpoint holds no text vectors: give them with --text FILE, or {error}"
             ) from error
         return embed_classes(clip.text, definition, config.decoder.text)
-    try:
-        if file.suffix == ".npy":
-            vectors = torch.from_numpy(np.load(file, allow_pickle=False))
-        else:
-            tensors = load_file(file)
-            if len(tensors) != 1:
-                raise InputError(f"{file} holds {len(tensors)} tensors: expected one, the class vectors")
-            [vectors] = tensors.values()
-    except (OSError, ValueError, SafetensorError) as error:
-        raise InputError(f"cannot read text vectors {file}: {error}") from error
+    vectors = _array(file) if file.suffix == ".npy" else _only_tensor(file)
     expected = (len(definition.classes), width)
     if vectors.shape != expected:
         raise InputError(f"{file} has shape {tuple(vectors.shape)}: expected {expected}, one vector a class")
+    if not bool(vectors.isfinite().all()):
+        raise InputError(f"{file} holds numbers that are not finite: expected class vectors")
     return vectors.float()
+
+
+def _array(file: Path) -> Tensor:
+    """Read an array of NumPy, whose size is compared with the file before memory is taken for it."""
+    try:
+        array: NDArray[Any] = np.load(file, allow_pickle=False, mmap_mode="r")
+        return torch.from_numpy(np.array(array, np.float32))
+    except Exception as error:  # of a damaged header it raises nearly anything
+        raise InputError(f"cannot read text vectors {file}: {first_line(error)}") from error
+
+
+def _only_tensor(file: Path) -> Tensor:
+    tensors = read_safetensors(file).tensors
+    if len(tensors) != 1:
+        raise InputError(f"{file} holds {len(tensors)} tensors: expected one, the class vectors")
+    [vectors] = tensors.values()
+    return vectors

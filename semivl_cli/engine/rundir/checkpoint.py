@@ -7,22 +7,37 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from semivl_cli.engine.rundir.layout import CHECKPOINTS, SCORES, checkpoint_folder, read_json
+from semivl_cli.documents import Document, parse_json, read_json
+from semivl_cli.engine.rundir.layout import CHECKPOINTS, SCORES, checkpoint_folder
 from semivl_cli.errors import InputError
 from semivl_cli.files import hash_file, replacing_folder, sweep, writing
 from semivl_cli.model.build import ModelSpec
 from semivl_cli.model.semivl import SemiVL
+from semivl_cli.model.tensor_files import read_header, read_safetensors, write_safetensors
+from semivl_cli.run_files import Progress, Seal, read
 
 MODEL, TRAINING, STATE = FILES = ("model.safetensors", "training.safetensors", "state.json")
 """What a complete checkpoint holds besides its seal."""
 _SEAL = "done.json"
-FORMAT = "semivl-1"
+FORMAT: Literal["semivl-1"] = "semivl-1"
+
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+"""What AdamW keeps of each parameter, beside the number of its steps."""
+
+
+class Header(Document):
+    """What `model.safetensors` says of itself, as JSON under `semivl` in its metadata."""
+
+    format: Literal["semivl-1"]
+    spec: ModelSpec
+    config: str
+    definition: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +68,13 @@ def save_checkpoint(
         return
     with writing(target), replacing_folder(target, durable=True) as temporary:
         header = {"format": FORMAT, "step": step, "spec": asdict(spec), "config": config, "definition": definition}
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-        save_file(tensors, temporary / MODEL, metadata={"semivl": json.dumps(header)})
+        write_safetensors(temporary / MODEL, model.state_dict(), {"semivl": json.dumps(header)})
         moments = {
-            f"{key}/{name}": value.detach().cpu().contiguous()
+            f"{key}/{name}": value
             for name, parameter in _trained(model, optimizer)
             for key, value in optimizer.state[parameter].items()
         }
-        save_file(moments, temporary / TRAINING)
+        write_safetensors(temporary / TRAINING, moments)
         (temporary / STATE).write_text(json.dumps(dict(state)), encoding="utf-8")
         # The seal is the last file.
         hashes = {name: hash_file(temporary / name) for name in FILES}
@@ -69,7 +83,7 @@ def save_checkpoint(
 
 def checkpoint_steps(run: Path) -> list[int]:
     """Steps of the complete checkpoints of a run, oldest first; their files may have been damaged since."""
-    return sorted(int(path.name) for path in (run / CHECKPOINTS).glob("[0-9]*") if path.name.isdigit())
+    return sorted(int(path.name) for path in (run / CHECKPOINTS).glob("[0-9]*") if path.name.isdecimal())
 
 
 def prune_checkpoints(run: Path, best: int | None) -> None:
@@ -84,9 +98,10 @@ def prune_checkpoints(run: Path, best: int | None) -> None:
 
 def damage(folder: Path, files: Sequence[str] = FILES) -> str | None:
     """Say what is wrong with a checkpoint; `None`: each of `files` has the bytes that were written."""
+    if not (folder / _SEAL).is_file():
+        return f"{_SEAL} cannot be read: no such file"
     try:
-        sealed = json.loads((folder / _SEAL).read_text(encoding="utf-8"))
-        hashes = sealed.get("sha256", {})  # none in a checkpoint of an earlier version
+        hashes = read_json(folder / _SEAL, Seal).sha256
         for name in files:
             if not (folder / name).is_file():
                 return f"{name} is missing"
@@ -94,7 +109,7 @@ def damage(folder: Path, files: Sequence[str] = FILES) -> str | None:
                 return f"{name} does not hold the bytes that were written"
     except OSError as error:
         return f"{Path(str(error.filename)).name} cannot be read: {error.strerror}"
-    except (ValueError, AttributeError):
+    except InputError:
         return f"{_SEAL} is damaged"
     return None
 
@@ -131,42 +146,63 @@ def load_checkpoint(run: Path, step: int) -> Stored:
     """Build the model of `checkpoints/<step>`; raises `InputError` where the files are damaged."""
     path = checkpoint_folder(run, step) / MODEL
     try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["semivl"])
-        tensors = load_file(path)
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        found = read_header(path)
+        header = parse_json(found.metadata.get("semivl", "null"), Header, "its header")
+        header.spec.check_weights(found.shapes)  # before memory is taken for what it claims
+        tensors = read_safetensors(path).tensors
+        _check_finite(tensors)
+    except InputError as error:
         raise InputError(
-            f"checkpoint {path} is damaged ({error}): delete the folder {path.parent} to take the checkpoint before it"
+            f"checkpoint {path} is damaged, or none of this version ({error}): delete the folder {path.parent} to take "
+            "the checkpoint before it"
         ) from error
-    if header.get("format") != FORMAT:
-        raise InputError(f"checkpoint {path} has format {header.get('format')!r}: this version reads {FORMAT}")
-    spec = ModelSpec(**header["spec"])
-    model = spec.build(tensors["text"])
+    model = header.spec.build(tensors["text"])
     model.load_state_dict(tensors)
-    return Stored(model=model, spec=spec, config=header["config"], definition=header["definition"])
+    return Stored(model=model, spec=header.spec, config=header.config, definition=header.definition)
 
 
-def load_training(run: Path, step: int, model: SemiVL, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def load_training(run: Path, step: int, model: SemiVL, optimizer: torch.optim.Optimizer) -> Progress:
     """Put weights and optimizer back as they were after `step` steps; returns the rest of the state."""
     folder = checkpoint_folder(run, step)
     try:
-        model.load_state_dict(load_file(folder / MODEL))
-        moments = load_file(folder / TRAINING)
-        state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        tensors, moments = (read_safetensors(folder / name).tensors for name in (MODEL, TRAINING))
+        _check_fit(model.state_dict(), tensors)
+        state = read_json(folder / STATE, Progress)
+        parameters = _trained(model, optimizer) if moments else []  # none before the first step
+        like = {f"{key}/{name}": parameter for name, parameter in parameters for key in _MOMENTS}
+        _check_fit({**like, **{f"step/{name}": torch.zeros(()) for name, _ in parameters}}, moments)
+        _check_finite({**tensors, **moments})
+    except InputError as error:
         raise InputError(
             f"checkpoint {folder} is damaged ({error}): delete that folder to resume from the checkpoint before it"
         ) from error
-    for name, parameter in _trained(model, optimizer) if moments else ():  # none before the first step
+    model.load_state_dict(tensors)
+    for name, parameter in parameters:
         optimizer.state[parameter] = {
             "step": moments[f"step/{name}"].to(parameter.device),
             # Fused AdamW walks through memory: the moments must lie in the order of the parameter.
-            **{key: torch.empty_like(parameter).copy_(moments[f"{key}/{name}"]) for key in ("exp_avg", "exp_avg_sq")},
+            **{key: torch.empty_like(parameter).copy_(moments[f"{key}/{name}"]) for key in _MOMENTS},
         }
     try:
-        return {**state, **read_json(folder / SCORES)}
+        scores = read(folder / SCORES, Progress)
     except InputError:  # damaged: the evaluation is made again
         return state
+    newer = {} if scores is None else {key: getattr(scores, key) for key in scores.model_fields_set}
+    return state.model_copy(update=newer)
+
+
+def _check_fit(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+    """Refuse tensors whose names and shapes are not those of the training; raises `InputError`."""
+    wrong = own.keys() ^ state.keys() or {name for name in own if own[name].shape != state[name].shape}
+    if wrong:
+        raise InputError(f"{len(wrong)} tensors are absent, unknown or misshapen, such as {min(wrong)}")
+
+
+def _check_finite(tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that hold anything but finite numbers, as training has written them; raises `InputError`."""
+    for name, tensor in tensors.items():
+        if tensor.dtype not in (torch.float32, torch.int64) or not bool(tensor.isfinite().all()):
+            raise InputError(f"the tensor {name} holds something else than finite numbers")
 
 
 def _trained(model: SemiVL, optimizer: torch.optim.Optimizer) -> list[tuple[str, torch.nn.Parameter]]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from semivl_cli.config import RunConfig
 from semivl_cli.errors import InputError
 from semivl_cli.files import locked
+from semivl_cli.run_files import Scores, Status, Summary, read
 from semivl_cli.settings_toml import read_settings, resolve
 
 RUNS = Path("runs")
@@ -65,7 +65,8 @@ def find_unfinished() -> Path:
     """Return the newest unfinished run in `runs/`, or folder of several with one; raises `InputError` where none is."""
     unfinished = [found for found in _runs() if not is_finished(found)]
     unfinished = [run.parent if (run.parent / SUMMARY).is_file() else run for run in unfinished]
-    unfinished += [path.parent for path in RUNS.glob(f"*/{SUMMARY}") if "runs" not in read_json(path)]
+    summaries = ((path.parent, read(path, Summary)) for path in RUNS.glob(f"*/{SUMMARY}"))
+    unfinished += [folder for folder, summary in summaries if summary is not None and summary.runs is None]
     if not unfinished:
         raise InputError(f"there is no unfinished run in {RUNS}/: name one with --out, or start anew without --resume")
     return sorted(unfinished, key=_touched)[-1]
@@ -104,19 +105,7 @@ def read_config(run: Path) -> RunConfig:
 def is_finished(run: Path) -> bool:
     """Whether nothing is left to do; what a damaged file says is not believed."""
     try:
-        return bool(read_json(run / STATUS).get("finished")) and bool(read_json(run / SCORES))
+        status, scores = read(run / STATUS, Status), read(run / SCORES, Scores)
     except InputError:
         return False
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; empty where the file does not exist."""
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} is damaged ({error}): delete it, the checkpoints beside it are not touched"
-        ) from error
-    return content
+    return status is not None and status.finished and scores is not None and None not in (scores.last, scores.best)

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from semivl_cli.documents import read_bytes
 from semivl_cli.engine.rundir.layout import METRICS, Found
+from semivl_cli.errors import InputError
 from semivl_cli.files import append_line, sync, write_text, writing
+from semivl_cli.run_files import read_line
 
 
 class Metrics:
@@ -20,8 +23,8 @@ class Metrics:
     def __init__(self, run: Path, step: int, *, evaluated: bool = False) -> None:
         """Keep the lines up to `step`, and its evaluation only if that is part of the state."""
         self.path = run / METRICS
-        lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines() if self.path.is_file() else []
-        told = [line for line in lines if _moment(line) <= (step, int(evaluated))]
+        text = read_bytes(self.path).decode("utf-8", "replace") if self.path.is_file() else ""
+        told = [line for line in text.splitlines() if _moment(line) <= (step, int(evaluated))]
         write_text(self.path, "".join(f"{line}\n" for line in told))
 
     def write(self, step: int, kind: str, values: Mapping[str, Any]) -> None:
@@ -41,7 +44,7 @@ class Metrics:
 def _moment(line: str) -> tuple[float, int]:
     """When a line was written: its step, and whether it belongs to what follows it: evaluation, end."""
     try:
-        values = json.loads(line)
-        return float(values["step"]), {"eval": 1, "end": 2}.get(values.get("found", values["kind"]), 0)
-    except (ValueError, TypeError, KeyError):  # the process died while it wrote the line
+        values = read_line(line, METRICS)
+    except InputError:  # the process died while it wrote the line
         return float("inf"), 0
+    return values.step, {"eval": 1, "end": 2}.get(values.found or values.kind, 0)

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from semivl_cli import run_files
+from semivl_cli.documents import as_type, read_json
 from semivl_cli.engine.infer.measure import Scores
 from semivl_cli.engine.infer.predictor import described
-from semivl_cli.engine.rundir.layout import SCORES, read_json
-
-Rule = Literal["last", "best", "held-out"]
+from semivl_cli.engine.rundir.layout import SCORES
+from semivl_cli.run_files import Rule
 
 
 class Selection:
     """Remembers the last and the best evaluation, and names the step that the rule picks."""
 
-    def __init__(self, rule: Rule, saved: Mapping[str, Any] | None = None) -> None:
-        saved = saved or {}
+    def __init__(self, rule: Rule, saved: run_files.Scores | None = None) -> None:
+        saved = saved or run_files.Scores()
         self.rule = rule
-        self.last: dict[str, Any] = saved.get("last") or {}
-        self.best: dict[str, Any] = saved.get("best") or {}
-        self.result: dict[str, Any] = saved.get("result") or {}
+        self.last, self.best, self.result = (
+            {} if score is None else score.model_dump(exclude_unset=True)
+            for score in (saved.last, saved.best, saved.result)
+        )
 
     @property
     def step(self) -> int | None:
@@ -47,6 +48,10 @@ class Selection:
         """Return the object that `scores.json` holds."""
         return {"select": self.rule, "last": self.last, "best": self.best, "result": self.result}
 
+    def saved(self) -> run_files.Scores:
+        """Return it as it is read again."""
+        return as_type(self.as_dict(), run_files.Scores, SCORES)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
@@ -64,12 +69,13 @@ class Result:
 
 def read_result(run: Path) -> Result:
     """Read the result of a run that is finished."""
-    return result_of(run, read_json(run / SCORES))
+    return result_of(run, read_json(run / SCORES, run_files.Scores))
 
 
-def result_of(run: Path, saved: Mapping[str, Any]) -> Result:
-    """Return the result of a run from the object that its `scores.json` holds."""
-    last, best = Scores.of(saved["last"]), Scores.of(saved["best"])
-    result = Scores.of(saved["result"]) if saved.get("result") else best  # of an earlier version
-    selected = described(saved.get("select", "best"), result.step, best.step)
+def result_of(run: Path, saved: run_files.Scores) -> Result:
+    """Return the result of a run, which was scored, from what its `scores.json` holds."""
+    assert saved.last is not None and saved.best is not None, "it was scored"
+    kept = (saved.last, saved.best, saved.result or saved.best)  # an earlier version had no result
+    last, best, result = (Scores.of(score.model_dump()) for score in kept)
+    selected = described(saved.select, result.step, best.step)
     return Result(run=run, selected=selected, result=result, last=last, best=best)

@@ -10,7 +10,7 @@ import tomli_w
 import torch
 from torch import Tensor
 
-from semivl_cli import __version__
+from semivl_cli import __version__, run_files
 from semivl_cli.engine.environment import environment
 from semivl_cli.engine.rundir import layout
 from semivl_cli.engine.rundir.checkpoint import (
@@ -29,6 +29,7 @@ from semivl_cli.engine.train.nonfinite import refuse_nonfinite
 from semivl_cli.engine.train.trainee import Training
 from semivl_cli.errors import InputError
 from semivl_cli.files import sweep, write_json, write_text
+from semivl_cli.run_files import read_split
 from semivl_cli.settings_toml import to_toml
 
 
@@ -64,7 +65,9 @@ class Progress:
         )
         write_text(run / layout.DEFINITION, training.material.definition_text)
         write_json(run / layout.SPLIT, index.split())
-        table = tomli_w.dumps({"environment": environment(training.device, index, trainee.clip_sha256)})
+        table = tomli_w.dumps(
+            {"environment": environment(training.device, index, trainee.clip_sha256, training.counts)}
+        )
         write_text(run / layout.SETTINGS, f"{facts}{to_toml(training.config)}\n{table}")
         self.metrics = Metrics(run, -1)  # none: what is noticed before the first step is noticed again
         self.write_status(None)
@@ -80,16 +83,17 @@ class Progress:
             return self.begin()
         start, broken = process_group.broadcast(first_sound(run, reversed(steps)) if self.is_main else (0, {}))
         state = load_training(run, start, trainee.model, trainee.optimizer)
-        if state.get("clip_sha256") not in (None, trainee.clip_sha256):
+        if state.clip_sha256 not in (None, trainee.clip_sha256):
             raise InputError(
-                f"{run} was trained with other CLIP weights (sha256 {state['clip_sha256'][:12]}..., now "
+                f"{run} was trained with other CLIP weights (sha256 {state.clip_sha256[:12]}..., now "
                 f"{trainee.clip_sha256[:12]}...): put the weights back that run.toml names, or start a new run"
             )
-        split, before = training.material.index.split(), layout.read_json(run / layout.SPLIT)
-        if before.get("sha256", split["sha256"]) != split["sha256"]:
+        split, before = training.material.index.split(), read_split(run)
+        listed = before is not None and before.unlabeled.ids is not None and training.config.data.missing == "skip"
+        if before is not None and before.sha256 != split["sha256"] and not listed:
             raise InputError(
                 f"the images of {training.material.root} are not those that {run} was started with (split.json): "
-                "put them back, or start a new run"
+                "put them back, or begin a new run with its weights: --init"
             )
         self.load_state_dict(state)
         evaluated = self.selection.last.get("step") == start
@@ -118,17 +122,17 @@ class Progress:
             "passed_over": self.passed_over,
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: run_files.Progress) -> None:
         """Take the values of a checkpoint; a published one, or one of an earlier version, lacks some."""
         config, steps = self.training.config, self.training.schedule.steps
         self.selection = Selection(config.training.select, state)
-        self.alarms = Alarms(config, steps, **state.get("watch", {}))
-        self.began, self.passed_over = time.monotonic() - state["seconds"], state.get("passed_over", 0)
-        self.micro_batch.restore(state.get("micro_batch", config.training.batch))
+        self.alarms = Alarms(config, steps, **state.watch.model_dump())
+        self.began, self.passed_over = time.monotonic() - state.seconds, state.passed_over
+        self.micro_batch.restore(state.micro_batch or config.training.batch)
         own = float(self.is_main)  # what the processes hold adds up
         self.unlogged = [
             {name: torch.tensor(own * value, device=self.training.device) for name, value in values.items()}
-            for values in state.get("unlogged", [])
+            for values in state.unlogged
         ]
 
     def save(self, done: int) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from semivl_cli.config import RunConfig
+from semivl_cli.data.choose.faint import faint_notes
 from semivl_cli.data.choose.index import check_labels
-from semivl_cli.engine.assemble import Inherited, open_material
-from semivl_cli.engine.device import pick_device
+from semivl_cli.engine.assemble import Inherited, open_material, with_value_range
+from semivl_cli.engine.device import in_words, is_here, pick_device
 from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
 from semivl_cli.engine.environment import deterministic, differences, environment
 from semivl_cli.engine.precedence import configure
@@ -27,7 +28,10 @@ from semivl_cli.files import sweep
 from semivl_cli.reporter import Reporter
 from semivl_cli.settings_toml import known_settings, merge, parse_assignments, read_settings, read_toml, resolve
 
-MOVABLE = ("data.root", "data.workers", "data.damaged", "training.micro_batch", "training.checkpoint_activations")
+MOVABLE = (
+    *("device", "data.root", "data.workers", "data.damaged", "data.missing"),
+    *("training.micro_batch", "training.checkpoint_activations"),
+)
 """Settings that may be others when a run is resumed: they say where it runs, not what it computed so far."""
 
 
@@ -52,7 +56,7 @@ def train(
         begun = process_group.broadcast((out / layout.SETTINGS).exists())
         resume = begun and (resume or process_group.restarted)
     if not resume:
-        config = configure(flags, assignments)
+        config = configure(flags, assignments, reporter.note)
         if out is not None and (out / layout.SETTINGS).exists():
             raise InputError(f"{out} already holds a run: go on with --resume, or give another --out")
         if out is not None and out.is_dir() and any(not _is_left_over(path) for path in out.iterdir()):
@@ -60,7 +64,7 @@ def train(
         repeated = _repeated(config, merge(flags, parse_assignments(assignments)))
         return run_training(config, out, reporter, inherited=repeated, process_group=process_group)
     run = process_group.broadcast(_begun(out))
-    config = moved(layout.read_config(run), merge(flags, parse_assignments(assignments)), run)
+    config = moved(layout.read_config(run), merge(flags, parse_assignments(assignments)), run, process_group)
     if layout.is_finished(run):
         if process_group.is_main:
             sweep(run)
@@ -91,21 +95,26 @@ def run_training(
     with deterministic(config.training.deterministic):
         device = pick_device(config.device, process_group)
         if run is not None and resume:
-            inherited = Inherited(run=run)
+            inherited = Inherited(run=run, images=True)
         with process_group.local_main_first():
             material = open_material(config, inherited, reporter.note)
-        for note in material.index.notes:
-            reporter.note(note)
-        counts = None
-        if process_group.is_main:
-            counts = check_labels(material.index, material.dataset, material.definition.names)
+        config = with_value_range(config, material.dataset, fixed=resume)
         new = process_group.is_main and (run is None or not run.exists())
         if run is None and process_group.is_main:
             run = layout.new_run(config.dataset, len(material.index.labeled))
         run = process_group.broadcast(run)
         assert run is not None, "the main process has named it"
+        reporter.note(f"{run}: {config.dataset} on {in_words(device)}")
+        for note in material.index.notes:
+            reporter.note(note)
         with layout.lock_run(run) if process_group.is_main else nullcontext():
             try:
+                counts = None
+                if process_group.is_main:
+                    value_range = config.data.value_range
+                    counts = check_labels(material.index, material.dataset, material.definition.names, value_range)
+                    for faint in faint_notes(material.index, value_range):
+                        reporter.note(faint)
                 with process_group.local_main_first():
                     trainee = build_trainee(config, material, device, reporter)
                 training = Training(
@@ -117,10 +126,11 @@ def run_training(
                     reporter=reporter,
                     process_group=process_group,
                     schedule=schedule_of(config, len(material.index.unlabeled)),
+                    counts=counts,
                 )
                 loop = Loop(training)
                 noticed = _changed_since(inherited.run / layout.SETTINGS, training) if inherited is not None else []
-                return loop.run(resume=resume, noticed=noticed, counts=counts)
+                return loop.run(resume=resume, noticed=noticed)
             except BaseException as error:
                 begun = (run / layout.SETTINGS).exists()
                 started = begun and (checkpoint_steps(run) or not isinstance(error, InputError))
@@ -131,7 +141,7 @@ def run_training(
 
 def _changed_since(before: Path, training: Training) -> list[str]:
     """Name what is not as it was when `before`, the `run.toml` of a run, was written."""
-    now = environment(training.device, training.material.index, training.trainee.clip_sha256)
+    now = environment(training.device, training.material.index, training.trainee.clip_sha256, training.counts)
     changed = differences(read_settings(before)[1], now)
     return [f"not as it was for {before}: {', '.join(changed)}; the numbers may differ"] if changed else []
 
@@ -142,8 +152,10 @@ def device_of(flags: Mapping[str, Any], assignments: Sequence[str], out: Path | 
         return configure(flags, assignments).device
     run = out or layout.find_unfinished()
     if (run / layout.SUMMARY).is_file():
-        return resolve(read_toml(run / layout.RECIPE)).device
-    return layout.read_config(_begun(run)).device
+        before = resolve(read_toml(run / layout.RECIPE)).device
+    else:
+        before = layout.read_config(_begun(run)).device
+    return "cpu" if before == "cpu" else "auto"
 
 
 def _begun(out: Path | None) -> Path:
@@ -173,10 +185,14 @@ def _is_left_over(path: Path) -> bool:
     return path.name in (layout.LOCK, layout.DEFINITION, layout.SPLIT) or path.suffix in (".part", ".tmp")
 
 
-def moved(config: RunConfig, given: Mapping[str, Any], run: Path) -> RunConfig:
-    """Let flags say where the data lie now and how many processes read them; refuse what contradicts the run."""
+def moved(config: RunConfig, given: Mapping[str, Any], run: Path, process_group: ProcessGroup = ALONE) -> RunConfig:
+    """Let flags say where the run goes on and where its data lie now; refuse what contradicts it.
+
+    A device that is not here, where none is named, is exchanged for one that is.
+    """
     saved = config.model_dump()
-    wanted = resolve(saved, given)
+    here = {} if is_here(config.device, process_group) else {"device": "auto"}
+    wanted = resolve(saved, here, given)
     now = wanted.model_dump()
     for name in known_settings():
         section, _, key = name.rpartition(".")

@@ -66,7 +66,7 @@ def preview(
         yield path, InputError(error)
     for done, job in enumerate(plan.jobs, len(plan.unreadable) + 1):
         try:
-            image = read_picture(segmenter, job.image)
+            image = read_picture(segmenter, job.image).pixels
             with enough_memory(job.image):
                 found = segmenter.segment(image)
                 regions, shares = find_regions(found.texts), class_shares(segmenter, found)

@@ -9,8 +9,10 @@ from typer.testing import CliRunner
 
 from semivl_cli import load
 from semivl_cli.cli import app
+from semivl_cli.documents import parse_json
 from semivl_cli.engine.infer.measure import Scores
 from semivl_cli.engine.train.best_step import Selection
+from semivl_cli.run_files import Scores as SavedScores
 
 KILL = Path(__file__).parents[2] / "bench" / "bench_kill.py"
 STREET = [
@@ -40,7 +42,7 @@ def test_the_rule_picks_the_step_and_the_earlier_of_equals(rule, step):
     assert selection.step is None
     for number, miou in ((1, 0.5), (2, 0.5), (3, 0.4)):
         selection.add(scores(number, miou))
-    again = Selection(rule, json.loads(json.dumps(selection.as_dict())))
+    again = Selection(rule, parse_json(json.dumps(selection.as_dict()), SavedScores, "scores.json"))
     assert again.step == selection.step == step
     assert again.as_dict() == selection.as_dict()
 
