@@ -25,7 +25,7 @@ WORDS = 'title = "T"\n[[class]]\nname = "dark"\ncolor = "#000000"\n[[class]]\nna
 class Threshold(Segmenter):
     """Calls bright what is bright."""
 
-    def predict(self, image):
+    def classes_of(self, image):
         return (image[..., 0] > 127).astype(np.uint8)
 
 
@@ -84,7 +84,7 @@ def test_a_picture_for_which_memory_does_not_suffice_costs_no_other(segmenter, t
             raise error
         return np.zeros(image.shape[:2], np.uint8)
 
-    monkeypatch.setattr(Threshold, "predict", fails)
+    monkeypatch.setattr(Threshold, "classes_of", fails)
     for name, width in (("a", 8), ("b", 13), ("c", 8)):
         picture(tmp_path / "in" / f"{name}.png", width)
     found = predicted(segmenter, tmp_path / "in", tmp_path / "out")
@@ -93,7 +93,7 @@ def test_a_picture_for_which_memory_does_not_suffice_costs_no_other(segmenter, t
 
 
 def test_another_fault_of_the_model_is_no_fault_of_the_picture(segmenter, tmp_path, monkeypatch):
-    monkeypatch.setattr(Threshold, "predict", lambda self, image: 1 / 0)
+    monkeypatch.setattr(Threshold, "classes_of", lambda self, image: 1 / 0)
     picture(tmp_path / "a.png")
     with pytest.raises(ZeroDivisionError):
         predicted(segmenter, tmp_path / "a.png", tmp_path / "out")
