@@ -56,6 +56,8 @@ class Training:
     reporter: Reporter
     process_group: ProcessGroup
     schedule: Schedule
+    shorter: Schedule | None = None
+    """What a run followed that now becomes longer."""
 
     @property
     def positions(self) -> slice:
