@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from semivl_cli.labels_option import Labels, read_labels
+from semivl_cli.limits import check_pixels
 
 T = TypeVar("T")
 
@@ -34,15 +35,43 @@ NONE_WORD = BeforeValidator(none_if_so_called)
 OrNone = Annotated[T | None, NONE_WORD, PlainSerializer(lambda value: "none" if value is None else value)]
 """A setting that may be absent."""
 
+
+def _writable(text: str) -> str:
+    """Refuse what no file could be called, and `run.toml` could not hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("is no UTF-8: rename the file, or give another") from error
+    if "\0" in text:
+        raise ValueError("holds a NUL, which no name can")
+    return text
+
+
+def _drawable(side: int) -> int:
+    check_pixels(side, side, f"a side of {side} pixels")
+    return side
+
+
+Text = Annotated[str, AfterValidator(_writable)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=2**53)]
+Side = Annotated[Count, AfterValidator(_drawable)]
+"""Of a square of pixels that is held in memory."""
+Width = Annotated[int, Field(ge=1, le=2**16)]
+Few = Annotated[int, Field(ge=0, le=1000)]
 NotNegative = Annotated[float, Field(ge=0)]
 
 
 def _ordered(values: list[Any]) -> list[Any]:
     if len(values) != 2 or values[0] > values[1]:
         raise ValueError("must hold the smallest and the largest value")
+    return values
+
+
+def _rising(values: list[float]) -> list[float]:
+    if len(_ordered(values)) == 2 and not -math.inf < values[0] < values[1] < math.inf:
+        raise ValueError("must hold two numbers, the smaller first")
     return values
 
 
@@ -61,27 +90,30 @@ Pair = Annotated[list[T], _of_length(2)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class DataSettings(_Section):
     """Which images, which labels, and how large a piece of them is seen at once."""
 
-    root: OrNone[str] = None
+    root: OrNone[Text] = None
     """Folder of the dataset; `None`: `$SEMIVL_DATA/<dataset>`, else `data/<dataset>`."""
-    definition: OrNone[str] = None
+    definition: OrNone[Text] = None
     """Class-definition file or shipped name; `None`: the dataset's own."""
     labels: Annotated[Labels, PlainValidator(read_labels), PlainSerializer(str)] = read_labels("all")
     """How many images are labelled: a count, a fraction, a file of ids, or `all`."""
     missing: Literal["refuse", "skip"] = "refuse"
     """What to do about files that the dataset lists and the disk does not have."""
-    unlabeled: list[str] = []
+    unlabeled: list[Text] = []
     """Unlabelled images beside the dataset's own: folders, images, tar shards, `.txt` lists of paths, patterns."""
     damaged: Literal["auto", "refuse", "skip"] = "auto"
     """What to do about an unlabelled image that cannot be read: end, or take the next one of the shuffle. `auto`: the
     second for images of `data.unlabeled` and of datasets of more than 100,000, which are not all looked for at the
     start; the first for others."""
-    crop: Count = 512
+    value_range: OrNone[Annotated[list[float], AfterValidator(_rising)]] = None
+    """Numbers of images of more than 8 bits that are shown black and white; `None`: as the dataset says, else the range
+    of their type: 0..65535 where they are whole, 0..1 where they are not."""
+    crop: Side = 512
     """Side of the square training crop and of evaluation windows, in pixels."""
     base_scale: OrNone[Pair[Count]] = None
     """Long and short side of the box that is scaled and then holds the image; `None`: its own size is scaled."""
@@ -119,9 +151,9 @@ class AugmentSettings(_Section):
 class ModelSettings(_Section):
     """The CLIP that encoder and guidance start from, and how its image tower is read."""
 
-    clip: str | dict[str, Any] = "ViT-B-16"
+    clip: Text | dict[str, Any] = "ViT-B-16"
     """Name of an open_clip model, or its configuration as a table; `from-weights`: as the weights file says."""
-    weights: str = "openai"
+    weights: Text = "openai"
     """open_clip tag, a file (also `plugin:<file>`, inside the dataset's package), or `random`."""
     initial: Literal["clip", "random"] = "clip"
     """What the encoder starts from: that CLIP, or fresh weights of its shape, which want a higher
@@ -154,14 +186,14 @@ class DecoderSettings(_Section):
     kind: str = "language"
     """One of `model/build.py`; `convolutional`: a DeepLabv3+-style head that reads no text; same dilations and widths,
     but an upsampling four times as wide, since one map serves all classes."""
-    width: Count = 128
-    text_width: Count = 128
-    up_widths: Pair[Count] = [64, 32]
-    skip_widths: Pair[Count] = [32, 16]
-    dilations: list[Count] = [6, 12, 18]
-    layers: Annotated[int, Field(ge=0)] = 2
-    heads: Count = 4
-    pool: Count = 4
+    width: Width = 128
+    text_width: Width = 128
+    up_widths: Pair[Width] = [64, 32]
+    skip_widths: Pair[Width] = [32, 16]
+    dilations: Annotated[list[Width], Field(max_length=100)] = [6, 12, 18]
+    layers: Few = 2
+    heads: Width = 4
+    pool: Width = 4
     text: Literal["name", "guideline", "mean"] = "name"
     """The one vector of a class: its name, its guideline sentence, or the mean over its concepts."""
     resize: Literal["image", "crop"] = "image"
@@ -197,7 +229,7 @@ class GuidanceSettings(_Section):
     """The maximum over concepts is taken of probabilities (Eq. 5) or of similarities."""
     temperature: Positive | Literal["checkpoint"] = "checkpoint"
     """Factor of similarities before the softmax; `checkpoint`: CLIP's own logit scale."""
-    position_size: Count | Literal["checkpoint"] = "checkpoint"
+    position_size: Side | Literal["checkpoint"] = "checkpoint"
     """Image size for which the frozen encoder keeps its position embedding before resizing it to the input."""
 
 
@@ -259,19 +291,19 @@ class EvaluationSettings(_Section):
     """Sliding windows, two ways; or the whole image at once."""
     stride: OrNone[Count] = None
     """Step of the windows; `None`: two thirds of the crop."""
-    short_side: OrNone[Count] = None
+    short_side: OrNone[Side] = None
     """Length to which the image's short side is resized before; `None`: as it is."""
 
 
 class RunConfig(_Section):
     """Everything that decides what a training does."""
 
-    dataset: str = "shapes"
-    method: str = "semivl"
+    dataset: Text = "shapes"
+    method: Text = "semivl"
     fidelity: Literal["paper", "published"] = "paper"
-    recipe: OrNone[str] = None
-    seed: Annotated[int, Field(ge=0)] = 0
-    device: str = "auto"
+    recipe: OrNone[Text] = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    device: Text = "auto"
     """Where it is computed: `auto` (CUDA, else Apple's `mps`, else the CPU), `cpu`, `cuda`, `cuda:N` or `mps`."""
     data: DataSettings = DataSettings()
     augment: AugmentSettings = AugmentSettings()

@@ -10,6 +10,9 @@ from typing import Literal
 
 from semivl_cli.errors import InputError
 
+_NUMBER = re.compile(r"[-+]?[\d.,_]*\d[\d.,_]*(e[-+]?\d+)?\s*%?(/[-+\d./]*)?|[-+]?(inf|nan)", re.IGNORECASE)
+"""What is meant as a number, and never as a file, whether or not it is one that can be."""
+
 Amount = Literal["all"] | int | Fraction | Path
 """All, a count of at least 1, a fraction of the training images above 0 and at most 1, or a file of ids."""
 
@@ -38,16 +41,25 @@ def read_labels(given: object) -> Labels:
     if isinstance(given, bool) or not isinstance(given, str | int | float):
         raise ValueError("must be a count, a fraction, a file of ids, or all")
     word = str(given)
+    wanted = f"labels {word[:80]!r}: expected all, a count of at least 1 (92), a fraction up to 1 (1/8 or 0.1)"
     if word == "all":
         return Labels(word, "all")
-    if re.fullmatch(r"\d+", word):
-        if int(word) < 1:
-            raise InputError(f"labels {word!r}: expected at least one labelled image")
-        return Labels(word, int(word))
-    if re.fullmatch(r"\d+/\d+|\d*\.\d+", word):
-        fraction = Fraction(0) if re.search(r"/0+$", word) else Fraction(word)
-        if not 0 < fraction <= 1:
-            raise InputError(f"labels {word!r}: expected a fraction above 0 and at most 1")
-        return Labels(word, fraction)
-    path = Path(word)
-    return Labels(str(path.resolve()), path.resolve()) if path.is_file() else Labels(word, path)
+    if _NUMBER.fullmatch(word):
+        number = _number(word)
+        if number is None:
+            raise InputError(f"{wanted}, or a file of ids")
+        return Labels(word, number)
+    try:
+        path = Path(word)
+        return Labels(str(path.resolve()), path.resolve()) if path.is_file() else Labels(word, path)
+    except (OSError, ValueError) as error:  # no file can have such a name
+        raise InputError(f"{wanted}, or a file of ids ({getattr(error, 'strerror', None) or error})") from error
+
+
+def _number(word: str) -> int | Fraction | None:
+    """Return the count or fraction that a number means; `None` where no set of images can have it."""
+    if re.fullmatch(r"\d{1,15}", word, re.ASCII):
+        return int(word) or None
+    if re.fullmatch(r"\d{1,15}/0*[1-9]\d{0,14}|\d{0,15}\.\d{1,300}", word, re.ASCII) and 0 < Fraction(word) <= 1:
+        return Fraction(word)
+    return None

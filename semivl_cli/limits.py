@@ -43,7 +43,7 @@ DOCUMENT = Limit("SEMIVL_MAX_DOCUMENT_MIB", 2048, "MiB")
 UNPACKED = Limit("SEMIVL_MAX_UNPACKED_GIB", 1024, "GiB")
 """Of all that an archive holds, however large the archive itself is."""
 PARAMETERS = Limit("SEMIVL_MAX_PARAMETERS_MILLION", 5000, "million parameters")
-"""Of a CLIP that is configured and not read from a file, which could not hold more than it has."""
+"""Of a model that settings describe, and no file holds."""
 
 
 def check_pixels(height: int, width: int, what: str) -> None:

@@ -2,12 +2,14 @@
 
 import hashlib
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from semivl_cli import files
 from semivl_cli.errors import InputError, RunError
 from semivl_cli.files import (
     ABSENT,
@@ -57,6 +59,37 @@ def test_what_is_written_under_another_name_appears_at_the_end(tmp_path):
         temporary.write_bytes(b"new")
         assert not path.exists()
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("a", b"new")]
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from semivl_cli.files import replacing
+with replacing(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    if sys.argv[2:]:
+        print("writing", flush=True)
+        sys.stdin.read()
+    os._exit(9)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there what is open cannot be renamed, so nothing is locked")
+def test_what_a_killed_process_left_goes_with_the_next_write_and_what_is_being_written_stays(tmp_path):
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "a")]
+    subprocess.run(command, check=False)
+    [left] = tmp_path.iterdir()
+    with subprocess.Popen([*command, "slowly"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "writing\n"
+        assert not left.exists()
+        [alive] = tmp_path.iterdir()
+        write_bytes(tmp_path / "b", b"new")
+        assert alive.exists()
+        other.kill()
+    files._sweep_abandoned.cache_clear()  # as a process that is new
+    (tmp_path / "theirs.part").touch()
+    write_bytes(tmp_path / "b", b"new")
+    assert {path.name for path in tmp_path.iterdir()} == {"b", "theirs.part"}
 
 
 def test_a_file_of_a_run_that_cannot_be_written_is_one_line(tmp_path):

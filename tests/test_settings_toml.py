@@ -81,3 +81,44 @@ def test_an_unreadable_settings_file_is_named(tmp_path):
     binary.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match=r"binary\.toml"):
         read_toml(binary)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"training.steps = " + b"9" * 5000, "a number has thousands of digits"),
+        (b"training.steps = " + b"9" * 4000, r"training.steps = 9+\.\.\.: expected"),
+        (b"x = " + b"[" * 5000, "nested without end"),
+        (b"x = " + b"[" * 100 + b"]" * 100, "lie 20 deep"),
+        (b".".join([b"a"] * 500) + b" = 1", "lie 20 deep"),
+        (b'data.root = "a\\u0000b"', "holds a NUL"),
+        (b"\xff\xfe\x00", "expected text in UTF-8"),
+        (b"training = 3", "expected a table of settings"),
+        (b"optimizer.lr = inf", "finite"),
+        (b"optimizer.lr = nan", "optimizer.lr = nan"),
+        (b"seed = 99999999999999999999", "seed = 9"),
+        (b"decoder.width = 1000000", "decoder.width = 1000000: expected"),
+        (b"data.crop = 100000", "SEMIVL_MAX_MEGAPIXELS"),
+        (b"\n".join(b"setting%d = 1" % n for n in range(5000)), "and 4988 more|and 988 more"),
+    ],
+)
+def test_a_hostile_settings_file_is_one_short_line(tmp_path, content, says):
+    (tmp_path / "r.toml").write_bytes(content)
+    with pytest.raises(InputError, match=says) as refused:
+        resolve(read_toml(tmp_path / "r.toml"), source="r.toml")
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 1000
+
+
+def test_a_folder_in_the_place_of_a_settings_file_is_refused(tmp_path):
+    with pytest.raises(InputError, match="directory"):
+        read_toml(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "[" * 5000, "a\0b"])
+def test_a_hostile_assignment_is_refused_as_what_it_is(text):
+    with pytest.raises(InputError) as refused:
+        resolve(parse_assignments([f"training.steps={text}"]))
+    assert len(str(refused.value)) < 300
+    with pytest.raises(InputError, match="--set"):
+        parse_assignments([".".join(["a"] * 5000) + "=1"])

@@ -9,22 +9,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from semivl_cli.data.annotation.exported_split import ExportedSplit, split_of_folders
 from semivl_cli.errors import InputError
 from semivl_cli.files import Content, is_image, read_folder, walk
 
 if TYPE_CHECKING:  # a list of datasets must not wait for Pillow
-    from semivl_cli.data.annotation.annotations import ExportedSplit, Images
-
-_SPLITS: Mapping[str, ExportedSplit] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-"""What exporters and people call the folders of a split."""
+    from semivl_cli.data.annotation.annotations import Images
 
 
 class Entry(NamedTuple):
@@ -58,7 +48,7 @@ class Listing:
             for _ in self._walk(self.root / "masks"):
                 pass  # to see its folders
         for name, path in self._walk(self.root / "images"):
-            yield Entry(name, path, self._mask(name), split_of(name))
+            yield Entry(name, path, self._mask(name), split_of_folders(name.split("/")[:-1]))
         seen: set[str] = set()
         for source in self._elsewhere:
             for path in source.files():
@@ -68,7 +58,7 @@ class Listing:
                 seen.add(name)
                 if not source.listed:  # where a list names them, other files of their folders do not matter
                     self._watch(path.parent, source.where)
-                told = split_of(path.relative_to(source.where).as_posix()) if source.beside else None
+                told = split_of_folders(path.relative_to(source.where).parts[:-1]) if source.beside else None
                 yield Entry(name, path, self._mask(name), told)
 
     def orphans(self) -> Iterator[str]:
@@ -101,7 +91,9 @@ class Listing:
         return _stems(content)
 
     def _id_elsewhere(self, source: Images, path: Path) -> str:
-        if path.is_relative_to(self.root):
+        if source.unpacked:
+            relative = source.where.name / path.relative_to(source.where)
+        elif path.is_relative_to(self.root):
             relative = path.relative_to(self.root)
         elif path.is_relative_to(source.where):
             relative = path.relative_to(source.where)
@@ -125,11 +117,6 @@ class Listing:
                 for name in found.folders
                 if is_image(name)
             )
-
-
-def split_of(name: str) -> ExportedSplit | None:
-    """Return what a path below `images/` or an export says that an image is for: the first such folder counts."""
-    return next((_SPLITS[folder] for folder in name.lower().split("/")[:-1] if folder in _SPLITS), None)
 
 
 def _stems(content: Content) -> Mapping[str, str]:

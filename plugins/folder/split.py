@@ -7,15 +7,12 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from semivl_cli.data.annotation.exported_split import ExportedSplit
 from semivl_cli.data.ids import read_ids
 from semivl_cli.errors import InputError
 
 from .listing import Entry, Listing
-
-if TYPE_CHECKING:  # a list of datasets must not wait for Pillow
-    from semivl_cli.data.annotation.annotations import ExportedSplit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +43,7 @@ class Division:
 def divide(
     listing: Listing, unmatched: Sequence[str] = (), exported: Mapping[str, ExportedSplit] | None = None
 ) -> Division:
-    """Divide the entries by `train.txt` and `val.txt`, or as their exporter did; else a tenth of the labelled validates.
+    """Divide the entries by `train.txt` and `val.txt`, or as their exporter did; else a tenth of the masks validates.
 
     Where there is a list, what the exporter did does not count.
 

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from semivl_cli import __version__
 from semivl_cli.cli.concepts import app as concepts_app
+from semivl_cli.cli.console import one_line
 from semivl_cli.cli.evaluate import evaluate
 from semivl_cli.cli.options import remedy
 from semivl_cli.cli.predict import predict
@@ -40,7 +41,7 @@ class _Group(TyperGroup):
             return super().invoke(ctx)
         except SemiVLError as error:
             if str(error):
-                typer.echo(f"semivl: {error}", err=True)
+                typer.echo(f"semivl: {one_line(str(error))}", err=True)
             raise SystemExit(error.exit_code) from None
         except (KeyboardInterrupt, _Terminated) as error:
             typer.echo("semivl: stopped", err=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
+from semivl_cli.documents import decode_text, read_bytes
 from semivl_cli.errors import InputError
 
 
@@ -13,11 +15,11 @@ def read_ids(path: Path) -> tuple[str, ...]:
     Raises `InputError` where the file cannot be read as text, or names an id twice.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: expected a text file of ids, one a line ({error})") from error
+        lines = decode_text(read_bytes(path), str(path)).splitlines()
+    except InputError as error:
+        raise InputError(f"{error}: expected a text file of ids, one a line") from error
     ids = tuple(line.strip() for line in lines if line.strip())
     if len(set(ids)) < len(ids):
-        twice = next(name for index, name in enumerate(ids) if name in ids[:index])
+        twice = next(name for name, times in Counter(ids).items() if times > 1)
         raise InputError(f"{path}: {len(ids) - len(set(ids))} ids are listed twice, the first is {twice!r}")
     return ids

@@ -12,6 +12,7 @@ from pathlib import Path
 from semivl_cli.data.contract import Say
 from semivl_cli.data.fetch.archives import unpack
 from semivl_cli.data.fetch.download import fetch
+from semivl_cli.documents import read_json
 from semivl_cli.errors import InputError
 from semivl_cli.files import locked, write_bytes
 
@@ -98,32 +99,35 @@ def obtain(
 
 def _fetch_and_unpack(archive: Archive, root: Path, report: Say, known: Sequence[str]) -> None:
     assert archive.url is not None, "only what everyone may fetch comes here"
-    file = root / "downloads" / archive.name
+    file, record = root / "downloads" / archive.name, root / "downloads.json"
+    noted = _noted(record)
     try:
         sha256 = fetch(archive.url, file, report, size=archive.size, md5=archive.md5)
         report(f"{archive.name}: {unpack(file, root, report, known=known)} new files in {root}")
-        _note_download(root / "downloads.json", archive, file.stat().st_size, sha256)
+        _note_download(record, noted, archive, file.stat().st_size, sha256)
         file.unlink()
     finally:
         with suppress(OSError):  # something lies there still
             file.parent.rmdir()
 
 
-def _note_download(record: Path, archive: Archive, size: int, sha256: str) -> None:
+def _noted(record: Path) -> dict[str, object]:
+    """Return what earlier downloads left in `downloads.json`, before anything is fetched."""
     try:
-        entries = json.loads(record.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        entries = {}
-    except ValueError as error:
-        raise InputError(f"{record}: expected JSON ({error}): move it away") from error
-    entries[archive.name] = {
+        return read_json(record, dict[str, object]) if record.exists() else {}
+    except InputError as error:
+        raise InputError(f"{error}: the file is damaged; move it away") from error
+
+
+def _note_download(record: Path, noted: dict[str, object], archive: Archive, size: int, sha256: str) -> None:
+    entry = {
         "url": archive.url,
         "bytes": size,
         "sha256": sha256,
         "checked": [name for name, value in (("size", archive.size), ("md5", archive.md5)) if value is not None],
         "fetched": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    write_bytes(record, (json.dumps(entries, indent=1) + "\n").encode())
+    write_bytes(record, (json.dumps({**noted, archive.name: entry}, indent=1) + "\n").encode())
 
 
 def _archives_in(source: Path, archives: Sequence[Archive]) -> list[Path]:

@@ -12,6 +12,7 @@ from semivl_cli.config import RunConfig
 from semivl_cli.data.choose.held_out import hold_out
 from semivl_cli.data.choose.index import Index, build_index, find_root
 from semivl_cli.data.contract import Dataset, Record
+from semivl_cli.data.read.images import value_range_of
 from semivl_cli.data.registry import open_dataset, own_definition, package_file
 from semivl_cli.engine.rundir.layout import DEFINITION, SPLIT
 from semivl_cli.engine.text_vectors import embed_classes, embed_concepts
@@ -23,6 +24,7 @@ from semivl_cli.model.guidance import DenseClip
 from semivl_cli.model.pixels import IMAGENET_STATISTICS, Statistics
 from semivl_cli.reporter import Reporter
 from semivl_cli.run_files import Split, read_split
+from semivl_cli.settings_toml import resolve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +78,15 @@ def open_material(
         split = None
     names = definition.names
     index = build_index(
-        dataset, root, config.data, seed=config.seed, class_names=names, listed=listed, split=split, say=say
+        dataset,
+        root,
+        config.data,
+        seed=config.seed,
+        class_names=names,
+        definition=source,
+        listed=listed,
+        split=split,
+        say=say,
     )
     if config.training.select == "held-out":
         labeled, held = _held_out(index, split) or hold_out(dataset, index.labeled, seed=config.seed, class_names=names)
@@ -85,6 +95,23 @@ def open_material(
         )
         index = replace(index, labeled=labeled, held_out=held, notes=(*index.notes, note))
     return Material(dataset=dataset, root=root, definition=definition, definition_text=text, index=index)
+
+
+def with_value_range(config: RunConfig, dataset: Dataset, *, fixed: bool = False) -> RunConfig:
+    """Return the settings with what the dataset says of the numbers of its images, so that a run keeps it.
+
+    Raises:
+        InputError: the settings say something else, or (`fixed`) belong to a run that began without it.
+    """
+    own, given = value_range_of(dataset), config.data.value_range
+    if own is None or given == list(own):
+        return config
+    if given is not None or fixed:
+        raise InputError(
+            f"dataset {dataset.name!r} says value_range = {list(own)}, and data.value_range is "
+            f"{'none' if given is None else given}: the same numbers must give the same picture throughout a run"
+        )
+    return resolve(config.model_dump(), {"data": {"value_range": list(own)}})
 
 
 def _held_out(index: Index, split: Split | None) -> tuple[tuple[Record, ...], tuple[Record, ...]] | None:

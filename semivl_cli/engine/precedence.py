@@ -12,7 +12,7 @@ from semivl_cli.config import RunConfig, none_if_so_called
 from semivl_cli.data.contract import Dataset
 from semivl_cli.data.registry import open_dataset, package_file
 from semivl_cli.errors import InputError
-from semivl_cli.settings_toml import Layer, merge, parse_assignments, parse_toml, pick, read_settings, resolve
+from semivl_cli.settings_toml import Layer, merge, parse_assignments, parse_toml, read_settings, resolve, unknown
 
 
 def configure(
@@ -46,10 +46,16 @@ def configure_dataset(dataset: Dataset, top: Layer) -> RunConfig:
     (own, own_table), (given, given_table) = _split(own, fidelity), _split(given, fidelity)
     chosen = {"dataset": dataset.name, "fidelity": fidelity, "method": method, "recipe": top.get("recipe")}
     preset, method_preset = _preset("fidelity", fidelity), _preset("method", method)
+<<<<<<< HEAD
     given, given_table, top = map(with_length, (given, given_table, top))
     config = resolve(own, preset, own_table, method_preset, given, given_table, chosen, top)
     _check_kinds(config)
     return config
+=======
+    given, given_table, top = map(_with_length, (given, given_table, top))
+    settings = merge(own, preset, own_table, method_preset, given, given_table, chosen, top)
+    return resolve(settings, also=_unknown_kinds(settings))
+>>>>>>> main
 
 
 def with_length(layer: Layer) -> Layer:
@@ -62,16 +68,23 @@ def with_length(layer: Layer) -> Layer:
     return merge({"training": overruled}, layer)
 
 
-def _check_kinds(config: RunConfig) -> None:
-    """Refuse a decoder or a fine-tuning that there is not, before anything slow begins."""
+def _unknown_kinds(settings: Layer) -> list[str]:
+    """Say which decoder or fine-tuning there is not, before anything slow begins."""
     usual = RunConfig()
-    if (config.decoder.kind, config.finetune.encoder) == (usual.decoder.kind, usual.finetune.encoder):
-        return  # the commands that need no model stay instant: the room of the model imports torch
+    kinds = [
+        section.get(key, default) if isinstance(section := settings.get(name, {}), dict) else default
+        for name, key, default in (
+            ("decoder", "kind", usual.decoder.kind),
+            ("finetune", "encoder", usual.finetune.encoder),
+        )
+    ]
+    if kinds == [usual.decoder.kind, usual.finetune.encoder]:
+        return []  # the commands that need no model stay instant: the room of the model imports torch
     from semivl_cli.model.build import DECODERS  # noqa: PLC0415
     from semivl_cli.model.finetune import FINE_TUNING  # noqa: PLC0415
 
-    pick(DECODERS, "decoder.kind", config.decoder.kind)
-    pick(FINE_TUNING, "finetune.encoder", config.finetune.encoder)
+    mistakes = (unknown(DECODERS, "decoder.kind", kinds[0]), unknown(FINE_TUNING, "finetune.encoder", kinds[1]))
+    return [mistake for mistake in mistakes if mistake is not None]
 
 
 def _given_recipe(top: Layer) -> Layer:

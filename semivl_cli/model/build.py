@@ -13,6 +13,7 @@ from torch import Tensor
 
 from semivl_cli.config import ModelSettings, RunConfig
 from semivl_cli.errors import InputError, first_line
+from semivl_cli.limits import PARAMETERS
 from semivl_cli.model.decoders.convolutional import ConvolutionalDecoder
 from semivl_cli.model.decoders.decoder import Decoder, DecoderSpec
 from semivl_cli.model.decoders.language import LanguageGuidedDecoder
@@ -119,6 +120,9 @@ def model_spec(config: RunConfig, clip: EncoderSpec, statistics: Statistics) -> 
         detail_base=BASE if detail else None,
     )
     spec.check(config.data.crop)
+    with torch.device("meta"):  # before memory is taken for it
+        numbers = spec.build(torch.empty(2, encoder.embed_dim)).state_dict().values()
+    PARAMETERS.check(sum(tensor.numel() for tensor in numbers) / 1e6, "the model of these settings")
     return spec
 
 

@@ -27,3 +27,10 @@ def test_what_is_no_text_is_refused(tmp_path):
     for path in (tmp_path / "list.txt", tmp_path, tmp_path / "absent"):
         with pytest.raises(InputError, match="expected a text file of ids"):
             read_ids(path)
+
+
+@pytest.mark.parametrize("content", [b"a\xffb\n", b"\xff\xfe\x00"])
+def test_the_wrong_byte_of_a_list_is_named(tmp_path, content):
+    (tmp_path / "list.txt").write_bytes(content)
+    with pytest.raises(InputError, match=r"list\.txt: expected text in UTF-8 \(.* at byte \d\)"):
+        read_ids(tmp_path / "list.txt")

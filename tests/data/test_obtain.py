@@ -64,6 +64,16 @@ def test_what_is_there_is_not_fetched_again(dataset, served, tmp_path):
         run(dataset, root)
 
 
+@pytest.mark.parametrize("content", [b"[]", b"{", b"\xff", b"9" * 5000, b"[" * 100_000])
+def test_a_damaged_record_of_downloads_is_told_before_anything_is_fetched(dataset, tmp_path, content):
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "downloads.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"downloads\.json: .*move it away"):
+        run(dataset, root)
+    assert [name for name in files(root) if not name.startswith(".")] == ["downloads.json"]
+
+
 def test_another_folder_of_the_root_may_hold_it(dataset, tmp_path):
     root = tmp_path / "root"
     run(dataset, root / "VOCdevkit")

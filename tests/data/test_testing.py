@@ -182,6 +182,9 @@ def test_an_entry_point_of_another_name_is_named(tmp_path, monkeypatch):
         ({"labeled-few.txt": "train0\n"}, "expected the number of its ids in its name"),
         ({"fractions.toml": '"1/2" = 1\n'}, r"fractions\.toml: 1/2 means 1 labels, without a list of so many"),
         ({"fractions.toml": "half = 1\n"}, r"fractions\.toml: expected lines such as \"1/8\" = 372"),
+        ({"fractions.toml": '"1/0" = 1\n'}, r"fractions\.toml: expected lines such as"),
+        ({"fractions.toml": '"1/2" = ' + "9" * 5000}, r"fractions\.toml: expected lines such as"),
+        ({"fractions.toml": "a = " + "[" * 5000}, r"fractions\.toml: expected lines such as"),
         ({"fractions.toml": '"1/2" = 1\n', "labeled-1.txt": "train1\n"}, None),
     ],
 )

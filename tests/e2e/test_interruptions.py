@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from PIL import Image
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
@@ -276,6 +277,21 @@ def test_a_finished_run_becomes_longer(semivl, finished, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if line["kind"] == "eval"] == [3, 6]  # the old end with its scores
     assert semivl(*again).exit_code == 0
+
+
+def test_masks_that_were_edited_under_a_run_are_told_when_it_goes_on(semivl, run, tmp_path):
+    [labeled, *_] = json.loads((run / "split.json").read_text())["labeled"]
+    path = tmp_path / "street" / "masks" / f"{labeled}.png"
+    with Image.open(path) as picture:
+        mask = np.ones_like(picture)
+    before = path.stat()
+    Image.fromarray(mask).save(path)
+    path.write_bytes(path.read_bytes().ljust(before.st_size, b"\0"))
+    assert path.stat().st_size == before.st_size
+    resumed = semivl("train", "--resume", "--out", "run", "--root", "street")
+    assert resumed.exit_code == 0, resumed.output
+    said = Path("run", "run.toml")
+    assert f"not as it was for {said}: the masks of labelled images; the numbers may differ" in resumed.stderr
 
 
 def test_images_that_were_added_change_no_number_of_a_run(semivl, run, finished, tmp_path):

@@ -181,3 +181,10 @@ def test_an_unknown_name_says_which_exist(flags, hint):
 def test_a_kind_that_there_is_not_is_answered_with_the_known_ones(assignment, known):
     with pytest.raises(InputError, match=f"{assignment.split('=')[0]} = 'x': expected {known}"):
         configure({}, [assignment])
+
+
+def test_a_kind_that_there_is_not_is_told_with_the_other_mistakes():
+    with pytest.raises(
+        InputError, match=r"training\.steps = 'x': .*; decoder\.kind = 'x': .*; finetune\.encoder = 3: "
+    ):
+        configure({}, ["decoder.kind=x", "training.steps=x", "finetune.encoder=3"])

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semivl_cli.class_ids import IGNORE, NO_CLASS
 from semivl_cli.data.annotation.canvas import Canvas
+from semivl_cli.data.annotation.exported_split import ExportedSplit
 from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.contract import Classes, Color
 from semivl_cli.data.read.images import known_classes
@@ -22,9 +23,6 @@ NO_SHAPE = frozenset(("background", "_background_", "__background__"))
 
 NO_LABEL = frozenset(("ignore", "void", "unlabeled", "unlabelled"))
 """What people call what shall neither train nor count, where it is no class of theirs; also `__ignore__`."""
-
-ExportedSplit = Literal["train", "val", "test"]
-"""What an exporter held an image for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,11 +61,18 @@ class Drawing:
     """`(H, W)` of the image, where the source tells it."""
     picture: Tree | None = None
     """The mask, where it is a single picture."""
+    parts: Sequence[Tree] = ()
+    """The files of this image alone, where it is drawn in such; `picture` need not be named again."""
     marks: int | None = None
     """How many things are drawn on it, of whatever kind, or `None` for a mask: an image on which something is drawn and
     nothing can be painted is refused."""
     split: ExportedSplit | None = None
     """What the exporter held the image for, where the source tells it."""
+
+    def stamps(self) -> dict[str, str]:
+        """Return the files of this image alone that lie on the disk -> what changes when they do."""
+        files = (*self.parts, *([self.picture] if self.picture is not None else ()))
+        return {str(file.path): file.stamp for file in files if file.archive is None}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,6 +94,8 @@ class Annotations:
     """What is worth telling about the source."""
     strays: Sequence[str] = ()
     """What is drawn on images that the source does not name, one line each."""
+    void: frozenset[str] = frozenset()
+    """Labels that its makers do not evaluate: ignored where they are no class of the user."""
     prevails: bool = False
     """Whether what it draws counts alone, whatever sources after it draw on the same images."""
 
@@ -105,11 +112,21 @@ class Images:
     """Whether a list names them."""
     beside: bool = False
     """Whether they lie beside annotations, which were what was meant."""
+    unpacked: bool = False
+    """Whether they come out of an archive."""
+    notes: Sequence[str] = ()
+    """What is worth telling about the source."""
 
 
 def size_of(height: object, width: object) -> tuple[int, int] | None:
     """Return the size of an image, where a file tells both sides as whole numbers."""
     return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+
+
+def left_out(kinds: Mapping[str, int]) -> list[str]:
+    """Return the note, if any, on what is drawn and has no area: how many of which kind."""
+    each = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    return [f"drawn without an area, left out: {each}"] if each else []
 
 
 def make_key(
@@ -123,7 +140,7 @@ def make_key(
 
     Names are compared as they are, then without case, and with `_` and `-` as spaces. A label such as "background" that
     is no class means the pixels in no shape, which are the class "background" where there is one, and ignored
-    otherwise; one such as "void" that is no class is ignored.
+    otherwise; one such as "void" that is no class is ignored, and so is what the makers of the source do not evaluate.
 
     Args:
         source: whose labels they are.
@@ -149,7 +166,7 @@ def make_key(
             found = {class_of[label.lower()]} - {NO_CLASS}
         if not found and (label.casefold() in NO_SHAPE or plain_name(label) in NO_SHAPE):
             found = {background}
-        if not found and plain_name(label) in NO_LABEL:
+        if not found and (plain_name(label) in NO_LABEL or label in source.void):
             found = {IGNORE}
             left_out.append(repr(label))
         if len(found) == 1:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import base64
-import io
 import zlib
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from semivl_cli.data.read.images import decoding
+from semivl_cli.data.read.picture_files import Picture, open_picture
 from semivl_cli.errors import InputError
 
 
@@ -31,17 +29,18 @@ def embedded_region(text: str, size: tuple[int, int]) -> NDArray[np.bool_]:
         raise InputError("its picture is no base64 text") from error
     if content[:1] == b"\x78":
         content = _unpacked(content, 4 * height * width + 2**20)
-    with decoding("its picture"), Image.open(io.BytesIO(content)) as picture:
-        if picture.height > height or picture.width > width:
+
+    def region(picture: Picture) -> NDArray[np.bool_]:
+        own_height, own_width = picture.layout.stored
+        if own_height > height or own_width > width:
             raise InputError(
-                f"its picture is {picture.width} x {picture.height} pixels (width x height), "
-                f"more than those of the image, {width} x {height}"
+                f"{own_width} x {own_height} pixels (width x height), more than those of the image, {width} x {height}"
             )
-        if picture.has_transparency_data:
-            return np.array(picture.convert("RGBA").getchannel("A")) > 0
-        if picture.mode in ("1", "L"):
-            return np.array(picture) > 0
-        return np.array(picture.convert("RGB")).any(axis=2)
+        if picture.pillow is not None and picture.pillow.has_transparency_data:
+            return np.array(picture.pillow.convert("RGBA").getchannel("A")) > 0
+        return np.asarray(picture.shown()[0].max(axis=2) > 0)
+
+    return open_picture(content, "its picture", region)
 
 
 def _unpacked(content: bytes, most: int) -> bytes:

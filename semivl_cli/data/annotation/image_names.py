@@ -7,7 +7,7 @@ import binascii
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import PurePosixPath
 from urllib.parse import unquote
@@ -47,6 +47,10 @@ class ImageNames:
     @cached_property
     def _rests(self) -> Sequence[str]:
         return list(self._alike)
+
+    def lasts(self) -> Collection[str]:
+        """Return the last parts of the ids."""
+        return self._by_last.keys()
 
     def knows(self, name: str) -> bool:
         """Whether an image has exactly this path, whatever its suffix."""
@@ -100,6 +104,12 @@ class ImageNames:
             if not rest.startswith(start):
                 return
             yield from self._alike[rest]
+
+
+def names_picture(text: str) -> bool:
+    """Whether a name, a path or an address is that of a picture, by its suffix."""
+    path = text.replace("\\", "/")
+    return any(bare(reading) != reading for reading in (path, *_addressed(path)))
 
 
 def _choose(ids: Sequence[str], path: str, spell: Callable[[str], str]) -> tuple[str, ...]:

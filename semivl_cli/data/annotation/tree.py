@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from semivl_cli.data.annotation.zip_files import ZipFiles
+from semivl_cli.data.read.picture_files import Picture, open_picture
 from semivl_cli.documents import decode_text, load_json, read_bytes
 from semivl_cli.errors import InputError
-from semivl_cli.files import image_suffixes, walk
+from semivl_cli.files import file_stamp, image_suffixes, walk
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +72,19 @@ class Tree:
     @property
     def stamp(self) -> str:
         """What changes when the content of a file does, as far as one sees without reading it."""
-        if self.archive is not None:
-            return self.archive.stamp(self.entry)
-        try:
-            state = self.path.stat()
-        except OSError as error:
-            raise InputError(f"{self}: the file cannot be read ({error.strerror or error})") from error
-        return f"{state.st_size}-{state.st_mtime_ns}"
+        return file_stamp(self.path) if self.archive is None else self.archive.stamp(self.entry)
 
     def below(self, folder: str) -> Tree:
         """Return a folder in it."""
         return Tree(self.path / folder) if self.archive is None else Tree(self.path, self.archive, folder)
+
+    def beside(self, name: str) -> Tree | None:
+        """Return the file that a name or path means, relative to its own folder; none where there is no such file."""
+        if self.archive is not None:
+            entry = str(PurePosixPath(self.entry).parent / name)
+            return Tree(self.path, self.archive, entry) if self.archive.holds(entry) else None
+        path = self.path.parent / name
+        return Tree(path) if os.path.isfile(path) else None  # noqa: PTH113 - also of text that can be no path
 
     def files(self) -> Iterator[tuple[str, Tree]]:
         """Yield every file below, hidden ones left out, as its relative name with `/` and itself, in order."""
@@ -93,6 +100,10 @@ class Tree:
                 below = found.folder.relative_to(self.path).as_posix()
                 for name in found.files:
                     yield name if below == "." else f"{below}/{name}", Tree(found.folder / name)
+
+    def look(self, work: Callable[[Picture], T]) -> T:
+        """Return what `work` makes of a picture, of which the header was read; raises `InputError` if it is none."""
+        return open_picture(self.path if self.archive is None else self.read(), str(self), work)
 
     def read(self) -> bytes:
         """Return the content of a file; raises `InputError` if it cannot be read, or is larger than `DOCUMENT`."""

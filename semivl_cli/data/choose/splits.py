@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from semivl_cli.data.contract import Dataset, Record
 from semivl_cli.data.ids import read_ids
 from semivl_cli.data.pool.records import Records
 from semivl_cli.data.read.images import read_label
 from semivl_cli.data.registry import find_package_file
+from semivl_cli.documents import as_type, load_toml, read_bytes
 from semivl_cli.errors import InputError
+from semivl_cli.files import is_file
 from semivl_cli.labels_option import Amount
 from semivl_cli.processes import in_threads
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 
 Choice = tuple[tuple[Record, ...], str]
 """The labelled images, in the order of the records, and a line that says where they come from."""
@@ -73,15 +70,15 @@ def labeled_fractions(dataset: Dataset) -> dict[Fraction, int]:
     if path is None:
         return {}
     try:
-        with path.open("rb") as file:
-            return {Fraction(fraction): int(count) for fraction, count in tomllib.load(file).items()}
-    except (ValueError, TypeError, ZeroDivisionError) as error:
+        counts = as_type(load_toml(read_bytes(path), str(path)), dict[str, Annotated[int, Field(ge=1)]], str(path))
+        return {Fraction(fraction): count for fraction, count in counts.items()}
+    except (InputError, ValueError, ZeroDivisionError) as error:
         raise InputError(f'{path}: expected lines such as "1/8" = 372 ({error})') from error
 
 
 def has_mask(record: Record) -> bool:
     """Whether a record has a mask, and not one whose file is absent."""
-    return record.label is not None and (not isinstance(record.label, Path) or record.label.is_file())
+    return record.label is not None and (not isinstance(record.label, Path) or is_file(record.label))
 
 
 def find_labeled(train: Sequence[Record], ids: Sequence[str], listed: str) -> Choice:

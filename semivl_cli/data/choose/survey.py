@@ -13,11 +13,19 @@ from numpy.typing import NDArray
 
 from semivl_cli.class_ids import IGNORE
 from semivl_cli.data.choose.duplicates import Fingerprints, difference_hash, same_images
+from semivl_cli.data.choose.faint import too_faint
 from semivl_cli.data.choose.index import list_records, missing_files
 from semivl_cli.data.choose.splits import has_mask
 from semivl_cli.data.contract import Dataset, Record, Source, Split, TellsConsequences, TellsNotes, TellsProblems
 from semivl_cli.data.pool.records import Records
-from semivl_cli.data.read.images import check_ids, check_size, label_name, read_raw_label, read_thumbnail
+from semivl_cli.data.read.images import (
+    check_ids,
+    check_size,
+    label_name,
+    read_raw_label,
+    read_thumbnail,
+    value_range_of,
+)
 from semivl_cli.data.read.known_files import File, content_hash
 from semivl_cli.errors import InputError, listed
 from semivl_cli.processes import in_threads
@@ -63,6 +71,8 @@ class _Finding:
     size: tuple[int, int] | None = None
     difference: int | None = None
     """Difference hash of the image."""
+    faint: bool = False
+    """Whether the image uses little of the range of its numbers."""
     content: bytes | None = None
     """Hash of its file."""
     pixels: NDArray[np.int64] | None = None  # [256], of each class id
@@ -89,6 +99,7 @@ def survey(dataset: Dataset, root: Path, class_names: Sequence[str]) -> Survey:
     values: Counter[int] = Counter()
     prints = {split: Fingerprints() for split in by_split}
     plain: list[str] = []
+    faint: list[str] = []
     jobs = ((record, split, position) for split, records in by_split.items() for position, record in enumerate(records))
     for _, finding in in_threads(lambda job: _examine(*job, dataset, class_names), jobs):
         if finding.problems and not (finding.record.id in explained and finding.kind == _MISSING):
@@ -97,6 +108,7 @@ def survey(dataset: Dataset, root: Path, class_names: Sequence[str]) -> Survey:
             problems.setdefault(finding.kind, []).extend(new)
         if finding.size is not None:
             sizes[finding.size] += 1
+            faint += [finding.record.id] * finding.faint
             if finding.difference is None:
                 plain.append(finding.record.id)
             elif finding.content is not None:
@@ -105,7 +117,12 @@ def survey(dataset: Dataset, root: Path, class_names: Sequence[str]) -> Survey:
             pixels += finding.pixels
             images += finding.pixels > 0
             values.update(finding.values)
-    same, alike = same_images(prints["train"], prints["val"], lambda split, at: _file(by_split[split][at].image))
+    same, alike = same_images(
+        prints["train"],
+        prints["val"],
+        lambda split, at: _file(by_split[split][at].image),
+        value_range_of(dataset),
+    )
     if same:
         problems["images in both train and val"] = [f"{one} is the same image as {other}" for one, other in same]
 
@@ -129,6 +146,7 @@ def survey(dataset: Dataset, root: Path, class_names: Sequence[str]) -> Survey:
         )
     if shown.any() and absent:
         notes.append(f"classes in no mask: {', '.join(absent)}")
+    notes += [too_faint(len(faint), sizes.total(), faint[0])] if faint else []
     notes += [*_size_notes(sizes), *_value_notes(values), *_likeness_notes(prints, alike, plain)]
     return Survey(
         splits=splits,
@@ -160,9 +178,9 @@ def _examine(record: Record, split: Split, position: int, dataset: Dataset, clas
         return replace(seen, kind=_MISSING, problems=gone)
     kind = "images that cannot be read"
     try:
-        size, thumbnail = read_thumbnail(record.image)
+        size, thumbnail, faint = read_thumbnail(record.image, value_range_of(dataset))
         content = None if callable(record.image) else content_hash(record.image)
-        seen = replace(seen, size=size, difference=difference_hash(thumbnail), content=content)
+        seen = replace(seen, size=size, difference=difference_hash(thumbnail), content=content, faint=faint)
         if record.label is None or not has_mask(record):
             return seen
         kind = "masks that cannot be used"

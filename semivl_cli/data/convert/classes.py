@@ -9,6 +9,7 @@ import numpy as np
 from semivl_cli.class_ids import IGNORE, MOST_CLASSES
 from semivl_cli.data.annotation.annotations import NO_LABEL, NO_SHAPE, Annotations, plain_name, to_hex
 from semivl_cli.data.annotation.label_pictures import count_colors, read_picture
+from semivl_cli.data.annotation.palettes import used_colors
 from semivl_cli.data.contract import Color, Found
 from semivl_cli.errors import InputError
 
@@ -51,14 +52,25 @@ def _colored_once(classes: Sequence[tuple[str, Color | None]]) -> Iterator[tuple
 
 
 def _shown(sources: Sequence[Annotations]) -> Found:
-    """Return a class for each value of index masks but 255, or for each colour of masks of colours."""
+    """Return a class for each value of index masks but 255, or for each colour of masks of colours.
+
+    Of palette masks the values count, unless the same ones have other colours in other files.
+    """
     values, colors = np.zeros(65536, np.bool_), set[Color]()
-    drawings = (drawing for source in sources for drawing in source.drawings())
-    for pixels in (read_picture(drawing.picture) for drawing in drawings if drawing.picture is not None):
+    of_index: dict[int, set[Color]] = {}
+    masks = (drawing.picture for source in sources for drawing in source.drawings() if drawing.picture is not None)
+    for mask in masks:
+        used = used_colors(mask)
+        for index, color in used.items():
+            of_index.setdefault(index, set()).add(color)
+        pixels = read_picture(mask) if not used else np.array(list(used), np.uint8)
         if pixels.ndim == 3:
             colors.update((int(r), int(g), int(b)) for r, g, b in count_colors(pixels)[0])
         else:
             values[np.unique(np.clip(pixels, 0, 65535))] = True
+    if any(len(seen) > 1 for seen in of_index.values()):
+        values[list(of_index)] = False
+        colors.update(color for seen in of_index.values() for color in seen)
     if colors and not values.any():
         return Found(classes=_limited([(to_hex(color), color) for color in sorted(colors)]))
     found = [int(value) for value in np.flatnonzero(values) if value != IGNORE]

@@ -10,17 +10,19 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from pydantic import InstanceOf
 
 from semivl_cli.class_ids import IGNORE
 from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key
 from semivl_cli.data.annotation.canvas import Canvas
+from semivl_cli.data.annotation.turned_images import Orientation, UnclearOrientation, drawn_as
 from semivl_cli.data.contract import Classes, Color
 from semivl_cli.data.convert.matching import Matches
-from semivl_cli.data.convert.turned_images import Orientation, UnclearOrientation, drawn_as, show
 from semivl_cli.data.read.images import check_size, image_layout
-from semivl_cli.data.read.orientation import Layout
+from semivl_cli.data.read.orientation import Layout, turned
+from semivl_cli.documents import parse_json
 from semivl_cli.errors import InputError, RunError
-from semivl_cli.files import FULL
+from semivl_cli.files import FULL, file_stamp
 from semivl_cli.palette import is_ours, made_from, save_mask
 from semivl_cli.processes import in_threads
 
@@ -130,6 +132,18 @@ def convert(
     return result
 
 
+def changed_origin(mask: Path) -> str | None:
+    """Return a file that a mask was made from and that is not as it was then, by size and time, if there is one.
+
+    Where many images share a file, or it is in an archive, the mask does not know it.
+    """
+    try:
+        _, stamps = parse_json(made_from(mask), tuple[str, dict[InstanceOf[str], str]], str(mask))
+    except InputError:  # nothing that was converted here
+        return None
+    return next((name for name, stamp in stamps.items() if file_stamp(Path(name)) != stamp), None)
+
+
 def _told(source: Annotations, key: Key, count: _Count) -> Iterator[str]:
     """Say what became of the drawings of a source."""
     already = f", {count.there} are there already" if count.there else ""
@@ -182,9 +196,9 @@ def _make(
         image = image_layout(images[job.image])
         kind = _BROKEN
         ways = [drawn_as(drawing, image, orientation) for drawing, _ in job.parts]
-        digest = _digest(job, image, ways)
+        made = _origin(job, image, ways)
         if path.exists():
-            if made_from(path) == digest:
+            if made_from(path) == made:
                 return _Made()
             if not is_ours(path):
                 raise InputError(f"{path} is not of semivl's making, so it is not overwritten: move it away")
@@ -198,7 +212,7 @@ def _make(
         return _Made(empty=True)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_mask(path, canvas.ids, colors, digest)
+        save_mask(path, canvas.ids, colors, made)
     except OSError as error:
         full = error.errno in FULL
         raise RunError(
@@ -214,11 +228,13 @@ def _forget(path: Path) -> None:
         path.unlink()
 
 
-def _digest(job: _Job, image: Layout, ways: Sequence[Orientation]) -> str:
-    """Return what changes when the mask does."""
+def _origin(job: _Job, image: Layout, ways: Sequence[Orientation]) -> str:
+    """Return what changes when the mask does, and the files of this image alone with their stamps, as JSON."""
     drawn = " ".join(f"{drawing.stamp} {drawing.origin}" for drawing, _ in job.parts)
     turned = f" {image.orientation} {ways}" if "stored" in ways else ""
-    return hashlib.sha256(f"{job.meaning} {drawn}{turned}".encode()).hexdigest()[:32]
+    digest = hashlib.sha256(f"{job.meaning} {drawn}{turned}".encode(errors="surrogatepass")).hexdigest()
+    stamps = {name: stamp for drawing, _ in job.parts for name, stamp in drawing.stamps().items()}
+    return json.dumps([digest[:32], stamps])
 
 
 def _paint(job: _Job, image: Layout, ways: Sequence[Orientation]) -> Canvas:
@@ -240,7 +256,7 @@ def _paint(job: _Job, image: Layout, ways: Sequence[Orientation]) -> Canvas:
                 "as a polygon or a mask: draw regions, or leave the image out"
             )
         if way == "stored":
-            canvas.turn(partial(show, orientation=image.orientation))
+            canvas.turn(partial(turned, orientation=image.orientation))
         canvases.append(canvas)
     first, *others = canvases
     for number, canvas in enumerate(others, start=1):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from semivl_cli.data.annotation.annotations import Annotations, Drawing, ExportedSplit
+from semivl_cli.data.annotation.annotations import Annotations, Drawing
+from semivl_cli.data.annotation.exported_split import ExportedSplit
 from semivl_cli.data.annotation.image_names import ImageNames
 
 
@@ -25,6 +26,8 @@ class Matches:
     problems: list[str] = field(default_factory=list)
     """One line for each of them, and for drawings on images that a source does not name."""
     notes: list[str] = field(default_factory=list)
+    parts: set[str] = field(default_factory=set)
+    """The files that draw one image each; the masks remember them."""
 
     def drawings(self) -> Iterator[tuple[int, Drawing, str]]:
         """Yield every drawing that counts with the number of its source and the id of its image."""
@@ -47,6 +50,7 @@ def match_images(sources: Sequence[Annotations], names: ImageNames) -> Matches:
         whole: set[str] = set()
         again: list[str] = []
         for drawing in source.drawings():
+            matches.parts.update(drawing.stamps())
             ids = names.find(drawing.image)
             if len(ids) != 1:
                 why = f"it could be {' or '.join(ids[:3])}" if ids else "no such image"

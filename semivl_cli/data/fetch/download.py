@@ -14,10 +14,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any
+
+from pydantic import Field
 
 from semivl_cli.data.contract import Say
 from semivl_cli.data.fetch.progress_lines import Pace, in_bytes
+from semivl_cli.documents import Document, read_json
 from semivl_cli.errors import InputError, RunError
 from semivl_cli.files import FULL, blocks, write_bytes
 
@@ -27,6 +30,12 @@ PAUSES = (1.0, 5.0, 20.0)
 """Seconds before a broken connection is tried again; a try that brought something starts from the first."""
 
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+
+
+class _Version(Document):
+    """What stands beside a part: the server's name for what it is a part of, as a header can carry it."""
+
+    version: Annotated[str, Field(pattern=r"^[ -~]*$")] | None
 
 
 class _ChangedError(Exception):
@@ -79,7 +88,7 @@ def _fetch_part(url: str, part: Path, report: Say, size: int | None) -> None:
             if error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise RunError(f"{url}: the server answers {error.code} {error.reason}; {_kept(part)}") from error
             problem = error
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: of a header that is nonsense
             number = error.errno if isinstance(error, OSError) else None
             if number in FULL:
                 raise RunError(f"{name} could not be fetched: the disk is full; {_kept(part)}") from error
@@ -188,10 +197,9 @@ def _remove(part: Path) -> None:
 def _read_version(part: Path) -> str | None:
     """Return the server's name for the version that was begun, which makes it send a newer one from its start."""
     try:
-        version = json.loads(_version_file(part).read_text(encoding="utf-8"))["version"]
-    except (OSError, ValueError, LookupError, TypeError):
+        return read_json(_version_file(part), _Version).version
+    except InputError:
         return None  # a part of unknown version: the checksum decides
-    return version if isinstance(version, str) else None
 
 
 def _write_version(part: Path, headers: Mapping[str, str]) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import Field
 
-from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key
+from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key, left_out
 from semivl_cli.data.annotation.canvas import Canvas, ellipse
 from semivl_cli.data.annotation.embedded_picture import embedded_region
 from semivl_cli.data.annotation.format_contract import Format, Given
@@ -79,7 +79,7 @@ def open_labelme(source: Tree) -> Annotations:
         where=str(source.path),
         labels=labels,
         drawings=lambda: (_drawing(name, file) for name, file in files),
-        notes=[f"shapes without an area, left out: {_counted(flat)}"] if flat else [],
+        notes=left_out(flat),
     )
 
 
@@ -97,6 +97,7 @@ def _drawing(name: str, file: Tree) -> Drawing:
         image=image,
         origin=str(file),
         stamp=file.stamp,
+        parts=[file],
         size=(height, width) if height > 0 and width > 0 else None,
         marks=len(content.shapes),
         paint=partial(_paint, content.shapes, str(file)),
@@ -171,10 +172,6 @@ _PAINTED = {
     "rotation": _paint_polygon,  # of X-AnyLabeling
     "quadrilateral": _paint_polygon,
 }
-
-
-def _counted(kinds: Counter[str]) -> str:
-    return ", ".join(f"{count} {kind}" for kind, count in kinds.items())
 
 
 FORMAT = Format(title="labelme JSON", find=find_labelme, open=open_labelme)

@@ -41,7 +41,8 @@ class Rows:
         image, label, name = row.split(b"\0", 2)
         record_id = to_text(name)
         source = self._unpacked(image, record_id)
-        assert source is not None, "every row has an image"
+        if source is None:
+            raise ValueError("every row has an image")
         return Record(id=record_id, image=source, label=self._unpacked(label, record_id))
 
     def _packed(self, source: Source, record_id: str) -> bytes:

@@ -13,14 +13,16 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing import context, reduction
 from pathlib import Path
-from typing import Any, overload
+from typing import Annotated, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from semivl_cli.data.contract import Record
 from semivl_cli.data.pool.record_rows import Rows, to_bytes, to_text
-from semivl_cli.errors import RunError
+from semivl_cli.documents import Document, parse_json
+from semivl_cli.errors import InputError, RunError
 from semivl_cli.files import FULL, replacing
 
 _MAGIC = b"semivl records 1"
@@ -30,6 +32,19 @@ _SPILL = 16 * 2**20
 """Bytes above which rows go to a file that has no name and ends with the last process that maps it."""
 _SORTED_IDS = 1_000_000
 """Ids up to which their digest is that of the sorted list; more are summed, which needs no sorting."""
+
+
+class _About(Document):
+    """What stands behind the rows."""
+
+    rows: Annotated[int, Field(ge=0)]
+    """Their bytes."""
+    count: Annotated[int, Field(ge=0)]
+    labeled: Annotated[int, Field(ge=0)]
+    base: str
+    shards: list[str]
+    sum: Annotated[str, Field(pattern=r"^[0-9a-f]{1,64}$")]
+    """Of the SHA-256 of all ids, modulo 2^256."""
 
 
 class Listed(Sequence[Record]):
@@ -70,18 +85,23 @@ class Records(Listed):
         if end < 0 or data[end + 8 :] != _MAGIC:
             raise ValueError("these are no records, or not all of them")
         length = int.from_bytes(data[end : end + 8], "little")
-        about = json.loads(data[end - length : end])
-        self._count: int = about["count"]
-        shards = (Path(to_text(shard.encode("latin-1"))) for shard in about["shards"])
-        self._rows = Rows(Path(to_text(about["base"].encode("latin-1"))), shards, functions)
-        self._sum = int(about["sum"], 16)
+        try:
+            about = parse_json(data[max(end - length, 0) : end], _About, "records")
+        except InputError as error:
+            raise ValueError("these are no records, or not all of them") from error
+        self._count = about.count
+        shards = (Path(to_text(shard.encode("latin-1"))) for shard in about.shards)
+        self._rows = Rows(Path(to_text(about.base.encode("latin-1"))), shards, functions)
+        self._sum = int(about.sum, 16)
         blocks = -(-self._count // _BLOCK)
-        tables = (blocks, about["labeled"], self._count)
+        tables = (blocks, about.labeled, self._count)
         start = end - length - 8 * sum(tables)
-        if start != about["rows"]:
+        if start != about.rows:
             raise ValueError("these are no records, or not all of them")
         numbers = np.frombuffer(data, "<u8", sum(tables), start)
         self._starts, self.labeled, self.hashes = np.split(numbers, np.cumsum(tables)[:-1])
+        if (self._starts >= start).any() or (self.labeled >= self._count).any():
+            raise ValueError("these are no records, or not all of them")
 
     labeled: NDArray[np.uint64]
     """Numbers of the records that have a label, rising."""
@@ -135,7 +155,7 @@ class Records(Listed):
     def _at(self, number: int) -> Record:
         start = int(self._starts[number // _BLOCK])
         for _ in range(number % _BLOCK):
-            start += 4 + struct.unpack_from("<I", self._data, start)[0]
+            start = self._row(start)[1]
         return self._record(start)[0]
 
     def __iter__(self) -> Iterator[Record]:
@@ -176,8 +196,21 @@ class Records(Listed):
 
     def _record(self, start: int) -> tuple[Record, int]:
         """Return the record whose row starts there, and where the next one starts."""
-        end = start + 4 + struct.unpack_from("<I", self._data, start)[0]
-        return self._rows.unpack(self._data[start + 4 : end]), end
+        row, end = self._row(start)
+        try:
+            return self._rows.unpack(self._data[row:end]), end
+        except (ValueError, LookupError) as error:
+            raise self._damaged(start) from error
+
+    def _row(self, start: int) -> tuple[int, int]:
+        """Return where the bytes of a row start, and where they end."""
+        try:
+            return start + 4, start + 4 + struct.unpack_from("<I", self._data, start)[0]
+        except struct.error as error:
+            raise self._damaged(start) from error
+
+    def _damaged(self, start: int) -> InputError:
+        return InputError(f"{self._path or 'the list of images'}: damaged at byte {start}: delete it, it is made again")
 
 
 def _written(records: Iterable[Record], base: Path, file: tempfile.SpooledTemporaryFile[bytes]) -> Records:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import itertools
 import os
@@ -20,7 +19,7 @@ from semivl_cli.data.pool.shards import Shard, open_shards
 from semivl_cli.data.pool.shuffle import Blocks, shuffled
 from semivl_cli.data.read.known_files import KnownFiles
 from semivl_cli.errors import InputError
-from semivl_cli.files import image_suffixes, walk
+from semivl_cli.files import fitting, image_suffixes, walk
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _SHARD = ".tar"
@@ -154,22 +153,11 @@ def _files(entry: str) -> Iterator[Path]:
         for name in names:
             yield from _files(name)
     elif any(sign in entry for sign in "*?["):
-        for name in sorted(set(_fitting(entry))):
+        for name in sorted(set(fitting(entry))):
             if Path(name).is_file() and _is_taken(name):
                 yield Path(name).absolute()
     else:
         raise InputError(f"data.unlabeled: {entry} does not exist: expected {_EXPECTED}")
-
-
-def _fitting(pattern: str) -> Iterator[str]:
-    """Yield the names that a pattern fits, maybe twice; `**` is what `walk` finds: glob follows links in circles."""
-    top, deep, rest = (f"{pattern}/*" if pattern.endswith("**") else pattern).partition("**/")
-    if not deep or (top and not top.endswith("/")):
-        yield from glob.iglob(pattern)  # noqa: PTH207 - the pattern may be absolute
-        return
-    for base in glob.iglob(top or "."):  # noqa: PTH207 - as above
-        for found in walk(Path(base)) if Path(base).is_dir() else ():
-            yield from _fitting(f"{glob.escape(str(found.folder))}/{rest}")
 
 
 def _listed(path: Path) -> Iterator[Path]:

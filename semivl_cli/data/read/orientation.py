@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 import struct
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-_TAG, _TIFF_WIDTH, _TIFF_HEIGHT = 0x0112, 0x0100, 0x0101
+_TAG = 0x0112
 _PREFIX = b"Exif\0\0"
 _MOST = 2**20
 """Bytes of a block that are looked at."""
@@ -46,12 +49,9 @@ class Layout:
         return (width, height) if self.orientation in _ON_ITS_SIDE else (height, width)
 
 
-def layout(picture: Image.Image) -> Layout:
-    """Return the layout of a picture that was opened and not yet loaded."""
-    width, height = picture.size
-    if isinstance(picture, TiffImageFile):  # its size may be told turned already, which depends on Pillow's version
-        width, height = picture.tag_v2[_TIFF_WIDTH], picture.tag_v2[_TIFF_HEIGHT]
-    return Layout((height, width), _orientation(picture))
+def layout_of(picture: Image.Image) -> Layout:
+    """Return the layout of a picture, no TIFF, that was opened and not yet loaded."""
+    return Layout((picture.height, picture.width), _orientation(picture))
 
 
 def turn(picture: Image.Image) -> Image.Image:
@@ -59,6 +59,14 @@ def turn(picture: Image.Image) -> Image.Image:
     picture.load()  # of a PNG the block may stand behind the pixels, and newer Pillows turn a TIFF themselves
     turned = _TURNS.get(_orientation(picture))
     return picture if turned is None else picture.transpose(turned)
+
+
+def turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Turn an array `[H, W]` or `[H, W, C]` as `turn` turns a picture."""
+    if orientation in _ON_ITS_SIDE:
+        pixels = pixels.swapaxes(0, 1)
+    down, across = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+    return np.ascontiguousarray(pixels[:: -1 if down else 1, :: -1 if across else 1])
 
 
 def read_orientation(block: bytes) -> int:
@@ -70,7 +78,7 @@ def read_orientation(block: bytes) -> int:
         entries = struct.unpack_from(f"{order}H", block, start)[0] if magic == 42 else 0
         for at in range(start + 2, start + 2 + 12 * entries, 12):
             if struct.unpack_from(f"{order}H", block, at)[0] == _TAG:
-                return _one_of_eight(struct.unpack_from(f"{order}H", block, at + 8)[0])
+                return one_of_eight(struct.unpack_from(f"{order}H", block, at + 8)[0])
     except struct.error:  # it ends before
         pass
     return 1
@@ -78,7 +86,7 @@ def read_orientation(block: bytes) -> int:
 
 def _orientation(picture: Image.Image) -> int:
     if isinstance(picture, TiffImageFile):
-        return _one_of_eight(picture.tag_v2.get(_TAG))
+        return one_of_eight(picture.tag_v2.get(_TAG))
     block = picture.info.get("exif") or _late_block(picture)
     return read_orientation(block) if isinstance(block, bytes) else 1
 
@@ -100,5 +108,6 @@ def _late_block(picture: Image.Image) -> bytes:
         picture.fp.seek(begin)
 
 
-def _one_of_eight(value: object) -> int:
+def one_of_eight(value: object) -> int:
+    """Return an orientation; whatever is none is 1."""
     return value if isinstance(value, int) and 1 <= value <= 8 else 1

@@ -104,6 +104,7 @@ def measure_iou(
         dataset,
         names,
         short_side=how.config.evaluation.short_side,
+        value_range=how.config.data.value_range,
         workers=how.config.data.workers,
         sharing=process_group.sharing,
     )

@@ -11,7 +11,6 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
-from semivl_cli.data.choose.index import LabelCounts
 from semivl_cli.data.contract import Record
 from semivl_cli.data.load.batches import Batch, labeled_records, train_batches
 from semivl_cli.engine.device import memory_watched, widest_float
@@ -51,11 +50,9 @@ class Loop:
         self.clock = time.monotonic()
         """When the steps since the last line of `metrics.jsonl` began, saving and evaluating not counted."""
 
-    def run(self, *, resume: bool, noticed: Sequence[str], counts: LabelCounts | None) -> Result:
-        """Train to the last step, with `resume` from the newest undamaged checkpoint.
-
-        `noticed`: lines about what was seen before; `counts`: what the masks hold, if they were counted.
-        """
+    def run(self, *, resume: bool, noticed: Sequence[str]) -> Result:
+        """Train to the last step, with `resume` from the newest undamaged checkpoint; `noticed`: lines to say first."""
+        counts = self.training.counts
         with self.stop:
             start = self.progress.restore() if resume else self.progress.begin()
             if counts is not None and start == 0:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from semivl_cli.config import RunConfig
+from semivl_cli.data.choose.faint import faint_notes
 from semivl_cli.data.choose.index import check_labels
-from semivl_cli.engine.assemble import Inherited, open_material
+from semivl_cli.engine.assemble import Inherited, open_material, with_value_range
 from semivl_cli.engine.device import in_words, is_here, pick_device
 from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
 from semivl_cli.engine.environment import deterministic, differences, environment
@@ -99,6 +100,7 @@ def run_training(
             inherited = Inherited(run=run, images=True)
         with process_group.local_main_first():
             material = open_material(config, inherited, reporter.note)
+        config = with_value_range(config, material.dataset, fixed=resume)
         new = process_group.is_main and (run is None or not run.exists())
         if run is None and process_group.is_main:
             run = layout.new_run(config.dataset, len(material.index.labeled))
@@ -111,7 +113,10 @@ def run_training(
             try:
                 counts = None
                 if process_group.is_main:
-                    counts = check_labels(material.index, material.dataset, material.definition.names)
+                    value_range = config.data.value_range
+                    counts = check_labels(material.index, material.dataset, material.definition.names, value_range)
+                    for faint in faint_notes(material.index, value_range):
+                        reporter.note(faint)
                 with process_group.local_main_first():
                     trainee = build_trainee(config, material, device, reporter)
                 schedule = schedule_of(config, len(material.index.unlabeled))
@@ -123,12 +128,17 @@ def run_training(
                     device=device,
                     reporter=reporter,
                     process_group=process_group,
+<<<<<<< HEAD
                     schedule=schedule,
                     shorter=_shorter(run, schedule, len(material.index.unlabeled)) if resume else None,
+=======
+                    schedule=schedule_of(config, len(material.index.unlabeled)),
+                    counts=counts,
+>>>>>>> main
                 )
                 loop = Loop(training)
                 noticed = _changed_since(inherited.run / layout.SETTINGS, training) if inherited is not None else []
-                return loop.run(resume=resume, noticed=noticed, counts=counts)
+                return loop.run(resume=resume, noticed=noticed)
             except BaseException as error:
                 begun = (run / layout.SETTINGS).exists()
                 started = begun and (checkpoint_steps(run) or not isinstance(error, InputError))
@@ -162,7 +172,7 @@ def _shorter(run: Path, schedule: Schedule, unlabeled: int) -> Schedule | None:
 
 def _changed_since(before: Path, training: Training) -> list[str]:
     """Name what is not as it was when `before`, the `run.toml` of a run, was written."""
-    now = environment(training.device, training.material.index, training.trainee.clip_sha256)
+    now = environment(training.device, training.material.index, training.trainee.clip_sha256, training.counts)
     changed = differences(read_settings(before)[1], now)
     return [f"not as it was for {before}: {', '.join(changed)}; the numbers may differ"] if changed else []
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from safetensors import SafetensorError, safe_open
+import torch
 from safetensors.torch import save
 from torch import Tensor
 
@@ -20,9 +20,10 @@ from semivl_cli.config import RunConfig
 from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.assemble import clip_of, weights_of
 from semivl_cli.engine.text_vectors import ClassText, class_vectors, concept_vectors
-from semivl_cli.errors import RunError
+from semivl_cli.errors import InputError, RunError
 from semivl_cli.files import cache_folder, write_bytes
 from semivl_cli.model.clip_weights import weights_id
+from semivl_cli.model.tensor_files import read_safetensors
 from semivl_cli.reporter import Reporter
 
 
@@ -95,11 +96,10 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
 def _read(path: Path, metadata: Mapping[str, str]) -> TextVectors | None:
     """Read a cached file; `None` where there is none, or it is not whole."""
     try:
-        with safe_open(path, framework="pt") as file:
-            found = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a safe_open is no dict
-    except (OSError, SafetensorError):
+        found, tensors = read_safetensors(path)
+    except InputError:
         return None
-    if found.pop("sha256", None) != _checksum(tensors) or found != metadata:
+    plain = all(tensor.dtype == torch.float32 for tensor in tensors.values())
+    if not plain or found.pop("sha256", None) != _checksum(tensors) or found != metadata:
         return None
     return TextVectors(tensors=tensors, metadata=metadata, cached=True)

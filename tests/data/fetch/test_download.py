@@ -170,6 +170,12 @@ def test_a_part_longer_than_the_file_begins_again(world, target):
     assert run(world, target, md5=MD5)[0] == SHA256
 
 
+@pytest.mark.parametrize("version", ["a\r\nHost: evil", "\ud83d\ude00", 7, ["a"]])
+def test_a_version_that_no_server_has_told_is_never_asked_for(world, target, version):
+    begun(target, CONTENT[:1000], version)
+    assert run(world, target, md5=MD5)[0] == SHA256
+
+
 def test_a_part_of_unknown_version_is_gone_on_with_and_the_checksum_decides(world, target):
     begun(target, CONTENT[:1000], None)
     assert run(world, target, md5=MD5)[0] == SHA256

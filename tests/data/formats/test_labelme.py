@@ -76,7 +76,7 @@ def test_shapes_beside_images_of_another_machine(shop, boxes):
     shop.json("json/day1/b.json", file("C:\\photos\\b.jpg", shapes, version="5.5.0"))
     shop.prepare(shop.root / "json")
     shop.same(boxes, "a", "day1/b")
-    assert shop.told("shapes without an area, left out: 1 linestrip, 1 polygon of 2 points")
+    assert shop.told("drawn without an area, left out: 1 linestrip, 1 polygon of 2 points")
 
 
 def test_files_of_labelme_3_say_nothing_of_types_and_sizes(shop, boxes):

@@ -1,6 +1,7 @@
 import functools
 import hashlib
 import pickle
+import random
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,29 @@ def test_a_file_that_is_not_whole_is_not_taken(tmp_path, damage):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ValueError, match=r"no records, or not all|cannot mmap an empty file"):
         Records.open(path)
+
+
+def test_bytes_that_changed_are_noticed_or_are_other_records(tmp_path):
+    path, rng = tmp_path / "records", random.Random(0)
+    Records.of(many(100), BASE).save(path)
+    whole = path.read_bytes()
+    ends = set()
+    for _ in range(300):
+        data = bytearray(whole)
+        for _ in range(rng.randrange(1, 4)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        path.write_bytes(data)
+        try:
+            records = Records.open(path)
+            assert len([*records, records[-1]]) == 101
+        except ValueError:
+            ends.add("not whole")
+        except InputError as error:
+            assert "damaged at byte" in str(error)
+            ends.add("damaged")
+        else:
+            ends.add("read")
+    assert ends == {"not whole", "damaged", "read"}
 
 
 def test_a_function_is_never_written_to_a_file(tmp_path):

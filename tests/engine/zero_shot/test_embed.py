@@ -98,7 +98,11 @@ def _flip(content):
     return content[:-1] + bytes([content[-1] ^ 1])
 
 
-@pytest.mark.parametrize("damage", [_cut, _flip, lambda _: b"", lambda _: b"\xff" * 200])
+def _other_type(content):
+    return content.replace(b'"F32"', b'"I32"')
+
+
+@pytest.mark.parametrize("damage", [_cut, _flip, _other_type, lambda _: b"", lambda _: b"\xff" * 200])
 def test_a_damaged_file_is_made_anew(damage):
     first = embedded()
     [path] = cache_folder("text").iterdir()

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import io
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+from typing import Literal
 
 from semivl_cli.data.annotation.annotations import Drawing
 from semivl_cli.data.annotation.tree import Tree
-from semivl_cli.data.read.images import decoding
-from semivl_cli.data.read.orientation import Layout, layout
+from semivl_cli.data.read.orientation import Layout
 from semivl_cli.errors import InputError
 
 Orientation = Literal["shown", "stored"]
@@ -44,16 +38,4 @@ def drawn_as(drawing: Drawing, image: Layout, said: Orientation | None) -> Orien
 
 def picture_layout(file: Tree) -> Layout:
     """Return the layout of a mask from its header; raises `InputError` if it cannot be read."""
-    with decoding(str(file)), Image.open(file.path if file.archive is None else io.BytesIO(file.read())) as picture:
-        return layout(picture)
-
-
-def show(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Turn pixels `[H, W]` as stored by an EXIF orientation 1 to 8."""
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.T
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return np.ascontiguousarray(pixels)
+    return file.look(lambda picture: picture.layout)
