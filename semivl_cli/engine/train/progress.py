@@ -73,20 +73,9 @@ class Progress:
             f"# Data: {training.material.root}, split sha256 {index.split()['sha256']}\n"
             f"# Length: {schedule.steps} steps, {schedule.epoch} an epoch\n\n"
         )
-<<<<<<< HEAD
-        table = tomli_w.dumps({"environment": environment(training.device, index, trainee.clip_sha256)})
-        write_text(training.run / layout.SETTINGS, f"{facts}{to_toml(training.config)}\n{table}")
-=======
-        write_text(run / layout.DEFINITION, training.material.definition_text)
-        write_json(run / layout.SPLIT, index.split())
-        table = tomli_w.dumps(
-            {"environment": environment(training.device, index, trainee.clip_sha256, training.counts)}
-        )
-        write_text(run / layout.SETTINGS, f"{facts}{to_toml(training.config)}\n{table}")
-        self.metrics = Metrics(run, -1)  # none: what is noticed before the first step is noticed again
-        self.write_status(None)
-        return 0
->>>>>>> main
+        table = environment(training.device, index, trainee.clip_sha256, training.counts)
+        text = f"{facts}{to_toml(training.config)}\n{tomli_w.dumps({'environment': table})}"
+        write_text(training.run / layout.SETTINGS, text)
 
     def restore(self) -> int:
         """Go back to the newest undamaged checkpoint; where none was written yet, to the start."""
