@@ -46,16 +46,9 @@ def configure_dataset(dataset: Dataset, top: Layer) -> RunConfig:
     (own, own_table), (given, given_table) = _split(own, fidelity), _split(given, fidelity)
     chosen = {"dataset": dataset.name, "fidelity": fidelity, "method": method, "recipe": top.get("recipe")}
     preset, method_preset = _preset("fidelity", fidelity), _preset("method", method)
-<<<<<<< HEAD
     given, given_table, top = map(with_length, (given, given_table, top))
-    config = resolve(own, preset, own_table, method_preset, given, given_table, chosen, top)
-    _check_kinds(config)
-    return config
-=======
-    given, given_table, top = map(_with_length, (given, given_table, top))
     settings = merge(own, preset, own_table, method_preset, given, given_table, chosen, top)
     return resolve(settings, also=_unknown_kinds(settings))
->>>>>>> main
 
 
 def with_length(layer: Layer) -> Layer:

@@ -126,13 +126,9 @@ def run_training(
                     device=device,
                     reporter=reporter,
                     process_group=process_group,
-<<<<<<< HEAD
                     schedule=schedule,
                     shorter=_shorter(run, schedule, len(material.index.unlabeled)) if resume else None,
-=======
-                    schedule=schedule_of(config, len(material.index.unlabeled)),
                     counts=counts,
->>>>>>> main
                 )
                 loop = Loop(training)
                 noticed = _changed_since(inherited.run / layout.SETTINGS, training) if inherited is not None else []

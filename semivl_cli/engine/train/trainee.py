@@ -57,13 +57,10 @@ class Training:
     reporter: Reporter
     process_group: ProcessGroup
     schedule: Schedule
-<<<<<<< HEAD
     shorter: Schedule | None = None
     """What a run followed that now becomes longer."""
-=======
     counts: LabelCounts | None = None
     """What the masks hold, as the main process read them."""
->>>>>>> main
 
     @property
     def positions(self) -> slice:
