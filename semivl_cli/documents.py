@@ -176,8 +176,9 @@ def _explain(error: ValidationError) -> str:
     union = len(same) > 1 and first["type"] != "missing"  # pydantic adds a member's name to the place of each
     path = _place(first["loc"][:-1] if union else first["loc"])
     if first["type"] == "missing":
-        lacking = [str(one["loc"][-1]) for one in same if one["type"] == "missing"]
-        return f"{_place(first['loc'][:-1]) or 'the top'}: expected an entry with {' and '.join(lacking)}"
+        lacking = [one["loc"][-1] for one in same if one["type"] == "missing"]
+        kind = "a list" if isinstance(lacking[0], int) else "an entry"
+        return f"{_place(first['loc'][:-1]) or 'the top'}: expected {kind} with {' and '.join(map(str, lacking))}"
     if first["type"] == "value_error":
         return f"{path + ': ' if path else ''}{first['msg'].removeprefix('Value error, ')}"
     if not union and not first["msg"].startswith("Input should be "):
