@@ -4,8 +4,8 @@
     python tests/bench/fuzz.py --reader coco --cases 2000       # those of such a name
     python tests/bench/fuzz.py --case 4711                      # one case again, with its traceback
 
-A case is made from its number alone. It has 10 seconds of the processor (a minute by the clock) and 2 GiB beside what the
-imports took. What goes wrong is
+A case is made from its number alone. It has 10 seconds of the processor (a minute by the clock) and 2 GiB beside what
+the imports took. What goes wrong is
 counted by its kind; the first input of each kind is kept below --out, beside what it did.
 """
 
@@ -57,7 +57,10 @@ def build(number, readers):
     files = seeds_of(reader)
     damaged = {name: data for name, data in files.items() if not name.startswith("fixed/")}
     others = [
-        data for other in rng.sample(readers, 2) for data in list(seeds_of(other).values())[:3] if len(data) < 100_000
+        data
+        for other in rng.sample(readers, min(2, len(readers)))
+        for data in list(seeds_of(other).values())[:3]
+        if len(data) < 100_000
     ]
     return reader, {name: data for name, data in files.items() if name not in damaged} | mutate(rng, damaged, others)
 
