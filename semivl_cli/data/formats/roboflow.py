@@ -55,7 +55,7 @@ def open_roboflow(source: Tree) -> Annotations:
             )
 
     labels = {label: None for table in tables.values() for label in table.labels}
-    return Annotations(kind="Roboflow's masks", where=str(source), labels=labels, drawings=drawings)
+    return Annotations(kind="Roboflow's masks", where=str(source), labels=labels, drawings=drawings, some_unseen=True)
 
 
 _HEAD = ["pixel value", "class"]

@@ -17,7 +17,7 @@ from semivl_cli.data.annotation.label_pictures import paint_mask
 from semivl_cli.data.annotation.tree import Tree, bare
 from semivl_cli.data.contract import Color
 from semivl_cli.data.formats.split_lists import splits_of_lists
-from semivl_cli.errors import InputError
+from semivl_cli.errors import InputError, listed
 
 FOLDERS = ("SegmentationClass", "SegmentationClassAug", "SegmentationClassPNG")
 _LINE = re.compile(r"(.+?)\s*:\s*(\d{1,4})\s*,\s*(\d{1,4})\s*,\s*(\d{1,4})\s*(?::.*)?|([^:]+):\s*:.*")
@@ -79,6 +79,7 @@ def open_voc(source: Tree) -> Annotations:
         labels=label_map.labels if label_map else {},
         drawings=drawings,
         shapes=label_map is not None,
+        some_unseen=label_map is not None,
     )
 
 
@@ -120,15 +121,29 @@ _READERS = {"labelmap.txt": _read_label_map, "class_names.txt": _read_class_name
 
 
 def paint_explained(file: Tree, label_map: LabelMap, key: Key, size: tuple[int, int]) -> Canvas:
-    """Paint a mask by what its values or its colours are called; raises `InputError` as `paint_mask` does."""
-    colors = {color: key.class_of[label] for color, label in label_map.colors.items()}
+    """Paint a mask by what its values or its colours are called.
+
+    Raises:
+        InputError: as `paint_mask` does, and where it shows a label that is no class; names those that are none.
+    """
+    classes = {label: key.class_of[label] for label in label_map.labels}
     table = np.full(65536, NO_CLASS, np.uint8)
     table[IGNORE] = IGNORE
     for value, label in label_map.values.items():
         if value < len(table):
-            table[value] = key.class_of[label]
+            table[value] = classes[label]
+    colors = {color: classes[label] for color, label in label_map.colors.items() if classes[label] != NO_CLASS}
     explained = replace(key, class_of=colors, class_ids=lambda raw: table[np.clip(raw, 0, 65535)])
-    return paint_mask(file, explained, size, palette=bool(colors))
+    try:
+        return paint_mask(file, explained, size, palette=bool(label_map.colors))
+    except InputError as error:
+        called = {label: color for color, label in label_map.colors.items()} or {
+            label: str(value) for value, label in label_map.values.items()
+        }
+        unknown = [f"{label!r} ({called.get(label)})" for label, number in classes.items() if number == NO_CLASS]
+        if not unknown:
+            raise
+        raise InputError(f"{error}; labels that are no class: {listed(unknown)}") from error
 
 
 FORMAT = Format(
