@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from semivl_cli.data.annotation.exported_split import ExportedSplit, split_of_folders, splits_of_lists
+from semivl_cli.data.annotation.exported_split import ExportedSplit, split_of_folders
 from semivl_cli.data.annotation.image_names import ImageNames
 from semivl_cli.data.annotation.tree import Tree
+from semivl_cli.data.formats.split_lists import splits_of_lists
 from semivl_cli.documents import Document, as_type, load_yaml
 from semivl_cli.errors import InputError
 

@@ -76,6 +76,6 @@ def test_classes_are_proposed_from_colors_where_indices_contradict_each_other(sh
 def test_palettes_of_every_format_are_read_from_the_header(shop, boxes, suffix):
     colors = [(10, 20, 30), (40, 50, 60), (70, 80, 90)]
     path = palette_mask(shop, "a", boxes, colors, suffix)
-    with Image.open(path) as picture:
-        assert palette_of(picture)[:3].tolist() == [list(color) for color in colors]
+    palette = Tree(path).look(palette_of)
+    assert palette[:3].tolist() == [list(color) for color in colors]
     assert used_colors(Tree(path)) == dict(enumerate(colors))
