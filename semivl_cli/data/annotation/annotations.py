@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -189,11 +190,12 @@ def make_key(
     if unseen and not known:  # then it is the definition that does not fit
         unknown = unseen
     if unknown:
+        quoted = json.dumps(unknown[0], ensure_ascii=False)  # as TOML has it
         raise InputError(
             f"{source.where}: {listed([repr(label) for label in unknown])} "
             f"{'is no class' if len(unknown) == 1 else 'are no classes'}; "
             f"the classes are {known_classes(names)}: name the label like a class, or say in dataset.toml what it "
-            f'means: values = {{ "{unknown[0]}" = 0 }} or ignore = ["{unknown[0]}"]'
+            f"means: values = {{ {quoted} = 0 }} or ignore = [{quoted}]"
         )
     notes = [f"{source.where}: {listed(left_out)}: ignored, for no class is called so"] if left_out else []
     return Key(class_of=class_of, background=background, class_ids=class_ids, names=names, shared=shared, notes=notes)
