@@ -6,9 +6,10 @@ Letters of shapes, the same everywhere: `B` batch, `N` classes, `K` concepts, `D
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # without typing: `python -m` would take that of the working directory, see `__main__`
 if TYPE_CHECKING:
+    from typing import Any
+
     from semivl_cli.engine.infer.predictor import Predictor as Predictor
     from semivl_cli.engine.infer.predictor import load as load
 

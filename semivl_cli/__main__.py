@@ -1,6 +1,13 @@
 """`python -m semivl_cli`: the program without its script."""
 
-from semivl_cli.cli import main
+import os
+import sys
 
 if __name__ == "__main__":
+    # With -m Python looks for modules in the working directory first: a queue.py that lies there is the user's.
+    found, here = os.path.dirname(os.path.dirname(__file__)), os.getcwd()  # noqa: PTH109, PTH120 - os alone is loaded
+    if not getattr(sys.flags, "safe_path", False) and sys.path[0] == here != found:
+        del sys.path[0]
+    from semivl_cli.cli import main
+
     main()

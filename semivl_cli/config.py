@@ -69,6 +69,12 @@ def _ordered(values: list[Any]) -> list[Any]:
     return values
 
 
+def _rising(values: list[float]) -> list[float]:
+    if len(_ordered(values)) == 2 and not -math.inf < values[0] < values[1] < math.inf:
+        raise ValueError("must hold two numbers, the smaller first")
+    return values
+
+
 def _of_length(length: int) -> AfterValidator:
     def check(values: list[Any]) -> list[Any]:
         if len(values) != length:
@@ -104,6 +110,9 @@ class DataSettings(_Section):
     """What to do about an unlabelled image that cannot be read: end, or take the next one of the shuffle. `auto`: the
     second for images of `data.unlabeled` and of datasets of more than 100,000, which are not all looked for at the
     start; the first for others."""
+    value_range: OrNone[Annotated[list[float], AfterValidator(_rising)]] = None
+    """Numbers of images of more than 8 bits that are shown black and white; `None`: as the dataset says, else the range
+    of their type: 0..65535 where they are whole, 0..1 where they are not."""
     crop: Side = 512
     """Side of the square training crop and of evaluation windows, in pixels."""
     base_scale: OrNone[Pair[Side]] = None
@@ -295,6 +304,7 @@ class RunConfig(_Section):
     recipe: OrNone[Text] = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     device: Text = "auto"
+    """Where it is computed: `auto` (CUDA, else Apple's `mps`, else the CPU), `cpu`, `cuda`, `cuda:N` or `mps`."""
     data: DataSettings = DataSettings()
     augment: AugmentSettings = AugmentSettings()
     model: ModelSettings = ModelSettings()

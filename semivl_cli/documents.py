@@ -6,6 +6,7 @@ Behind this door no code asks again whether a key is there or a number is one.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Hashable, Mapping
 from functools import cache
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
 from semivl_cli.errors import InputError
 from semivl_cli.limits import DOCUMENT
@@ -25,6 +26,8 @@ else:
 
 T = TypeVar("T")
 
+_HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+_HALF = re.compile(r"\\[uU](?:0000)?[dD][89a-fA-F]")
 _SHOWN = 60
 """Characters of a wrong value that a message shows."""
 
@@ -42,6 +45,14 @@ def _plain_id(value: int | str) -> int | str:
 
 Id = Annotated[int | str, AfterValidator(_plain_id)]
 """What tools number things with; `"7"` is 7."""
+
+
+def _plain_label(value: object) -> object:
+    return str(value) if type(value) is int else value
+
+
+Label = Annotated[str, BeforeValidator(_plain_label)]
+"""What tools call classes, be it by a number."""
 
 
 def decode_text(data: bytes, name: str) -> str:
@@ -75,7 +86,7 @@ def load_json(data: bytes | str, name: str) -> object:
         content: object = json.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError also for numbers of thousands of digits
         raise InputError(f"{name}: not JSON: {_said(error)}") from error
-    return content
+    return _whole_characters(content, text, name)
 
 
 def load_yaml(data: bytes | str, name: str) -> object:
@@ -85,7 +96,7 @@ def load_yaml(data: bytes | str, name: str) -> object:
         content: object = yaml.load(text, _YAML)
     except (yaml.YAMLError, ValueError, RecursionError, AttributeError) as error:
         raise InputError(f"{name}: not YAML: {_said(error)}") from error
-    return content
+    return _whole_characters(content, text, name)
 
 
 def load_toml(data: bytes | str, name: str) -> dict[str, Any]:
@@ -118,6 +129,23 @@ def as_type(content: object, expected: type[T], name: str) -> T:
     except (ValidationError, RecursionError) as error:
         raise InputError(f"{name}: {_explain(error) if isinstance(error, ValidationError) else 'nested'}") from error
     return checked
+
+
+def _whole_characters(content: object, text: str, name: str) -> object:
+    """Refuse texts with half a character, which no file can be named after and no line can show.
+
+    What Python makes of bytes of a name that are no UTF-8 (U+DC80 to U+DCFF) is the name of a file, and stays.
+    """
+    stack = [content] if _HALF.search(text) else []
+    while stack:
+        one = stack.pop()
+        if isinstance(one, Mapping):
+            stack += [*one.keys(), *one.values()]
+        elif isinstance(one, list):
+            stack += one
+        elif isinstance(one, str) and not one.isascii() and _HALVES.search(one):
+            raise InputError(f"{name}: {one[:_SHOWN]!r} holds half a character: it was cut in the middle of one")
+    return content
 
 
 @cache

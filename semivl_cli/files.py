@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import errno
 import functools
+import glob
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
+import stat
+import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +25,13 @@ from safetensors import SafetensorError
 
 from semivl_cli.errors import InputError, RunError
 
+if sys.platform != "win32":
+    import fcntl
+
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """How the system says that a disk, or a user's share of it, is full."""
+
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.part")
 
 _NO_PICTURES = frozenset(
     "BUFR GRIB HDF5 IPTC EPS WMF FLI MPEG CUR ICO ICNS GBR PSD SGI".split()  # noqa: SIM905 - names read as a line
@@ -29,6 +39,12 @@ _NO_PICTURES = frozenset(
 """Formats of Pillow that nobody keeps photographs or masks in: containers of which it reads the head alone, vector
 graphics, films, icons, brushes, layers of a work in progress, and SGI, whose `.rgb` and `.bw` mostly mean other things.
 """
+
+
+_LITTER = frozenset(
+    ("__macosx", "@eadir", "$recycle.bin", "desktop.ini", "lost+found", "system volume information", "thumbs.db")
+)
+"""What systems leave in folders beside the user's files, in lower case."""
 
 
 # Writing
@@ -39,18 +55,49 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """Give a name beside `path` to write to, which becomes `path` at the end: nobody ever meets half a file.
 
     `durable`: the disk holds the file, and its name, before this returns. What is raised leaves nothing behind but what
-    was there before.
+    was there before; what a killed process left goes when the next one writes into the folder.
     """
+    _sweep_abandoned(path.parent)
     temporary = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
-        yield temporary
-        if durable:
-            sync(temporary)
-        temporary.replace(path)
+        with _in_use(temporary):
+            yield temporary
+            if durable:
+                sync(temporary)
+            temporary.replace(path)
         if durable:
             sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _in_use(temporary: Path) -> Iterator[None]:
+    """Make a file that others can see is being written: its lock dies with this process."""
+    if sys.platform == "win32":  # which renames no file that is open
+        yield
+        return
+    number = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with suppress(OSError):  # a file system without locks: nothing is swept there either
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(number)
+
+
+@functools.cache
+def _sweep_abandoned(folder: Path) -> None:
+    """Remove, once a process, what killed ones left of `replacing` in a folder: files that nobody has locked."""
+    if sys.platform == "win32":
+        return
+    with suppress(OSError, ValueError), os.scandir(folder) as inside:
+        for entry in inside:
+            if not _TEMPORARY.fullmatch(entry.name):
+                continue
+            with suppress(OSError), open(entry.path, "r+b") as file:  # noqa: PTH123 - as scandir gives it
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(entry.path)  # noqa: PTH108 - likewise
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -88,7 +135,9 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write a JSON object of a run; raises `RunError` as `write_text` does."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    # Bytes of a file name that are no UTF-8 become escapes, which readers turn back into that name.
+    write_text(path, text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def append_line(path: Path, line: str) -> None:
@@ -149,6 +198,20 @@ def blocks(path: Path) -> Iterator[bytes]:
             yield block
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is a file; no error where no file can have such a name, or it cannot be looked for."""
+    return os.path.isfile(path)  # noqa: PTH113 - a Path raises
+
+
+def file_stamp(path: Path) -> str:
+    """Return size and time of a file, which change when it is written; nothing where there is none."""
+    try:
+        state = path.stat()
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return ""
+    return f"{state.st_size}-{state.st_mtime_ns}" if stat.S_ISREG(state.st_mode) else "folder"
+
+
 def hash_file(path: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal digits; raises `OSError`."""
     digest = hashlib.sha256()
@@ -199,9 +262,14 @@ def image_suffixes() -> frozenset[str]:
 
 
 def is_image(name: str) -> bool:
-    """Whether a file of this name is an image or a mask; hidden ones, such as macOS's `._7.png`, are not."""
+    """Whether a file of this name is an image or a mask; what `is_hidden` is not."""
     # A Path for each of millions of names is slow.
-    return os.path.splitext(name)[1].lower() in image_suffixes() and not name.startswith(".")  # noqa: PTH122
+    return os.path.splitext(name)[1].lower() in image_suffixes() and not is_hidden(name)  # noqa: PTH122
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is none of the user's: hidden, such as macOS's `._7.png`, or left by a system."""
+    return name.startswith(".") or name.lower() in _LITTER
 
 
 ABSENT = -1
@@ -225,8 +293,8 @@ def read_folder(folder: Path) -> Content:
         changed = folder.stat().st_mtime_ns
         with os.scandir(folder) as inside:
             for entry in inside:
-                if not entry.name.startswith("."):
-                    names[entry.is_dir()].append(entry.name)
+                if not is_hidden(entry.name):
+                    names[_is_folder(entry)].append(entry.name)
     except FileNotFoundError:
         return Content(folder, ABSENT, [], [])
     except OSError as error:
@@ -234,27 +302,69 @@ def read_folder(folder: Path) -> Content:
     return Content(folder, changed, sorted(names[False]), sorted(names[True]))
 
 
-def walk(top: Path, note: Callable[[str], None] = lambda _: None) -> Iterator[Content]:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle, or to where nobody may look
+        return False
+
+
+def walk(
+    top: Path,
+    note: Callable[[str], None] = lambda _: None,
+    unreadable: Callable[[Path, InputError], None] | None = None,
+) -> Iterator[Content]:
     """List a folder and all below it, files before folders, each in order.
 
-    Links are followed, but not to a folder around them, which would have no end; `note` takes a line about such a one.
+    Links are followed, but not to a folder around them, which would have no end, nor twice to the same folder; `note`
+    takes a line about such a one. A folder that cannot be read raises `InputError`, or is given to `unreadable`.
     """
     waiting: list[tuple[Path, tuple[str, ...]]] = [(top, (os.path.realpath(top),))]
+    followed: dict[str, Path] = {}  # where links led -> the first of them
     while waiting:
         folder, real = waiting.pop()  # the folder, and the real folders on the way to it
-        content = read_folder(folder)
+        try:
+            content = read_folder(folder)
+        except InputError as error:
+            if unreadable is None:
+                raise
+            unreadable(folder, error)
+            continue
         yield content
         inner = []
         for name in content.folders:
             target = os.path.realpath(folder / name)
-            linked = target != os.path.join(real[-1], name)  # noqa: PTH118 - one a folder, of which there may be many
-            if linked and any(Path(one).is_relative_to(target) for one in real):
-                note(f"{folder / name} links to a folder above it: not followed")
-            else:
-                inner.append((folder / name, (*real, target)))
+            if target != os.path.join(real[-1], name):  # noqa: PTH118 - a link; one a folder, of which there may be many
+                if any(Path(one).is_relative_to(target) for one in real):
+                    note(f"{folder / name} links to a folder above it: not followed")
+                    continue
+                if followed.setdefault(target, folder / name) != folder / name:
+                    note(f"{folder / name} links to the same folder as {followed[target]}: not followed")
+                    continue
+            inner.append((folder / name, (*real, target)))
         waiting.extend(reversed(inner))
+
+
+def fitting(pattern: str) -> Iterator[str]:
+    """Yield the names that a pattern fits, maybe twice; `**` is what `walk` finds: glob follows links in circles."""
+    top, deep, rest = (f"{pattern}/*" if pattern.endswith("**") else pattern).partition("**/")
+    if not deep or (top and not top.endswith("/")):
+        yield from glob.iglob(pattern)  # noqa: PTH207 - the pattern may be absolute
+        return
+    for base in glob.iglob(top or "."):  # noqa: PTH207 - as above
+        for found in walk(Path(base)) if Path(base).is_dir() else ():
+            yield from fitting(f"{glob.escape(str(found.folder))}/{rest}")
 
 
 def list_images(folder: Path) -> Iterator[Path]:
     """Yield the images below a folder at any depth, in the order of `walk`."""
     return (found.folder / name for found in walk(folder) for name in found.files if is_image(name))
+
+
+def folds_case(folder: Path) -> bool:
+    """Whether names in a folder that differ in case alone are one file, as on most disks of Windows and macOS."""
+    try:
+        with tempfile.NamedTemporaryFile(prefix=".semivl-", suffix=".part", dir=folder) as file:
+            return Path(file.name.replace(".part", ".PART")).exists()
+    except OSError:
+        return False

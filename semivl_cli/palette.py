@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,11 @@ NEUTRAL: Color = (224, 224, 224)
 """What ids beyond the classes are painted with: nearly white, so that no class is mistaken for it."""
 
 AUTHOR = "semivl"
-"""What the PNG files written here name as their `Software`."""
+"""What masks written here name as their `Software`, and overlays of theirs in the comment of a JPEG."""
+
+
+# Pillow's own guard warns of large pictures: here only their heads are read, and data/read bounds what is decoded.
+Image.MAX_IMAGE_PIXELS = None
 
 
 def save_mask(
@@ -34,31 +39,43 @@ def save_mask(
     assert ids.dtype == np.uint8 and ids.ndim == 2, f"class ids are uint8 [H, W], not {ids.dtype} {ids.shape}"
     picture = Image.fromarray(ids)
     picture.putpalette(_palette(colors).tobytes())
-    write_bytes(path, _encode(picture, "PNG", {"Software": AUTHOR, "Source": source} if ours else {}))
+    write_bytes(path, _encode(picture, "PNG", ours=ours, source=source))
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a picture was written here: what was not may be somebody's labels."""
-    return _mark(path, "Software") == AUTHOR
+    """Whether a picture is a mask, an overlay or a drawing that was written here: what is not may be somebody's own."""
+    texts = _texts(path)
+    return texts.get("Software") == AUTHOR or texts.get("comment") == AUTHOR.encode()
+
+
+def is_replaceable(path: Path) -> bool:
+    """Whether a picture may make room for a newer prediction: it `is_ours`, and no label that was made from a file."""
+    return is_ours(path) and not made_from(path)
 
 
 def made_from(path: Path) -> str:
     """Return the `source` that a mask was saved with; nothing where there is none, or the file is not whole."""
-    return _mark(path, "Source")
+    return str(_texts(path).get("Source", ""))
 
 
-def _mark(path: Path, name: str) -> str:
+def _texts(path: Path) -> Mapping[Any, Any]:
+    """Read what stands beside the pixels of a PNG or JPEG; of any other file that is nothing."""
+    if not path.is_file():  # a pipe would be waited for
+        return {}
     try:
-        with Image.open(path) as picture:
-            return str(picture.info.get(name, ""))
-    except (OSError, ValueError):
-        return ""
+        with Image.open(path, formats=("PNG", "JPEG")) as picture:
+            return picture.info
+    except (OSError, ValueError, SyntaxError):
+        return {}
 
 
-def save_image(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Write `pixels` (uint8, `[H, W, 3]` RGB or `[H, W]` grey) as PNG or JPEG, whichever the suffix of `path` says."""
+def save_image(path: Path, pixels: NDArray[np.uint8], *, ours: bool = False) -> None:
+    """Write `pixels` (uint8, `[H, W, 3]` RGB or `[H, W]` grey) as PNG or JPEG, whichever the suffix of `path` says.
+
+    `ours`: it is drawn from what a model says, and `is_ours` knows it again; others are pictures like anybody's.
+    """
     kind = Image.registered_extensions()[path.suffix.lower()]
-    write_bytes(path, _encode(Image.fromarray(pixels), kind, {"Software": AUTHOR}))
+    write_bytes(path, _encode(Image.fromarray(pixels), kind, ours=ours))
 
 
 def overlay(
@@ -91,12 +108,12 @@ def _borders(ids: NDArray[np.uint8]) -> NDArray[np.bool_]:  # [H, W]
     return border
 
 
-def _encode(picture: Image.Image, kind: str, texts: Mapping[str, str]) -> bytes:
-    """Return the bytes of a picture; a PNG keeps `texts`, those that say anything."""
-    marks = PngInfo()
-    for name, text in texts.items():
-        if text:
-            marks.add_text(name, text)
-    data = io.BytesIO()
-    picture.save(data, kind, quality=92, pnginfo=marks)  # each kind takes what it knows
+def _encode(picture: Image.Image, kind: str, *, ours: bool, source: str = "") -> bytes:
+    """Return the bytes of a picture, with the mark of what is `ours` and where it comes from."""
+    data, texts = io.BytesIO(), PngInfo()
+    for name, text in {"Software": AUTHOR, "Source": source}.items():
+        if ours and text:
+            texts.add_text(name, text)
+    marks: dict[str, Any] = {"pnginfo": texts, "comment": AUTHOR if ours else b""}  # each kind takes what it knows
+    picture.save(data, kind, quality=92, **marks)
     return data.getvalue()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from multiprocessing.context import BaseContext
+from pathlib import Path
 from typing import TypeVar
 
 _Job = TypeVar("_Job")
@@ -34,6 +35,14 @@ def in_threads(work: Callable[[_Job], _Result], jobs: Iterable[_Job]) -> Iterato
             raise
 
 
+def import_nothing_from_here() -> None:
+    """Let the Python processes that are started from now on find no modules in the working directory.
+
+    A `queue.py` that lies there is the user's, and would be run in the place of Python's own.
+    """
+    os.environ["PYTHONSAFEPATH"] = "1"  # unknown to Python 3.10
+
+
 @functools.cache
 def clean_context() -> BaseContext:
     """Return how workers are started: from a clean server, since a fork copies locks and threads in any state."""
@@ -42,6 +51,14 @@ def clean_context() -> BaseContext:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", "semivl_cli.data.load.preload"])
+    from multiprocessing import forkserver  # noqa: PLC0415 - Windows has none
+
+    here = Path.cwd()
+    os.chdir(here.anchor)  # the server looks for its modules where it starts, in Python 3.10 and out of a program too
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.chdir(here)
     return context
 
 

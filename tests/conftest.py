@@ -3,6 +3,7 @@
 import functools
 import http.server
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -42,6 +43,20 @@ def plain_reports(monkeypatch):
     """Leave the charts out of reports: they take longer than a small training, and tests/report draws them."""
     monkeypatch.setattr("semivl_cli.report.page.curves", lambda _: ())
     monkeypatch.setattr("semivl_cli.report.page.class_bars", lambda _: None)
+
+
+@pytest.fixture
+def stray_modules(tmp_path) -> Path:
+    """Fill the test's folder with files that are called like modules of Python, of libraries and of plugins.
+
+    Returns a file that is written when one of them is run.
+    """
+    libraries = {"numpy", "torch", "cv2", "PIL", "yaml", "pydantic", "rich", "typer", "semivl_plugins", "usercustomize"}
+    ran = tmp_path / "RAN"
+    for name in (sys.stdlib_module_names | libraries) - {"sys", "builtins"}:
+        (tmp_path / f"{name}.py").write_text(f"open({str(ran)!r}, 'a').write(__file__ + '\\n')\nraise ImportError\n")
+    (tmp_path / "html").mkdir()
+    return ran
 
 
 @pytest.fixture

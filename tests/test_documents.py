@@ -48,6 +48,15 @@ def test_yaml_has_no_aliases_no_dates_and_no_end_of_nesting():
             load_yaml(text, "a")
 
 
+def test_half_a_character_is_refused_and_a_path_that_looks_like_one_is_not():
+    for text in (r'{"a": ["\ud83d"]}', r'{"\udE00": 1}', r'["\ude00\ud83d"]'):
+        for load in (load_json, load_yaml):
+            with pytest.raises(InputError, match=r"a: .* holds half a character"):
+                load(text, "a")
+    assert load_json(r'["\udcff7.png"]', "a") == ["\udcff7.png"]  # a name that is no UTF-8
+    assert load_json(r'["\ud83d\ude00", "C:\\ud8", "\uD7FF"]', "a") == ["\U0001f600", r"C:\ud8", "\ud7ff"]
+
+
 def test_a_file_that_is_not_there_or_too_large_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="no such file"):
         read_json(tmp_path / "none.json", Whole)

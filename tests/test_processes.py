@@ -1,5 +1,8 @@
-"""Work that is spread over threads comes back in order."""
+"""Work that is spread over threads comes back in order; processes run nothing of the folder that they start in."""
 
+import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -29,3 +32,19 @@ def test_a_job_that_fails_ends_the_others():
 
 def test_there_is_a_core():
     assert usable_cores() >= 1
+
+
+@pytest.mark.parametrize("how", [["-m", "semivl_cli", "--version"], ["tools/semivl", "--version"], ["tools/workers"]])
+def test_nothing_of_the_working_directory_is_run(tmp_path, stray_modules, how):
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "semivl").write_text("from semivl_cli.cli import main\n\nif __name__ == '__main__':\n    main()\n")
+    (tools / "workers").write_text(
+        "from semivl_cli.processes import clean_context\n\nif __name__ == '__main__':\n"
+        "    worker = clean_context().Process(target=print, args=('semivl',))\n    worker.start()\n    worker.join()\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    done = subprocess.run(
+        [sys.executable, *how], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True, timeout=100
+    )
+    assert done.stdout.startswith("semivl") and not stray_modules.exists()

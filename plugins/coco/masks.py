@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
@@ -10,9 +9,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from itertools import islice
 from pathlib import Path
 
+from semivl_cli.data.annotation.canvas import Canvas
 from semivl_cli.data.contract import Say
 from semivl_cli.data.fetch.progress_lines import Pace
-from semivl_cli.data.formats.coco import paint_annotations
+from semivl_cli.data.formats.coco import CocoAnnotation, paint_segmentation
+from semivl_cli.documents import parse_json
 from semivl_cli.errors import InputError, RunError
 from semivl_cli.files import FULL
 from semivl_cli.palette import Color, save_mask
@@ -28,6 +29,13 @@ CLASS_OF = {category: class_id for class_id, category in enumerate(sorted(set(ra
 """Category id of COCO -> class id 1..80; 0 is the background."""
 
 _Task = tuple[str, tuple[int, int], list[str]]  # stem, (H, W), annotations as JSON
+
+
+class Annotation(CocoAnnotation):
+    """An annotation of the published files."""
+
+    iscrowd: int = 0
+    area: float = 0
 
 
 def write_masks(file: Path, folder: Path, colors: Sequence[Color], report: Say) -> None:
@@ -81,9 +89,30 @@ def _write_all(tasks: Iterator[_Task], count: int, folder: Path, colors: Sequenc
 
 def _write_batch(batch: Sequence[_Task], folder: Path, colors: Sequence[Color]) -> int:
     for stem, size, texts in batch:
-        canvas = paint_annotations([json.loads(text) for text in texts], CLASS_OF, size, 0, f"image {stem}")
+        annotations = [parse_json(text, Annotation, f"image {stem}: annotation") for text in texts]
+        canvas = paint_annotations(annotations, size, f"image {stem}")
         save_mask(folder / f"{stem}.png", canvas.ids, colors, ours=False)
     return len(batch)
+
+
+def paint_annotations(annotations: Sequence[Annotation], size: tuple[int, int], origin: str) -> Canvas:
+    """Paint the annotations of one image, each over those before: crowds first, then from large to small.
+
+    So where annotations overlap, the one with the smaller `area` wins (a cup on a table), and of two equal ones the
+    later; a crowd (`iscrowd`) gives way to every single object.
+
+    Raises:
+        InputError: if a category is none of COCO's, or a segmentation is broken; names the annotation.
+    """
+    canvas = Canvas(size, 0)
+    for annotation in sorted(annotations, key=lambda one: (not one.iscrowd, -(one.area or 0))):
+        if annotation.category_id not in CLASS_OF:
+            raise InputError(
+                f"{origin}: {annotation.called} has the category {annotation.category_id!r}, none of COCO's"
+            )
+        class_id = CLASS_OF[annotation.category_id]
+        paint_segmentation(canvas, annotation, class_id, origin, keep_thin=False)
+    return canvas
 
 
 def _live_with_parent() -> None:

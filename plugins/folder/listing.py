@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from semivl_cli.data.annotation.exported_split import ExportedSplit, split_of_folders
 from semivl_cli.errors import InputError
 from semivl_cli.files import Content, is_image, read_folder, walk
 
@@ -21,6 +23,8 @@ class Entry(NamedTuple):
     id: str
     image: Path
     mask: Path | None
+    split: ExportedSplit | None = None
+    """What the folders in which it lies say it is for, such as `train/`."""
 
 
 class Listing:
@@ -32,16 +36,21 @@ class Listing:
         self.folders: dict[str, int] = {}
         """Every folder that was looked into -> when its content changed last, in ns."""
         self.notes: list[str] = []
+        self._passed_over: Counter[str] = Counter()
+        """Suffixes of files in `images/` that are not read -> how many."""
         self._masks_in = lru_cache(maxsize=64)(self._list_masks)
 
     def entries(self) -> Iterator[Entry]:
         """Yield every image; raises `InputError` if two images have one id, or a folder cannot be read."""
         self.notes.clear()
+        self._passed_over.clear()
         if self._drawn is not None:
             for _ in self._walk(self.root / "masks"):
                 pass  # to see its folders
         for name, path in self._walk(self.root / "images"):
-            yield Entry(name, path, self._mask(name))
+            yield Entry(name, path, self._mask(name), split_of_folders(name.split("/")[:-1]))
+        if self._passed_over:
+            self.notes.append(f"{self.root / 'images'} holds files that are not read: {self.passed_over()}")
         seen: set[str] = set()
         for source in self._elsewhere:
             for path in source.files():
@@ -51,7 +60,13 @@ class Listing:
                 seen.add(name)
                 if not source.listed:  # where a list names them, other files of their folders do not matter
                     self._watch(path.parent, source.where)
-                yield Entry(name, path, self._mask(name))
+                told = split_of_folders(path.relative_to(source.where).parts[:-1]) if source.beside else None
+                yield Entry(name, path, self._mask(name), told)
+
+    def passed_over(self) -> str:
+        """Say how many files in `images/` are not read, by their suffixes; nothing where all are."""
+        most = self._passed_over.most_common(5)
+        return ", ".join(f"{number} {suffix or 'without a suffix'}" for suffix, number in most)
 
     def orphans(self) -> Iterator[str]:
         """Yield the id of every mask in `masks/` that has no image."""
@@ -83,7 +98,9 @@ class Listing:
         return _stems(content)
 
     def _id_elsewhere(self, source: Images, path: Path) -> str:
-        if path.is_relative_to(self.root):
+        if source.unpacked:
+            relative = source.where.name / path.relative_to(source.where)
+        elif path.is_relative_to(self.root):
             relative = path.relative_to(self.root)
         elif path.is_relative_to(source.where):
             relative = path.relative_to(source.where)
@@ -100,6 +117,8 @@ class Listing:
             self.folders[str(found.folder)] = found.changed
             for stem, name in _stems(found).items():
                 yield f"{folder}/{stem}" if folder else stem, found.folder / name
+            if top == self.root / "images":
+                self._passed_over.update(Path(name).suffix.lower() for name in found.files if not is_image(name))
             self.notes.extend(
                 f"{found.folder / name} is a folder, not a picture: looked into"
                 for name in found.folders

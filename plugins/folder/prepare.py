@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from semivl_cli.data.annotation.annotations import Annotations, Images, make_key
+from semivl_cli.data.annotation.annotations import Annotations, Images, Key, make_key
 from semivl_cli.data.annotation.image_names import ImageNames
 from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.contract import Classes, Found, Say
 from semivl_cli.data.convert.classes import classes_of
 from semivl_cli.data.convert.detect_format import open_source
 from semivl_cli.data.convert.mask_files import Conversion, convert
-from semivl_cli.data.formats.mask_folder import need_conversion, open_masks
+from semivl_cli.data.convert.matching import Matches, match_images
+from semivl_cli.data.convert.own_masks import read_by_palette, why_converted
+from semivl_cli.data.formats.mask_folder import open_masks
+from semivl_cli.data.formats.mask_names import DETECTED, Affixes
 from semivl_cli.data.read.images import known_classes
 from semivl_cli.errors import InputError
+from semivl_cli.files import file_stamp, is_image, locked, walk
 
 from .listing import Listing
-from .saved_index import Header, file_stamp, find_index, writable_folder, write_index
+from .saved_index import Header, find_index, index_folders, writable_folder, write_index
 from .split import divide
-from .values import read_values
+from .values import ValueMap, read_values
 
 
 def choose_sources(root: Path, sources: Sequence[Path], report: Say) -> Sequence[Path]:
@@ -30,9 +35,10 @@ def choose_sources(root: Path, sources: Sequence[Path], report: Say) -> Sequence
     except InputError:  # a broken index is about to be written anew
         return sources
     before = [Path(name) for name in index.header.sources] if index else []
+    sources = [source.absolute() for source in sources]
     if sources:
         for path in before:
-            if path not in [source.absolute() for source in sources]:
+            if path not in sources:
                 report(f"{path} is not taken in any more: name it with --from, too, to keep it")
         return sources
     for path in before:
@@ -43,45 +49,63 @@ def choose_sources(root: Path, sources: Sequence[Path], report: Say) -> Sequence
 class Preparation:
     """One call of `prepare`: its root, its sources, and what became of them."""
 
-    def __init__(self, root: Path, sources: Sequence[Path], classes: Classes, report: Say) -> None:
-        self.root, self.sources, self.classes, self.report = root, sources, classes, report
+    def __init__(
+        self, root: Path, sources: Sequence[Path], classes: Classes, options: Mapping[str, str], report: Say
+    ) -> None:
+        self.root, self.sources, self.classes, self.options, self.report = root, sources, classes, options, report
         self._class_names = [name for name, _ in classes]
         self._ids = ImageNames(self._list_ids())
+        self.explained: set[str] = set()
+        """Ids of images that lack a file because of a problem that was told."""
 
     def convert(self) -> dict[str, list[str]]:
         """Convert what must be converted and write the index; returns problems by their kind."""
         folder = writable_folder(self.root)
         if folder.parent != self.root:
             self.report(f"{self.root} cannot be written: index and conversions go to {folder}")
-        values = read_values(self.root / "dataset.toml")
-        names = self._class_names
+        with locked(
+            folder / ".lock",
+            busy=f"{self.root} is being prepared by another process: wait for it",
+            refused=lambda error: f"{folder / '.lock'}: cannot be written ({error.strerror or error})",
+        ):
+            return self._convert_into(folder)
+
+    def _convert_into(self, folder: Path) -> dict[str, list[str]]:
+        values, names = self._values, self._class_names
         beyond = max(values.named, default=0)
         if names and beyond >= len(names):
             raise InputError(
                 f"{self.root / 'dataset.toml'} has the class id {beyond}, but the classes are {known_classes(names)}"
             )
         converts = bool(self._annotations)
-        result = Conversion()
+        matches, result = Matches(self._annotations), Conversion()
         if converts:
             images = {entry.id: entry.image for entry in self._images.entries()}
-            said = values.names, values.background, values.class_ids
-            keyed = [(source, make_key(source, self.classes, *said)) for source in self._annotations]
-            result = convert(keyed, images, folder / "masks", self.classes)
+            matches = match_images(self._annotations, self._ids)
+            keys = self._keys(matches)
+            result = convert(matches, keys, images, folder / "masks", self.classes, values.orientation)
         for note in result.notes:
             self.report(note)
         masks = {name: folder / "masks" / f"{name}.png" for name in result.drawn} if converts else None
         listing = Listing(self.root, self._elsewhere, masks)
-        division = divide(listing, result.unmatched)
-        watched = ["train.txt", "val.txt"] + (["dataset.toml"] if converts else [])
-        files = {str(path): file_stamp(path) for path in (*(self.root / name for name in watched), *self.sources)}
+        try:
+            division = divide(listing, matches.unmatched, matches.splits)
+        except InputError:
+            self._tell(result.problems)
+            raise
+        self.explained = {name for name, made in result.drawn.items() if not made}
+        self.explained.update(entry.id for entry in division.orphans if converts)
+        lists = [self.root / name for name in ("train.txt", "val.txt", *(["dataset.toml"] if converts else []))]
+        folders, shared = _look_into(self.sources, self.root, matches.parts) if converts else ({}, [])
         header = Header(
             root=str(self.root.resolve()),
             converted=converts,
             classes=names if converts else [],
             elsewhere=bool(self._elsewhere),
-            folders=listing.folders | self._images.folders,
-            files=files,
-            sources=[str(path.absolute()) for path in self.sources],
+            folders=listing.folders | self._images.folders | folders,
+            files={str(path): file_stamp(path) for path in (*lists, *self.sources, *shared)},
+            sources=[str(path) for path in self.sources],
+            options=self.options,
             notes=division.notes,
         )
         counts = write_index(folder, self.root, header, division)
@@ -91,39 +115,91 @@ class Preparation:
         )
         return result.problems
 
+    def _key(self, source: Annotations) -> Key:
+        values = self._values
+        return make_key(source, self.classes, values.names, values.background, values.class_ids)
+
+    def _keys(self, matches: Matches) -> list[Key]:
+        """Say what the labels of every source mean; where some mean nothing, names without image are told, too."""
+        keys: list[Key] = []
+        wrong: list[InputError] = []
+        for source in self._annotations:
+            try:
+                key = self._key(source)
+                by_palette = not source.labels and read_by_palette(source, key)
+                keys.append(replace(key, by_palette=by_palette))
+            except InputError as error:
+                wrong.append(error)
+        if wrong:
+            self._tell({"masks that cannot be matched with an image": matches.problems})
+            for other in wrong[1:]:
+                self.report(str(other))
+            raise wrong[0]
+        return keys
+
+    def _tell(self, problems: Mapping[str, Sequence[str]]) -> None:
+        """Say what was found before something else ends the work."""
+        for kind, lines in problems.items():
+            if lines:
+                self.report(f"{kind}: {len(lines)}, the first: {lines[0]}")
+
     def find_classes(self) -> Found:
         """Return the classes that masks and sources seem to have."""
         return classes_of(self._annotations or [open_masks(Tree(self.root / "masks"), (), ImageNames(()))])
 
     @cached_property
+    def _values(self) -> ValueMap:
+        return read_values(self.root / "dataset.toml")
+
+    @cached_property
     def _found(self) -> list[Annotations | Images]:
         """What the sources are."""
-        opened = (open_source(path.absolute(), self._class_names, self._ids) for path in self.sources)
-        found = [source for sources in opened for source in sources]
+        packed = any(path.suffix.lower() == ".zip" for path in self.sources)
+        unpack_to = (writable_folder(self.root) if packed else index_folders(self.root)[0]) / "unpacked"
+        affixes = self._affixes
+        found = []
+        for path in self.sources:
+            found += open_source(path.absolute(), self._class_names, self._ids, unpack_to, affixes)
         for source in found:
-            self.report(f"{source.where}: {source.kind}")
+            if isinstance(source, Annotations) or self._wanted(source):
+                self.report(f"{source.where}: {source.kind}")
+            for note in source.notes if isinstance(source, Images) else ():
+                self.report(note)
         return found
+
+    @property
+    def _affixes(self) -> Affixes:
+        return Affixes(self._values.mask_suffix, self._values.image_suffix)
 
     @cached_property
     def _annotations(self) -> list[Annotations]:
-        """Sources of masks, the user's own `masks/` first where they are no class ids, or others are converted."""
+        """Sources of masks, the user's own `masks/` first unless they can be read as they are, and there are no others.
+
+        Raises:
+            InputError: if palettes of the masks contradict each other.
+        """
         given = [source for source in self._found if isinstance(source, Annotations)]
-        own = self.root / "masks"
-        if own.is_dir() and (given or need_conversion(Tree(own), self._class_names, self._ids)):
-            return [open_masks(Tree(own), self._class_names, self._ids), *given]
-        return given
+        own = Tree(self.root / "masks")
+        if not own.path.is_dir():
+            return given
+        masks = replace(open_masks(own, self._class_names, self._ids, self._affixes), prevails=True)
+        why = ""
+        if not given and self._affixes == DETECTED and self.classes:  # else classes are looked for
+            images = {entry.id: entry.image for entry in self._images.entries()}
+            key, orientation = self._key(masks), self._values.orientation
+            why = why_converted(own, self._class_names, self._ids, images, key, orientation)
+            if why:
+                self.report(f"{own}: the masks are converted: {why}")
+        return [masks, *given] if why or given or self._affixes != DETECTED else []
 
     @cached_property
     def _elsewhere(self) -> list[Images]:
         """Images elsewhere; those beside annotations count where the root has no `images/`."""
+        return [source for source in self._found if isinstance(source, Images) and self._wanted(source)]
+
+    def _wanted(self, source: Images) -> bool:
         own = self.root / "images"
-        return [
-            source
-            for source in self._found
-            if isinstance(source, Images)
-            and not (source.beside and own.is_dir())
-            and not source.where.is_relative_to(own)
-        ]
+        return not (source.beside and own.is_dir()) and not source.where.is_relative_to(own)
 
     @cached_property
     def _images(self) -> Listing:
@@ -132,3 +208,21 @@ class Preparation:
     def _list_ids(self) -> Iterator[str]:
         for entry in self._images.entries():
             yield entry.id
+
+
+def _look_into(sources: Iterable[Path], root: Path, parts: Collection[str]) -> tuple[dict[str, int], list[Path]]:
+    """Return what tells later whether the folders among the sources hold other drawings.
+
+    Every folder, with when its content changed last, and the files that many masks may depend on, such as a list of
+    classes: those that are no pictures and not `parts`, which draw one image each.
+    """
+    folders: dict[str, int] = {}
+    shared: list[Path] = []
+    for source in sources:
+        for found in walk(source) if source.is_dir() else ():
+            if any(found.folder.is_relative_to(own) for own in index_folders(root)):
+                continue  # which change with every call
+            folders[str(found.folder)] = found.changed
+            files = (found.folder / name for name in found.files if not is_image(name))
+            shared += [path for path in files if str(path) not in parts]
+    return folders, shared

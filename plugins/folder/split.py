@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from semivl_cli.data.annotation.exported_split import ExportedSplit
 from semivl_cli.data.ids import read_ids
 from semivl_cli.errors import InputError
 
@@ -22,13 +23,15 @@ class Division:
     train_list: Sequence[Entry] | None
     """What `train.txt` names; without it, every entry that is not validation."""
     val: Sequence[Entry]
+    left_out: Collection[str]
+    """Ids of images that neither train nor validate: the exporter's test set."""
     orphans: Sequence[Entry]
     """Masks without image: their images are named all the same, so that they count as missing."""
     notes: tuple[str, ...]
 
     def train(self) -> Iterator[Entry]:
         """Yield the entries to train with."""
-        held_out = {entry.id for entry in self.val}
+        held_out = {entry.id for entry in self.val} | set(self.left_out)
         if self.train_list is not None:
             yield from self.train_list
         else:
@@ -37,10 +40,17 @@ class Division:
         yield from (entry for entry in self.orphans if entry.id not in named)
 
 
-def divide(listing: Listing, unmatched: Sequence[str] = ()) -> Division:
-    """Divide the entries by `train.txt` and `val.txt`; without `val.txt` a tenth of the labelled is validation.
+def divide(
+    listing: Listing, unmatched: Sequence[str] = (), exported: Mapping[str, ExportedSplit] | None = None
+) -> Division:
+    """Divide the entries by `train.txt` and `val.txt`, or as their exporter did; else a tenth of the masks validates.
 
-    `unmatched` are images that annotations name and that are not there.
+    Where there is a list, what the exporter did does not count.
+
+    Args:
+        listing: of the entries.
+        unmatched: images that annotations name and that are not there.
+        exported: id -> what the annotations hold an image for; else the folders say it in which images lie.
 
     Raises:
         InputError: if there is no image, a list cannot be read, or a single labelled image would have to do for both.
@@ -51,27 +61,36 @@ def divide(listing: Listing, unmatched: Sequence[str] = ()) -> Division:
     of_pool = {form for name in lists["train"] for form in _forms(name)} if "train" in lists else None
     found: dict[str, Entry] = {}
     labeled: list[str] = []
+    chosen, left_out = set[str](), set[str]()
     count = 0
     for entry in listing.entries():
         count += 1
+        split = (exported or {}).get(entry.id, entry.split)
         if entry.id in wanted:
             found[entry.id] = entry
-        if "val" not in lists and entry.mask is not None and (of_pool is None or entry.id in of_pool):
+        if not lists and split == "test":
+            left_out.add(entry.id)
+        elif "val" not in lists and entry.mask is not None and (of_pool is None or entry.id in of_pool):
             labeled.append(entry.id)
+            if not lists and split == "val":
+                chosen.add(entry.id)
     if not count:
-        raise InputError(f"{root / 'images'} holds no image: expected files such as .jpg, .png, .tif at any depth")
+        raise InputError(_no_image(listing))
 
     notes = list(listing.notes)
     orphans = sorted(listing.orphans())
     if orphans:
         some = "1 mask has" if len(orphans) == 1 else f"{len(orphans)} masks have"
         notes.append(f"{some} no image, for example {orphans[0]!r}")
+    if left_out:
+        notes.append(f"{len(left_out)} images are a test set by their folder or their export: left out")
     if "val" in lists:
         val = [_entry(name, found, root) for name in lists["val"]]
     else:
-        chosen = _tenth(labeled)
+        why = "by their folder or their export" if chosen else "no val.txt"
+        chosen = chosen or _tenth(labeled)
         val = [entry for entry in listing.entries() if entry.id in chosen]
-        notes.append(f"{len(val)} of the {len(labeled)} masks are validation: no val.txt")
+        notes.append(f"{len(val)} of the {len(labeled)} masks are validation: {why}")
     held_out = {entry.id for entry in val}
     absent = dict.fromkeys([*orphans, *(_forms(name)[1] for name in unmatched)])
     train = None
@@ -84,9 +103,16 @@ def divide(listing: Listing, unmatched: Sequence[str] = ()) -> Division:
         train_list=train,
         # A mask that is absent is named all the same, so that it counts as missing.
         val=[entry if entry.mask else entry._replace(mask=root / "masks" / f"{entry.id}.png") for entry in val],
+        left_out=left_out,
         orphans=[Entry(name, root / "images" / name, root / "masks" / f"{name}.png") for name in absent],
         notes=tuple(notes),
     )
+
+
+def _no_image(listing: Listing) -> str:
+    """Say that there is no image, and which files are there instead."""
+    instead = f" that is read, {listing.passed_over()}" if listing.passed_over() else ""
+    return f"{listing.root / 'images'} holds no image{instead}: expected files such as .jpg, .png, .tif at any depth"
 
 
 def _entry(name: str, found: dict[str, Entry], root: Path) -> Entry:

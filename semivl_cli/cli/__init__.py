@@ -14,12 +14,15 @@ from typer.core import TyperGroup
 
 from semivl_cli import __version__
 from semivl_cli.cli.concepts import app as concepts_app
+from semivl_cli.cli.console import one_line
 from semivl_cli.cli.evaluate import evaluate
+from semivl_cli.cli.options import remedy
 from semivl_cli.cli.predict import predict
 from semivl_cli.cli.prepare import app as prepare_app
 from semivl_cli.cli.train import train
 from semivl_cli.engine.signals import leave_closed_terminal
 from semivl_cli.errors import SemiVLError
+from semivl_cli.processes import import_nothing_from_here
 
 _CLICK_ERROR: type[BaseException] = next(k for k in typer.BadParameter.__mro__ if k.__name__ == "ClickException")
 """What wrong options raise; some versions of Typer carry their own copy of click."""
@@ -38,7 +41,7 @@ class _Group(TyperGroup):
             return super().invoke(ctx)
         except SemiVLError as error:
             if str(error):
-                typer.echo(f"semivl: {error}", err=True)
+                typer.echo(f"semivl: {one_line(str(error))}", err=True)
             raise SystemExit(error.exit_code) from None
         except (KeyboardInterrupt, _Terminated) as error:
             typer.echo("semivl: stopped", err=True)
@@ -47,12 +50,24 @@ class _Group(TyperGroup):
         except BrokenPipeError:  # the reader of stdout went away, as `head` does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(0) from None
-        except (_CLICK_ERROR, typer.Exit, typer.Abort):
+        except (_CLICK_ERROR, typer.Exit, typer.Abort) as error:
+            _say_remedy(error)
             raise
         except Exception:
             traceback.print_exc()
             typer.echo("semivl: this is a bug in semivl, not your mistake; please report the lines above", err=True)
             raise SystemExit(70) from None
+
+
+def _say_remedy(error: BaseException) -> None:
+    """Leave with one line where an option that a command does not have is a setting, or has another name here."""
+    option, context = getattr(error, "option_name", None), getattr(error, "ctx", None)
+    if option is None or context is None or type(error).__name__ != "NoSuchOption":
+        return
+    known = [name for parameter in context.command.params for name in parameter.opts]
+    if advice := remedy(option, known):
+        typer.echo(f"semivl: {context.command_path.partition(' ')[2]} has no option {option}: {advice}", err=True)
+        raise SystemExit(2) from None
 
 
 def _show_version(wanted: bool) -> None:
@@ -91,6 +106,8 @@ def main() -> None:
     # A thread that waits for another must sleep, not spin: beside any other busy program, spinning threads take the
     # cores from the very threads they wait for, and a step takes tens of times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")  # what an Apple GPU cannot do, the CPU does
+    import_nothing_from_here()
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows knows no SIGHUP
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as nohup leaves SIGHUP

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from semivl_cli.reporter import Reporter
 
+_OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 LINE_SECONDS = 10.0  # between lines of progress where there is no terminal
 
 
@@ -20,7 +22,7 @@ class ConsoleReporter(Reporter):
     """Shows what the engine reports: a live display on a terminal, plain lines elsewhere."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
         self._progress = Progress(
             TextColumn("{task.description:<9}"),
             BarColumn(bar_width=None),
@@ -44,7 +46,7 @@ class ConsoleReporter(Reporter):
 
     def note(self, message: str) -> None:
         """Say one line."""
-        self.console.print(message, markup=False)
+        self.console.print(one_line(message), markup=False)
 
     def start(self, task: str, total: int, done: int = 0) -> None:
         """Begin a task."""
@@ -85,7 +87,12 @@ def print_table(title: str, columns: list[str], rows: list[list[str]], footer: l
         table.add_column(column, justify="left" if i == 0 else "right", footer=last, overflow="fold")  # never cut
     for row in rows:
         table.add_row(*row)
-    Console(highlight=False, markup=False).print(table)
+    Console(highlight=False, markup=False, emoji=False).print(table)
+
+
+def one_line(text: str) -> str:
+    """Write out what names of files may hold and a terminal would obey: newlines, escapes, bytes that are no UTF-8."""
+    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def print_line(text: str) -> None:
@@ -93,9 +100,9 @@ def print_line(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-def percent(value: float) -> str:
-    """Show a share 0..1 as a percentage."""
-    return f"{100 * value:.2f}"
+def percent(value: float | None) -> str:
+    """Show a share 0..1 as a percentage, and as `-` what is not there."""
+    return "-" if value is None else f"{100 * value:.2f}"
 
 
 def counted(number: int, thing: str) -> str:

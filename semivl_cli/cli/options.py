@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,7 +56,7 @@ RecipeOfOption = Annotated[
         "--dataset", help="Dataset whose recipe rules. (default: the one that the definition belongs to, if any)"
     ),
 ]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N. (default: auto)")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps. (default: auto)")]
 Gpus = Annotated[
     int | None, typer.Option(min=1, help="Processes, one a GPU (with --device cpu: on the cores). (default: 1)")
 ]
@@ -66,6 +67,54 @@ Labels = Annotated[
     str | None,
     typer.Option(help="Labelled images: a count, a fraction, a file, all. (default: the recipe's)", metavar="N"),
 ]
+
+
+_CALLED_ELSEWHERE = {
+    "batch_size": "batch",
+    "crop_size": "crop",
+    "image_size": "crop",
+    "img_size": "crop",
+    "imgsz": "crop",
+    "iterations": "steps",
+    "iters": "steps",
+    "learning_rate": "lr",
+    "max_iters": "steps",
+    "max_steps": "steps",
+    "num_epochs": "epochs",
+    "num_steps": "steps",
+    "num_workers": "workers",
+    "checkpoint": "--run",
+    "ckpt": "--run",
+    "cfg": "--recipe",
+    "classes": "--definition",
+    "config": "--recipe",
+    "data": "--root",
+    "data_dir": "--root",
+    "data_root": "--root",
+    "gpu": "--gpus N for several, --device cuda:N for a certain one",
+    "output": "--out",
+    "output_dir": "--out",
+    "save_dir": "--out",
+    "work_dir": "--out",
+}
+"""What other tools call a setting, by the last part of its name here, or an option."""
+
+
+def remedy(option: str, known: Sequence[str]) -> str | None:
+    """Say how a command takes what was given as an option that it does not have; `None` where nothing is like it.
+
+    `known`: the options of the command.
+    """
+    from semivl_cli.settings_toml import known_settings  # noqa: PLC0415 - `semivl --help` must stay instant
+
+    given = option.lstrip("-").replace("-", "_")
+    name = _CALLED_ELSEWHERE.get(given, given)
+    if name.startswith("--"):
+        return f"here it is {name}" if name.split()[0] in known else None
+    settings = [setting for setting in known_settings() if setting.rpartition(".")[2] == name]
+    if not settings or "--set" not in known:
+        return None
+    return f"it is a setting: {' or '.join(f'--set {setting}=VALUE' for setting in settings[:3])}"
 
 
 def settings_of(flags: dict[str, Any]) -> dict[str, Any]:

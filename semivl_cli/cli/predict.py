@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,12 +11,20 @@ from semivl_cli.cli.console import ConsoleReporter, counted, print_json
 from semivl_cli.cli.options import DefinitionOption, Device, Images, JsonLines, RecipeOfOption, WeightsOption
 from semivl_cli.errors import CheckFailed, InputError
 
+if TYPE_CHECKING:
+    from semivl_cli.engine.infer.predict import Prediction
+
 
 def predict(
     images: Images,
     out: Annotated[Path, typer.Option(help="Folder for the masks.")],
     run: Annotated[Path | None, typer.Option(help="Run directory. (default: the newest run)")] = None,
-    overlays: Annotated[bool, typer.Option("--overlay", help="Also paint the classes over each picture.")] = False,
+    overlays: Annotated[
+        bool, typer.Option("--overlay", help="Also paint the classes over each picture, into overlays/ below --out.")
+    ] = False,
+    legend: Annotated[
+        bool, typer.Option("--legend", help="Also draw what the colours mean, as overlays/legend.png.")
+    ] = False,
     definition: DefinitionOption = None,
     zero_shot: Annotated[
         bool, typer.Option("--zero-shot", help="Let the frozen CLIP segment, without any run: --definition says what.")
@@ -28,12 +36,13 @@ def predict(
 ) -> None:
     """Segment your own images: one palette PNG a picture, in its size, with the definition's colours.
 
-    Folders are searched to any depth; masks go to the same place below --out. Exit code 1: some could not be read.
+    Folders are searched to any depth; masks go to the same place below --out. Nothing is overwritten that this command
+    has not written. Exit code 1: some pictures, or folders, could not be read; all others are done.
 
     With --definition, a trained model takes other concepts or another class list: its decoder knows classes by their
     words alone.
 
-    Example: semivl predict images/ --out masks/ --overlay
+    Example: semivl predict images/ --out masks/ --overlay --legend
              semivl predict images/ --out masks/ --run runs/shapes-12-1 --definition other.toml
              semivl predict images/ --out masks/ --zero-shot --definition voc
     """
@@ -43,6 +52,11 @@ def predict(
     if not zero_shot and (weights is not None or dataset is not None):
         raise InputError("--weights and --dataset go with --zero-shot: a run knows its own")
     with ConsoleReporter() as reporter:
+        from semivl_cli.engine.infer import plan as planning  # noqa: PLC0415
+
+        plan = planning.plan_predictions(images, out, overlays=overlays, legend=legend)
+        for line in plan.notes:
+            reporter.note(f"note: {line}")
         # torch is imported only when it is needed
         from semivl_cli.engine.infer import predict as pictures  # noqa: PLC0415
         from semivl_cli.engine.infer.predictor import load  # noqa: PLC0415
@@ -50,7 +64,6 @@ def predict(
         from semivl_cli.engine.zero_shot.recipe import zero_shot_config  # noqa: PLC0415
         from semivl_cli.engine.zero_shot.segmenter import open_segmenter  # noqa: PLC0415
 
-        jobs = pictures.plan_predictions(images, out)
         predictor: Segmenter
         if zero_shot:
             config = zero_shot_config(definition=definition, weights=weights, dataset=dataset)
@@ -62,14 +75,24 @@ def predict(
             reporter.note(
                 f"using {predictor.run}, step {predictor.step} ({predictor.selected}){words if definition else ''}"
             )
-        for prediction in pictures.predict(predictor, jobs, overlays=overlays, reporter=reporter):
+        if legend:
+            from semivl_cli.report.legend import write_legend  # noqa: PLC0415 - matplotlib is imported when it is needed
+
+            classes = list(zip(predictor.names, predictor.colors, strict=True))
+            write_legend(out / planning.OVERLAYS / planning.LEGEND, predictor.definition.title, classes)
+        for prediction in pictures.predict(predictor, plan, overlays=overlays, reporter=reporter):
             if as_json:
-                mask = None if prediction.mask is None else str(prediction.mask)
-                facts = {"image": str(prediction.image), "mask": mask, "classes": prediction.shares}
-                print_json({**facts, "error": prediction.error}, indent=None)
+                print_json(_facts(prediction), indent=None)
             if prediction.error:
                 failed += 1
                 reporter.note(f"semivl: {prediction.error}")
+    done = counted(len(plan) - failed, "mask")
     if failed:
-        raise CheckFailed(f"{failed} of {len(jobs)} pictures could not be read; the others are in {out}")
-    reporter.note(f"{counted(len(jobs), 'mask')} in {out}")
+        raise CheckFailed(f"{failed} of {len(plan)} inputs failed, named above; {done} in {out}")
+    reporter.note(f"{done} in {out}")
+
+
+def _facts(prediction: Prediction) -> dict[str, object]:
+    mask, overlay = (None if path is None else str(path) for path in (prediction.mask, prediction.overlay))
+    facts = {"image": str(prediction.image), "mask": mask, "overlay": overlay, "classes": prediction.shares}
+    return {**facts, "error": prediction.error}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from semivl_cli.cli.console import percent, print_json, print_line, print_table
+from semivl_cli.cli.console import counted, percent, print_json, print_line, print_table
 from semivl_cli.errors import RunError
 
 if TYPE_CHECKING:
@@ -16,10 +16,20 @@ if TYPE_CHECKING:
     from semivl_cli.engine.train.best_step import Result
 
 
+ABSENT = "-: no pixel is labelled so: the mean counts 0 there, as published numbers do"
+
+
 def _show_classes(run: Path, selected: str, scores: Scores) -> None:
-    title = f"{run}, step {scores.step} ({selected}): IoU in % on {scores.images} images"
-    rows = [[name, percent(value)] for name, value in scores.iou.items()]
-    print_table(title, ["class", "IoU %"], rows, ["mean", percent(scores.miou)])
+    title = f"{run}, step {scores.step} ({selected}): IoU in % on {counted(scores.images, 'image')}"
+    pixels = {name: str(scores.pixels.get(name, "")) for name in scores.iou}
+    rows = [[name, pixels[name], percent(value)] for name, value in scores.iou.items()]
+    columns, footer = ["class", "pixels", "IoU %"], ["mean", "", percent(scores.miou)]
+    if scores.absent:
+        there = len(scores.iou) - len(scores.absent)
+        footer = [f"mean\nover the {there} labelled", "", f"{percent(scores.miou)}\n{percent(scores.miou_present)}"]
+    print_table(title, columns, rows, footer)
+    if scores.absent:
+        print_line(ABSENT)
 
 
 def show_runs(scored: Sequence[Evaluated], as_json: bool) -> None:
@@ -30,10 +40,11 @@ def show_runs(scored: Sequence[Evaluated], as_json: bool) -> None:
         [found] = scored
         _show_classes(found.run, found.selected, found.scores)
     else:
-        rows = [
-            [str(found.run), str(found.scores.step), found.selected, percent(found.scores.miou)] for found in scored
-        ]
-        print_table("mIoU in %", ["run", "step", "checkpoint", "mIoU %"], rows)
+        rows = []
+        for one in scored:
+            means = map(percent, (one.scores.miou, one.scores.miou_present))
+            rows.append([str(one.run), str(one.scores.step), one.selected, *means])
+        print_table("mIoU in %", ["run", "step", "checkpoint", "mIoU %", "labelled classes %"], rows)
 
 
 def show_training(result: Result, as_json: bool) -> None:
@@ -64,17 +75,21 @@ def show_seeds(repeated: Repeated, as_json: bool) -> None:
     """Show mean and deviation over several seeds; some that failed make the command fail once all has been shown."""
     summary = repeated.as_dict()
 
-    def shown(spread: dict[str, float | None]) -> list[str]:
-        return ["-" if value is None else percent(value) for value in (spread["mean"], spread["deviation"])]
-
     if as_json:
         print_json({"out": str(repeated.out), **summary})
     elif summary["runs"]:
         for run in summary["runs"]:
             print_line(f"seed {run['seed']}: mIoU {percent(run['miou'])} % at step {run['step']} ({run['selected']})")
-        rows = [[name, *shown(spread)] for name, spread in summary["iou"].items()]
+        rows = [[name, *map(percent, spread.values())] for name, spread in summary["iou"].items()]
+        footer = ["mean", *map(percent, summary["miou"].values())]
         title = f"{repeated.out}: IoU in % over {len(summary['runs'])} seeds"
-        print_table(title, ["class", "mean", "deviation"], rows, ["mean", *shown(summary["miou"])])
+        absent = any(spread["mean"] is None for spread in summary["iou"].values())
+        if absent:
+            present = ["over the labelled", *map(percent, summary["miou_present"].values())]
+            footer = [f"{one}\n{other}" for one, other in zip(footer, present, strict=True)]
+        print_table(title, ["class", "mean", "deviation"], rows, footer)
+        if absent:
+            print_line(ABSENT)
     if repeated.failed:
         seed, why = next(iter(repeated.failed.items()))
         raise RunError(f"{len(repeated.failed)} of {len(summary['seeds'])} trainings failed, seed {seed}: {why}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,13 +11,14 @@ from pydantic import ValidationError
 from semivl_cli.class_ids import MOST_CLASSES
 from semivl_cli.concepts.problems import Finding, did_you_mean, quote
 from semivl_cli.concepts.prompts import PLACEHOLDER, as_read
-from semivl_cli.concepts.schema import ClassDefinition, Color, Definition, parse_color
+from semivl_cli.concepts.schema import ClassDefinition, Color, Definition, keys_of, parse_color
 from semivl_cli.concepts.toml_lines import Path
 from semivl_cli.concepts.words import Text, Words, as_list, words_in
 
 _NUMBER, _LIST, _TABLE, _TEXT = "a number", "a list", "a table", "a text in quotation marks"
 _KINDS = {str: _TEXT, bool: "true or false", int: _NUMBER, float: _NUMBER, list: _LIST, dict: _TABLE}
 _EXPECTED = {"string_type": _TEXT, "list_type": _LIST, "dict_type": _TABLE, "model_type": _TABLE}
+SEVERAL = "write each in quotation marks of its own"
 _BEGIN_CLASS = "begin each class with a line [[class]]"
 _HOW_TO_ADD = {
     "title": 'say at the top of the file what it defines: title = "..."',
@@ -38,19 +40,29 @@ def check(values: dict[str, Any]) -> tuple[Definition | None, list[Finding]]:
         *_shared(words),
         *_excluded(words),
         *_templates(values, words),
-        *_published(values, {text.text for text in (*words.names, *words.concepts)}),
+        *_published(values, words),
     ]
     try:
         return Definition.model_validate(values), errors
     except ValidationError as error:
-        return None, [*(_worded(found["loc"], found["type"], found["input"]) for found in error.errors()), *errors]
+        found = [(detail["loc"], detail["type"], detail["input"]) for detail in error.errors()]
+        misspelt = {(*path[:-1], *_nearest(path)) for path, kind, _ in found if kind == "extra_forbidden"}
+        causes = [one for one in found if one[1] != "missing" or one[0] not in misspelt]
+        return None, [*(_worded(*one) for one in causes), *errors]
+
+
+def _known(path: Path) -> list[str]:
+    return keys_of(ClassDefinition if path[0] == "class" else Definition)
+
+
+def _nearest(path: Path) -> list[str]:
+    return difflib.get_close_matches(str(path[-1]), _known(path), n=1)
 
 
 def _worded(path: Path, kind: str, given: object) -> Finding:
     key = path[-1]
     if kind == "extra_forbidden":
-        model = ClassDefinition if path[0] == "class" else Definition
-        known = sorted(field.alias or name for name, field in model.model_fields.items())
+        known = _known(path)
         advice = did_you_mean(str(key), known) or f"known here: {', '.join(known)}"
         return Finding(path, "unknown-key", f"unknown key {quote(key)}", advice)
     if path == ("class",) and kind == "missing":
@@ -129,9 +141,10 @@ def _excluded(words: Words) -> Iterator[Finding]:
         if class_id in owning:
             message = f"{quote(text)} is excluded by the class whose concept it is"
             yield Finding(path, "excludes-own", message, "decide which of the two it is")
-        elif not owning and text.strip():
+        elif not owning and text.strip() and as_read(text) not in words.lost:
             message = f"{quote(text)} is excluded here, but is no concept of another class"
             advice = did_you_mean(text, [concept.text for concept in words.concepts if concept.class_id != class_id])
+            advice = SEVERAL if "," in text else advice
             yield Finding(path, "excludes-unknown", message, advice or "add it to the class where it belongs")
 
 
@@ -144,12 +157,12 @@ def _templates(values: dict[str, Any], words: Words) -> Iterator[Finding]:
             yield Finding(path, "no-placeholder", message, f"write {PLACEHOLDER} where the text goes")
 
 
-def _published(values: dict[str, Any], known: set[str]) -> Iterator[Finding]:
-    table = values.get("published")
+def _published(values: dict[str, Any], words: Words) -> Iterator[Finding]:
+    table, known = values.get("published"), {text.text for text in (*words.names, *words.concepts)}
     for key, spelling in table.items() if isinstance(table, dict) else ():
         if isinstance(spelling, str) and not spelling.strip():
             yield Finding(("published", key), "empty-text", "the text is empty", "write it or take it away")
-        if key not in known:
+        if key not in known and as_read(key) not in words.lost:
             message = f"{quote(key)} is neither a class name nor a concept"
             advice = did_you_mean(key, sorted(known)) or "write the spelling of this file to the left"
             yield Finding(("published", key), "published-unknown", message, advice)

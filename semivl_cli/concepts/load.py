@@ -99,6 +99,21 @@ class DefinitionFile:
         return sorted(problems, key=attrgetter("line", "severity"))
 
 
+def _remedy(lines: Sequence[str]) -> str:
+    """Say how the line that is no TOML is written, if it only lacks quotation marks."""
+    pair = re.match(r"\s*([\w-]+)\s*=\s*(.*?)\s*$", "".join(lines))
+    key, value = pair.groups() if pair else ("", "")
+    if value.startswith("#"):
+        return f'# begins a comment: write {key} = "..." with quotation marks'
+    if set(value) & set("\u201c\u201d\u201e\u00ab\u00bb"):
+        return 'write straight quotation marks: "'
+    if re.match(r"\[\s*[^\W\d]", value):
+        return "write each text of the list in quotation marks"
+    if re.match(r"[^\W\d][^\"']*$", value):
+        return visible(f'write quotation marks: {key} = "{value[:80]}"')
+    return "see https://toml.io for how TOML is written"
+
+
 def parse_file(content: str | bytes, source: str) -> DefinitionFile:
     """Parse a file without looking at what it says.
 
@@ -120,6 +135,6 @@ def parse_file(content: str | bytes, source: str) -> DefinitionFile:
         end = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", str(error))
         line = int(end[1]) if end and end[1] else text.rstrip().count("\n") + 1
         message = visible(str(error)[: end.start()] if end else str(error))
-        raise refused(line, "syntax", message, "see https://toml.io for how TOML is written") from error
+        raise refused(line, "syntax", message, _remedy(text.splitlines()[line - 1 : line])) from error
     except RecursionError as error:
         raise refused(1, "syntax", "lists are nested without end", "concepts are a plain list of texts") from error

@@ -31,6 +31,8 @@ CODES: dict[str, str] = {
     "shared-concept": "a concept of two classes",
     "excludes-own": "a class excludes one of its own concepts",
     "excludes-unknown": "a class excludes what is no concept of another class",
+    "several-texts": "several concepts between one pair of quotation marks",
+    "negation": "a concept that says what a thing is not",
     "look-alike": "two texts that are easily taken for one another",
     "no-template": "an empty list of templates",
     "no-placeholder": "a template without {}",

@@ -34,6 +34,11 @@ class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
+def keys_of(model: type[BaseModel]) -> list[str]:
+    """Return the keys that a table of a definition file may have, sorted."""
+    return sorted(field.alias or name for name, field in model.model_fields.items())
+
+
 class ClassDefinition(_Strict):
     """One class: what it is called, drawn with and described by."""
 

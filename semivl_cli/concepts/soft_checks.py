@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
+from semivl_cli.concepts.checks import SEVERAL
 from semivl_cli.concepts.lookalike import find_lookalikes
 from semivl_cli.concepts.problems import Finding, quote
 from semivl_cli.concepts.prompts import PLACEHOLDER, as_read, prompts
 from semivl_cli.concepts.tokens import CONTEXT_LENGTH, find_cut
-from semivl_cli.concepts.words import Words
+from semivl_cli.concepts.words import Words, parts
+
+_NOT = re.compile(r"\b(not|never|without|except|excluding)\b", re.IGNORECASE)
+_NOT_AT_THE_START = re.compile(r"\s*(not|non|never|anything but|everything but|other than|no \S+\s*$)\b", re.IGNORECASE)
 
 
 def find_warnings(words: Words) -> Iterator[Finding]:
     """Yield what deserves a second look in the texts of a file."""
     yield from _shared(words)
+    yield from _several_or_none(words)
     yield from _lookalikes(words)
     yield from _many_placeholders(words)
     yield from _long_prompts(words)
 
 
 def _shared(words: Words) -> Iterator[Finding]:
+    named = {(as_read(text.text), text.class_id) for text in words.names}
     for concept, message, excluder in words.shared():
-        if excluder is None:
+        alike = any(name == as_read(concept.text) and owner != concept.class_id for name, owner in named)
+        if excluder is None and not (alike and concept.path[-1] == "name"):  # then the two names look alike
             advice = "guidance cannot tell the two apart by it"
             yield Finding(concept.path, "shared-concept", message, advice, "warning")
+
+
+def _several_or_none(words: Words) -> Iterator[Finding]:
+    """Find lists that became one text, and what CLIP reads without its "not"; sentences may have commas."""
+    for concept in words.concepts:
+        count = len(as_read(concept.text).split())
+        if "," in concept.text and all(0 < len(part.split()) <= 3 for part in parts(concept.text)):
+            message = f"{quote(concept.text)} is read as one concept"
+            yield Finding(concept.path, "several-texts", message, SEVERAL, "warning")
+        if _NOT_AT_THE_START.match(concept.text) or (count <= 5 and _NOT.search(concept.text)):
+            message = f"CLIP passes over negations: {quote(concept.text)} finds the very thing"
+            advice = "say what it is; what it is not belongs to excludes"
+            yield Finding(concept.path, "negation", message, advice, "warning")
 
 
 def _lookalikes(words: Words) -> Iterator[Finding]:

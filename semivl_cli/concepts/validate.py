@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from difflib import SequenceMatcher
 
 from semivl_cli.concepts.checks import check
 from semivl_cli.concepts.load import definition_bytes, parse_file
@@ -38,17 +39,22 @@ def validate(text: bytes, source: str, *, dataset_classes: Sequence[str] | None 
 
 
 def _misfits(names: Sequence[Text], classes: object, dataset_classes: Sequence[str]) -> Iterator[Finding]:
-    expected = [as_read(name) for name in dataset_classes]
-    count = len(classes) if isinstance(classes, list) else 0
-    if count != len(expected):
-        message = f"{count} classes, but the dataset has {len(expected)}"
-        present = {as_read(name.text) for name in names}
-        missing = [name for name in dataset_classes if as_read(name) not in present]
+    """Compare classes in order, as versions of a text are: one that is missing or moved makes no others wrong."""
+    if not isinstance(classes, list):
+        return  # reported: what is wrong with it is not that classes are missing
+    found, expected = [as_read(name.text) for name in names], [as_read(name) for name in dataset_classes]
+    if len(classes) != len(expected):
+        message = f"{len(classes)} classes, but the dataset has {len(expected)}"
+        missing = [name for name in dataset_classes if as_read(name) not in found]
         advice = "missing: " + ", ".join(missing[:5]) if missing else "take the others away"
         yield Finding(("class",), "class-count", message, advice)
-    for text, class_id, path in names:
-        if class_id < len(expected) and as_read(text) != expected[class_id]:
-            message = f"class {class_id} is {quote(text)}, but {quote(dataset_classes[class_id])} in the dataset"
-            own_id = expected.index(as_read(text)) if as_read(text) in expected else None
-            advice = "use the dataset's name" if own_id is None else f"the dataset has it as class {own_id}: move it"
-            yield Finding(path, "class-name", message, advice)
+    for kind, start, stop, first, last in SequenceMatcher(None, found, expected, autojunk=False).get_opcodes():
+        for offset, (text, class_id, path) in enumerate(names[start:stop] if kind != "equal" else ()):
+            if as_read(text) in expected:
+                own = expected.index(as_read(text))
+                message = f"class {class_id} is {quote(text)}, but the dataset has it as class {own}"
+                yield Finding(path, "class-name", message, "move it")
+            elif first + offset < last:  # else one too many, which their number has told
+                there = quote(dataset_classes[first + offset])
+                message = f"class {class_id} is {quote(text)}, but {there} in the dataset"
+                yield Finding(path, "class-name", message, "use the dataset's name")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from semivl_cli.concepts.problems import quote
 from semivl_cli.concepts.prompts import as_read
+from semivl_cli.concepts.schema import ClassDefinition, Definition, keys_of
 from semivl_cli.concepts.toml_lines import Path
 
 
@@ -29,6 +30,8 @@ class Words:
     """Where a class has no such list, its name stands for it."""
     excludes: list[Text]
     templates: list[tuple[str, Path]]
+    lost: frozenset[str]
+    """Texts, `as_read`, that stand where none is read, as under a misspelt key: that is reported, not what follows."""
 
     def label(self, class_id: int) -> str:
         """Call a class by its name, or by its number where it has none."""
@@ -73,7 +76,36 @@ def words_in(values: dict[str, Any]) -> Words:
         concepts=sorted([*lone, *listed("concepts")], key=lambda text: text.class_id),
         excludes=listed("excludes"),
         templates=[(text, ("templates", i)) for i, text in enumerate(templates) if isinstance(text, str)],
+        lost=frozenset(_lost(values)),
     )
+
+
+def parts(text: str) -> list[str]:
+    """Return the texts that commas part, `as_read`; a single one where there are none."""
+    return [as_read(part) for part in text.split(",")]
+
+
+def _lost(values: dict[str, Any]) -> Iterator[str]:
+    unread: list[object] = [value for key, value in values.items() if key not in keys_of(Definition)]
+    classes = values.get("class")
+    for item in classes if isinstance(classes, list) else [classes]:
+        if isinstance(item, dict):
+            concepts = item.get("concepts")
+            unread += [value for key, value in item.items() if key not in keys_of(ClassDefinition)]
+            unread += [text for text in concepts if "," in str(text)] if isinstance(concepts, list) else [concepts]
+        if not isinstance(classes, list):
+            unread.append(item)
+    for text in _texts_in(unread):
+        yield from (as_read(text), *parts(text))
+
+
+def _texts_in(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    inner = value if isinstance(value, list) else []
+    inner = [item for key, item in value.items() if key != "excludes"] if isinstance(value, dict) else inner
+    for item in inner:
+        yield from _texts_in(item)
 
 
 def as_list(value: object) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -56,7 +56,8 @@ class Record:
 class Dataset(Protocol):
     """A dataset plugin, registered in the entry-point group `semivl.datasets`: what each must have.
 
-    The protocols below say what it may have besides: `prepare`, `find_classes`, `notes`, `problems`, `made_for`.
+    The protocols below say what it may have besides: `prepare`, `find_classes`, `notes`, `problems`, `made_for`,
+    `value_range`.
 
     The package of the plugin may hold a folder `splits/` with the protocol's lists: `labeled-<N>.txt` (ids, one a
     line) and `fractions.toml` (`"1/115" = 92`). `--labels N` then takes the list instead of a draw.
@@ -145,8 +146,38 @@ class TellsProblems(Protocol):
 
 
 @runtime_checkable
+class TellsValueRange(Protocol):
+    """A plugin that knows which numbers of its images are shown black and white, where these have more than 8 bits."""
+
+    value_range: Sequence[float] | None
+    """Lowest and highest number, such as `(0, 4095)`; `None`: the range of their type (`data/read/brightness.py`)."""
+
+
+@runtime_checkable
+class TellsConsequences(Protocol):
+    """A plugin whose problems leave images without a file, which is no problem of its own."""
+
+    explained: Collection[str]
+    """Ids of these images."""
+
+
+@runtime_checkable
 class MadeForClasses(Protocol):
     """A plugin whose masks were made for certain classes."""
 
     made_for: Sequence[str]
     """Their names, by id; a training with others is refused. None where masks are as their author made them."""
+
+
+@runtime_checkable
+class Converts(Protocol):
+    """A plugin that makes masks of other files, which may change later."""
+
+    options: Mapping[str, str]
+    """Options of the `semivl prepare data` that calls `prepare` next, beside `--from`, with whole paths."""
+
+    def check_masks(self, records: Iterable[Record]) -> None:
+        """Raise `InputError` where masks are of files that changed since; every start asks for those that it reads."""
+
+    def renewal(self, definition: str) -> str:
+        """Return the command that makes the masks again, by another definition."""

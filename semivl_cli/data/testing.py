@@ -17,7 +17,7 @@ import numpy as np
 
 from semivl_cli.data.choose.splits import choose_labeled, labeled_fractions
 from semivl_cli.data.contract import IGNORE, SPLITS, Dataset, Record, Source, Split
-from semivl_cli.data.read.images import check_size, label_name, read_image, read_raw_label
+from semivl_cli.data.read.images import check_size, label_name, read_image, read_raw_label, value_range_of
 from semivl_cli.data.registry import GROUP, own_definition, package_files
 from semivl_cli.errors import InputError
 
@@ -104,7 +104,7 @@ def _checked_records(dataset: Dataset, root: Path, split: Split) -> list[Record]
 
 
 def _check_pixels(dataset: Dataset, record: Record, classes: int | None) -> None:
-    image = read_image(record.image)
+    image = read_image(record.image, value_range_of(dataset))
     fits = image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
     assert fits, f"{record.id}: the image is {image.dtype} {image.shape}, expected uint8 [H, W, 3]"
     if record.label is None:

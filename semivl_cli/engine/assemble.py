@@ -11,7 +11,8 @@ from semivl_cli.concepts.schema import Definition
 from semivl_cli.config import RunConfig
 from semivl_cli.data.choose.held_out import hold_out
 from semivl_cli.data.choose.index import Index, build_index, find_root
-from semivl_cli.data.contract import Dataset
+from semivl_cli.data.contract import Dataset, Record
+from semivl_cli.data.read.images import value_range_of
 from semivl_cli.data.registry import open_dataset, own_definition, package_file
 from semivl_cli.engine.rundir.layout import DEFINITION, SPLIT
 from semivl_cli.engine.text_vectors import embed_classes, embed_concepts
@@ -22,7 +23,8 @@ from semivl_cli.model.clip_weights import RANDOM
 from semivl_cli.model.guidance import DenseClip
 from semivl_cli.model.pixels import IMAGENET_STATISTICS, Statistics
 from semivl_cli.reporter import Reporter
-from semivl_cli.run_files import read_split
+from semivl_cli.run_files import Split, read_split
+from semivl_cli.settings_toml import resolve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,8 @@ class Inherited:
     """Whether its `definition.toml` is taken; otherwise the settings name the definition."""
     labels: bool = True
     """Whether the labelled images of its `split.json` are taken; otherwise the settings say which."""
+    images: bool = False
+    """Whether no other images than those of its `split.json` are taken, as where it goes on."""
 
 
 def open_material(
@@ -64,14 +68,28 @@ def open_material(
     if len(definition.classes) < 2:
         raise InputError(f"{source} has {len(definition.classes)} class: segmentation tells at least two apart")
     root = find_root(dataset.name, config.data.root)
-    listed = None
-    # What was left out because files were missing stands in no list: the settings choose, and leave out, again.
-    if inherited is not None and inherited.labels and config.data.missing == "refuse":
-        listed = _labeled_ids(inherited.run)
+    listed, split = None, None
+    if inherited is not None and inherited.labels:
+        split = read_split(inherited.run)
+        # What was left out because files were missing stands in no list: the settings choose, and leave out, again.
+        if split is not None and config.data.missing == "refuse":
+            listed = [*split.labeled, *split.held_out], str(inherited.run / SPLIT)
+    if inherited is None or not inherited.images:
+        split = None
     names = definition.names
-    index = build_index(dataset, root, config.data, seed=config.seed, class_names=names, listed=listed, say=say)
+    index = build_index(
+        dataset,
+        root,
+        config.data,
+        seed=config.seed,
+        class_names=names,
+        definition=source,
+        listed=listed,
+        split=split,
+        say=say,
+    )
     if config.training.select == "held-out":
-        labeled, held = hold_out(dataset, index.labeled, seed=config.seed, class_names=names)
+        labeled, held = _held_out(index, split) or hold_out(dataset, index.labeled, seed=config.seed, class_names=names)
         note = (
             f"{len(held)} of {len(index.labeled)} labelled images are held out: they choose the step, and train nothing"
         )
@@ -79,10 +97,32 @@ def open_material(
     return Material(dataset=dataset, root=root, definition=definition, definition_text=text, index=index)
 
 
-def _labeled_ids(run: Path) -> tuple[list[str], str] | None:
-    """Return the labelled ids that a run kept, and where; `None`: it kept none, as an imported one."""
-    split = read_split(run)
-    return None if split is None else ([*split.labeled, *split.held_out], str(run / SPLIT))
+def with_value_range(config: RunConfig, dataset: Dataset, *, fixed: bool = False) -> RunConfig:
+    """Return the settings with what the dataset says of the numbers of its images, so that a run keeps it.
+
+    Raises:
+        InputError: the settings say something else, or (`fixed`) belong to a run that began without it.
+    """
+    own, given = value_range_of(dataset), config.data.value_range
+    if own is None or given == list(own):
+        return config
+    if given is not None or fixed:
+        raise InputError(
+            f"dataset {dataset.name!r} says value_range = {list(own)}, and data.value_range is "
+            f"{'none' if given is None else given}: the same numbers must give the same picture throughout a run"
+        )
+    return resolve(config.model_dump(), {"data": {"value_range": list(own)}})
+
+
+def _held_out(index: Index, split: Split | None) -> tuple[tuple[Record, ...], tuple[Record, ...]] | None:
+    """Divide the labelled images as the run did that goes on; `None`: no such run is, or it held none out."""
+    held = {*split.held_out} if split is not None else None
+    if not held:
+        return None
+    return (
+        tuple(record for record in index.labeled if record.id not in held),
+        tuple(record for record in index.labeled if record.id in held),
+    )
 
 
 def read_definition(config: RunConfig, dataset: Dataset) -> tuple[str, str]:

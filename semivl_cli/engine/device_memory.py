@@ -14,6 +14,13 @@ MARGIN = 0.1
 """Share of the memory that is left free: later steps and evaluations need a little more, in other pieces."""
 
 
+_FULL = (
+    *("can't allocate memory", "not enough memory", "out of memory", "Insufficient memory", "bad_alloc"),
+    *("ALLOC_FAILED", "could not create a primitive"),
+)
+"""What errors of libraries hold where memory was lacking."""
+
+
 @dataclass(frozen=True)
 class CudaMeter:
     """What PyTorch's allocator holds of a GPU, in bytes."""
@@ -70,6 +77,17 @@ def meter_of(device: torch.device, processes: int) -> Meter:
         f"memory cannot be measured on {device.type} here: give a number in place of --fit, as --set "
         "training.micro_batch=2"
     )
+
+
+def free_memory() -> int | None:
+    """Return the bytes of main memory that this process may still take; `None` where only Linux would know."""
+    return LinuxMeter(1).limit() - _kilobytes("/proc/self/status", "VmRSS") if Path("/proc/meminfo").exists() else None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory is full: Python's own, or what torch, OpenCV and their libraries raise."""
+    said = str(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in said for words in _FULL)
 
 
 def _kilobytes(file: str, name: str) -> int:

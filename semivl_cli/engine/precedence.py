@@ -15,20 +15,27 @@ from semivl_cli.errors import InputError
 from semivl_cli.settings_toml import Layer, merge, parse_assignments, parse_toml, read_settings, resolve, unknown
 
 
-def configure(flags: Mapping[str, Any], assignments: Iterable[str] = ()) -> RunConfig:
+def configure(
+    flags: Mapping[str, Any], assignments: Iterable[str] = (), say: Callable[[str], None] = lambda _: None
+) -> RunConfig:
     """Layer all settings and check them.
 
     Weakest first: defaults, the dataset's recipe, the fidelity preset, the recipe's own table for that fidelity, the
     method preset, the recipe file, flags, assignments. The names of dataset, method, recipe and fidelity are
     themselves settings, found first by the same order. `flags` are nested like the settings, `assignments` are
-    `a.b=value` each.
+    `a.b=value` each. A root without a dataset is a folder, which `say` is told: the scenes of the default lie nowhere.
 
     Raises:
         InputError: an unknown name or setting, a value that does not fit.
     """
     top = merge(flags, parse_assignments(assignments))
-    chosen = merge(_given_recipe(top), top)
-    return configure_dataset(open_dataset(str(chosen.get("dataset", RunConfig().dataset))), top)
+    given = merge(_given_recipe(top), top)
+    data = given.get("data")
+    root = none_if_so_called(data.get("root")) if isinstance(data, dict) else None
+    if "dataset" not in given and root is not None:
+        say(f"dataset folder: {root} was named without --dataset")
+    usual = RunConfig().dataset if root is None else "folder"
+    return configure_dataset(open_dataset(str(given.get("dataset", usual))), top)
 
 
 def configure_dataset(dataset: Dataset, top: Layer) -> RunConfig:
@@ -39,8 +46,19 @@ def configure_dataset(dataset: Dataset, top: Layer) -> RunConfig:
     (own, own_table), (given, given_table) = _split(own, fidelity), _split(given, fidelity)
     chosen = {"dataset": dataset.name, "fidelity": fidelity, "method": method, "recipe": top.get("recipe")}
     preset, method_preset = _preset("fidelity", fidelity), _preset("method", method)
+    given, given_table, top = map(with_length, (given, given_table, top))
     settings = merge(own, preset, own_table, method_preset, given, given_table, chosen, top)
     return resolve(settings, also=_unknown_kinds(settings))
+
+
+def with_length(layer: Layer) -> Layer:
+    """Let a length in epochs rule over one in steps that a weaker layer gives: by themselves steps are stronger."""
+    training = layer.get("training")
+    if not isinstance(training, dict):
+        return layer
+    pairs = {"epochs": "steps", "evaluate_every": "evaluate_steps"}.items()
+    overruled = {steps: None for epochs, steps in pairs if none_if_so_called(training.get(epochs)) is not None}
+    return merge({"training": overruled}, layer)
 
 
 def _unknown_kinds(settings: Layer) -> list[str]:

@@ -16,7 +16,7 @@ from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
 from semivl_cli.engine.precedence import configure
 from semivl_cli.engine.rundir import layout
 from semivl_cli.engine.train.best_step import Result, read_result
-from semivl_cli.engine.train.start import moved, run_training
+from semivl_cli.engine.train.start import moved, run_training, same_length
 from semivl_cli.errors import InputError, Interrupted, RunError
 from semivl_cli.files import write_json, write_text, writing
 from semivl_cli.reporter import Reporter
@@ -46,15 +46,17 @@ class Repeated:
             ],
             "failed": [{"seed": seed, "run": f"seed-{seed}", "error": why} for seed, why in self.failed.items()],
             "miou": spread([score.miou for score in scores.values()]),
+            "miou_present": spread([score.miou_present for score in scores.values()]),
             "iou": {name: spread([score.iou[name] for score in scores.values()]) for name in classes},
         }
 
 
-def spread(values: list[float]) -> dict[str, float | None]:
-    """Return the mean, and the deviation of a sample; `None` where there are too few values."""
+def spread(values: list[float | None]) -> dict[str, float | None]:
+    """Return the mean, and the deviation of a sample, of what is there; `None` where there are too few values."""
+    known = [value for value in values if value is not None]
     return {
-        "mean": statistics.fmean(values) if values else None,
-        "deviation": statistics.stdev(values) if len(values) > 1 else None,
+        "mean": statistics.fmean(known) if known else None,
+        "deviation": statistics.stdev(known) if len(known) > 1 else None,
     }
 
 
@@ -106,10 +108,9 @@ def train_seeds(
         numbers = read_json(out / layout.SUMMARY, Summary).seeds
         if seeds not in (None, len(numbers)):
             raise InputError(f"{out} was started with --seeds {len(numbers)}, not {seeds}: leave the flag out")
-        config = resolve(read_toml(out / layout.RECIPE), source=str(out / layout.RECIPE))
-        config = moved(config, merge(flags, parse_assignments(assignments)), out)
+        config = _resumed(out, merge(flags, parse_assignments(assignments)), process_group)
     else:
-        config = configure(flags, assignments)
+        config = configure(flags, assignments, reporter.note)
         numbers = list(range(config.seed, config.seed + (seeds or 1)))
         out = process_group.broadcast(_begin(config, out, numbers) if process_group.is_main else Path())
     results: dict[int, Result] = {}
@@ -144,6 +145,14 @@ def train_seeds(
     if process_group.is_main:
         write_json(out / layout.SUMMARY, {**repeated.as_dict(), "seeds": numbers})
     return repeated
+
+
+def _resumed(out: Path, given: Mapping[str, Any], process_group: ProcessGroup) -> RunConfig:
+    saved = resolve(read_toml(out / layout.RECIPE), source=str(out / layout.RECIPE))
+    config = moved(saved, given, out, process_group)
+    if not same_length(saved, config):
+        raise InputError(f"{out} holds several runs, which become longer one by one: name one, such as {out}/seed-0")
+    return config
 
 
 def _begin(config: RunConfig, out: Path | None, numbers: list[int]) -> Path:

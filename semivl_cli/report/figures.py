@@ -66,6 +66,9 @@ class Chart(NamedTuple):
 
 def curves(run: Run) -> tuple[Chart, ...]:
     """Draw the loss terms, mIoU, accepted pseudo-labels and lambda_DC over the steps, where they have values."""
+    means = {"miou": "mIoU"}
+    if any(None in line.get("iou", {}).values() for line in run.evals):
+        means["miou_present"] = "mean over the classes that occur"
     charts = (
         _chart(
             "Loss terms",
@@ -77,7 +80,7 @@ def curves(run: Run) -> tuple[Chart, ...]:
             "mIoU on the validation images",
             "Mean intersection over union of all classes, measured during training.",
             run.evals,
-            {"miou": "mIoU"},
+            means,
             percent=True,
         ),
         _chart(
@@ -130,9 +133,10 @@ def class_bars(run: Run) -> Chart | None:
                 axes.text(1.02, row, f"{100 * iou:.1f}", va="center", color=INK, clip_on=False)
         if not math.isnan(score.miou):
             axes.axvline(score.miou, color=INK, linewidth=1, linestyle=(0, (2, 2)))
+        absent = f"; what does not occur counts as 0: {score.without_absent}" if score.without_absent else ""
         return Chart(
             title="IoU per class",
-            explanation="In %, best class first. The dotted line is their mean, the mIoU.",
+            explanation=f"In %, best class first. The dotted line is their mean, the mIoU{absent}.",
             svg=_svg(figure, "IoU per class", (INK, QUIET, GRID)),
         )
 

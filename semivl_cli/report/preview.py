@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,8 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from semivl_cli.class_ids import IGNORE
-from semivl_cli.errors import RunError
-from semivl_cli.palette import Color, overlay, save_image
+from semivl_cli.palette import Color, overlay
 from semivl_cli.report.figures import INK, QUIET, hexadecimal, shorten
 from semivl_cli.report.grid import LETTER, blank, fade, fit, head, pixels_of, show, style
 
@@ -47,15 +45,6 @@ class Preview:
     """Row, column and words to write there, the most important first."""
     shares: Sequence[tuple[int, float, float, Sequence[tuple[str, float]]]]
     """Class id, share of the pixels, share that is sure, and words with theirs, 0..1, in the order of the legend."""
-
-
-def save_preview(path: Path, picture: NDArray[np.uint8]) -> None:
-    """Write the picture as PNG; its folder is made."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_image(path, picture)
-    except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def draw_preview(preview: Preview) -> NDArray[np.uint8]:

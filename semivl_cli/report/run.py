@@ -29,6 +29,9 @@ class Score:
 
     step: int
     miou: float
+    """Mean over all classes; one that does not occur counts as 0."""
+    miou_present: float
+    """Mean over the classes that occur; NaN also where an earlier version counted."""
     iou: dict[str, float]
     selected_on: str | None = None
     on: str = "val"
@@ -40,7 +43,26 @@ class Score:
         if saved is None:
             return None
         iou = {name: number(value) for name, value in saved.iou.items()}
-        return Score(step=saved.step, miou=saved.miou, iou=iou, selected_on=saved.selected_on, on=saved.on)
+        return Score(
+            step=saved.step,
+            miou=saved.miou,
+            miou_present=number(saved.miou_present),
+            iou=iou,
+            selected_on=saved.selected_on,
+            on=saved.on,
+        )
+
+    @property
+    def present(self) -> int:
+        """How many classes occur."""
+        return sum(not math.isnan(value) for value in self.iou.values())
+
+    @property
+    def without_absent(self) -> str:
+        """The mean over the classes that occur, in words; nothing where all do."""
+        if self.present == len(self.iou) or math.isnan(self.miou_present):
+            return ""
+        return f"{100 * self.miou_present:.1f} % over the {self.present} of {len(self.iou)} classes that occur"
 
 
 class Example(NamedTuple):

@@ -4,9 +4,12 @@ import subprocess
 import sys
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from semivl_cli.cli import app
+from semivl_cli.cli.options import _CALLED_ELSEWHERE
+from semivl_cli.settings_toml import known_settings
 
 COMMANDS = [
     *(("train",), ("eval",), ("predict",)),
@@ -25,3 +28,37 @@ def test_help_imports_nothing_heavy():
     heavy = "{'torch', 'numpy', 'PIL', 'cv2', 'open_clip', 'matplotlib'}"
     code = f"import sys, semivl_cli.cli; print({heavy} & sys.modules.keys())"
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["train", "--steps=5"], "train has no option --steps: it is a setting: --set training.steps=VALUE"),
+        (["train", "--lr", "0.1"], "train has no option --lr: it is a setting: --set optimizer.lr=VALUE"),
+        (
+            ["train", "--batch-size", "4"],
+            "train has no option --batch-size: it is a setting: --set training.batch=",
+        ),
+        (["train", "--imgsz", "64"], "train has no option --imgsz: it is a setting: --set data.crop=VALUE"),
+        (["train", "--workers", "0"], "train has no option --workers: it is a setting: --set data.workers=VALUE"),
+        (["train", "--gpu", "1"], "train has no option --gpu: here it is --gpus N for several, --device cuda:N for "),
+        (["predict", "a.png", "--checkpoint", "x"], "predict has no option --checkpoint: here it is --run"),
+    ],
+)
+def test_an_option_that_other_tools_have_is_answered_with_what_it_is_here(command, said):
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"semivl: {said}") and result.stderr.count("\n") == 1
+
+
+def test_every_answer_to_an_option_of_other_tools_is_true():
+    settings = {setting.rpartition(".")[2] for setting in known_settings()}
+    commands = typer.main.get_command(app).commands.values()
+    options = {name for command in commands for parameter in command.params for name in parameter.opts}
+    for name in _CALLED_ELSEWHERE.values():
+        assert name.split()[0] in settings | options
+
+
+def test_options_that_are_like_no_setting_are_refused_as_ever():
+    result = CliRunner().invoke(app, ["predict", "a.png", "--steps", "5"])
+    assert result.exit_code == 2 and "No such option: --steps" in result.stderr

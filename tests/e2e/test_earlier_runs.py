@@ -68,7 +68,7 @@ def test_an_earlier_run_goes_on_as_it_would_have():
         for path in (Path("folder/metrics.jsonl"), EARLIER / "expected" / "folder-metrics.jsonl")
     ]
     for line, expected in zip(*lines, strict=True):
-        assert line.keys() == expected.keys()
+        assert line.keys() - {"miou_present"} == expected.keys()  # which that version did not count
         for key, value in expected.items():
             if isinstance(value, float) and key not in TIMES:
                 assert line[key] == pytest.approx(value, rel=1e-2, abs=1e-4), key

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from PIL import Image
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
@@ -145,7 +147,7 @@ def test_what_comes_after_the_last_step_is_made_up_for(semivl, run, finished):
     assert len(list((run / "examples").iterdir())) == 2
     assert (run / "report.html").is_file()
     kinds = [json.loads(line)["kind"] for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert kinds == ["train", "eval"]
+    assert [kind for kind in kinds if kind != "alarm"] == ["train", "eval"]
 
 
 def test_an_evaluation_that_runs_out_of_memory_is_one_line(semivl, run, monkeypatch):
@@ -168,12 +170,17 @@ def test_damaged_small_files_do_not_stop_a_run(semivl, run):
     assert json.loads((run / "run.json").read_text())["finished"] is True
 
 
-def test_a_run_can_move_and_its_data_too(semivl, run, tmp_path, monkeypatch):
+def test_a_run_can_move_to_other_places_and_devices_and_its_data_too(semivl, run, tmp_path, monkeypatch):
+    settings = (run / "run.toml").read_text()
+    (run / "run.toml").write_text(settings.replace('device = "auto"', 'device = "cuda:99"'))
     (tmp_path / "elsewhere").mkdir()
     run.rename(tmp_path / "elsewhere" / "moved")
     monkeypatch.chdir(tmp_path / "elsewhere")
+    refused = semivl("train", "--resume", "--out", "moved", "--root", "../street", "--device", "cuda:99")
+    assert refused.exit_code == 2 and "torch sees" in refused.stderr
     resumed = semivl("train", "--resume", "--out", "moved", "--root", "../street")
     assert resumed.exit_code == 0, resumed.output
+    assert re.match(r"moved: folder on (the CPU|cuda)", resumed.stderr)
 
 
 def test_two_processes_never_train_one_run(semivl, run):
@@ -251,6 +258,53 @@ def test_resume_refuses_what_changes_the_numbers(semivl, run):
     refused = semivl("train", "--resume", "--out", "run", "--set", "training.steps=2")
     assert refused.exit_code == 2
     assert "training.steps = 3, not 2" in refused.stderr
+
+
+def test_a_finished_run_becomes_longer(semivl, finished, tmp_path):
+    shutil.copytree(finished.parent, tmp_path, dirs_exist_ok=True)
+    again = ("train", "--resume", "--out", "run")
+    same = semivl(*again, "--set", "training.steps=3")
+    assert same.exit_code == 0 and "is finished: nothing is left to do" in same.stderr
+    shorter = semivl(*again, "--set", "training.steps=2")
+    assert shorter.exit_code == 2 and "training.steps = 3, not 2" in shorter.stderr and "may grow" in shorter.stderr
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["finished"] is True
+    longer = semivl(*again, "--set", "training.steps=6")
+    assert longer.exit_code == 0, longer.output
+    assert "3 steps become 6: from step 3 on" in longer.stderr and "it was 37 %" in longer.stderr
+    assert read_config(tmp_path / "run").training.steps == 6
+    status = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (status["last"], status["finished"], status["steps"]) == (6, True, 6)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["kind"] == "eval"] == [3, 6]  # the old end with its scores
+    assert semivl(*again).exit_code == 0
+
+
+def test_masks_that_were_edited_under_a_run_are_told_when_it_goes_on(semivl, run, tmp_path):
+    [labeled, *_] = json.loads((run / "split.json").read_text())["labeled"]
+    path = tmp_path / "street" / "masks" / f"{labeled}.png"
+    with Image.open(path) as picture:
+        mask = np.ones_like(picture)
+    before = path.stat()
+    Image.fromarray(mask).save(path)
+    path.write_bytes(path.read_bytes().ljust(before.st_size, b"\0"))
+    assert path.stat().st_size == before.st_size
+    resumed = semivl("train", "--resume", "--out", "run", "--root", "street")
+    assert resumed.exit_code == 0, resumed.output
+    said = Path("run", "run.toml")
+    assert f"not as it was for {said}: the masks of labelled images; the numbers may differ" in resumed.stderr
+
+
+def test_images_that_were_added_change_no_number_of_a_run(semivl, run, finished, tmp_path):
+    images = sorted((tmp_path / "street" / "images").iterdir())
+    for number in range(5):  # before all others by name
+        (tmp_path / "street" / "images" / f"0-{number}{images[0].suffix}").write_bytes(images[number].read_bytes())
+    shutil.rmtree(run / "checkpoints" / "3")
+    resumed = semivl("train", "--resume", "--out", "run", "--root", "street")
+    assert resumed.exit_code == 0, resumed.output
+    assert "5 images have come since the run began" in resumed.stderr
+    for name in ("model.safetensors", "training.safetensors"):
+        one, two = (load_file(folder / "checkpoints" / "3" / name) for folder in (run, finished))
+        assert one.keys() == two.keys() and all(np.array_equal(one[key], two[key]) for key in one)
 
 
 def test_ids_that_a_run_kept_must_still_be_there(semivl, run):

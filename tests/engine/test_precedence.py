@@ -97,6 +97,25 @@ def test_stronger_layers_win():
     assert configure({"dataset": "voc", "recipe": "tiny"}, ["training.batch=2"]).training.batch == 2
 
 
+def test_a_length_in_epochs_that_was_given_rules_over_the_steps_of_a_recipe():
+    training = configure({"dataset": "shapes"}, ["training.epochs=3", "training.evaluate_every=2"]).training
+    assert (training.epochs, training.steps, training.evaluate_steps) == (3, None, None)
+    both = configure({"dataset": "shapes"}, ["training.epochs=3", "training.steps=9"]).training
+    assert both.steps == 9
+    assert configure({"dataset": "shapes"}, ["training.epochs=none"]).training.steps == 800
+
+
+def test_a_root_without_a_dataset_is_a_folder(tmp_path):
+    said = []
+    assert configure({"data": {"root": "my"}}, (), said.append).dataset == "folder"
+    assert said == ["dataset folder: my was named without --dataset"]
+    assert configure({}, ["data.root=my"]).dataset == "folder"
+    assert configure({"data": {"root": "my"}, "dataset": "voc"}).dataset == "voc"
+    assert configure({}).dataset == configure({"data": {"root": "none"}}).dataset == "shapes"
+    (tmp_path / "my.toml").write_text('dataset = "cityscapes"\n')
+    assert configure({"data": {"root": "my"}, "recipe": str(tmp_path / "my.toml")}).dataset == "cityscapes"
+
+
 def test_fidelity_is_a_preset_of_ordinary_settings():
     paper = configure({"dataset": "voc", "fidelity": "paper"})
     assert paper.optimizer.decoder_multiplier == 1.0

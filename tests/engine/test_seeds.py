@@ -108,6 +108,7 @@ def test_one_failed_seed_costs_no_other(semivl, tmp_path, monkeypatch):
 def test_mean_and_deviation():
     assert spread([0.2, 0.4]) == {"mean": pytest.approx(0.3), "deviation": pytest.approx(np.std([0.2, 0.4], ddof=1))}
     assert spread([0.2]) == {"mean": 0.2, "deviation": None}
+    assert spread([None, 0.2, None]) == spread([0.2])
     assert spread([]) == {"mean": None, "deviation": None}
 
 

@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 from semivl_plugins.coco import COCO, masks
 from semivl_plugins.coco.instances import Instances
-from semivl_plugins.coco.masks import CLASS_OF, write_masks
+from semivl_plugins.coco.masks import CLASS_OF, Annotation, paint_annotations, write_masks
 
 from semivl_cli.concepts.load import load_definition
 from semivl_cli.data.ids import read_ids
 from semivl_cli.data.read.images import read_label
+from semivl_cli.documents import parse_json
 from semivl_cli.errors import InputError, RunError
 
 DEFINITION = load_definition("coco")
@@ -235,3 +236,74 @@ def test_without_masks_another_place_is_told(tmp_path):
     (tmp_path / "train2017").mkdir()
     with pytest.raises(InputError, match=r"expected COCO there, .*prepare data coco` makes masks/ from annotations/"):
         list(COCO().records(tmp_path, "train"))
+
+
+SQUARE = [2, 2, 6, 2, 6, 6, 2, 6]
+
+
+def drawn(segmentation, category=1, **more):
+    return {"id": 7, "image_id": 3, "category_id": category, "segmentation": segmentation, **more}
+
+
+def paint(*annotations):
+    typed = [parse_json(json.dumps(one), Annotation, "annotation") for one in annotations]
+    return paint_annotations(typed, (8, 10), "image 3")
+
+
+def filled(left, top, right, bottom):
+    inside = np.zeros((8, 10), bool)
+    inside[top:bottom, left:right] = True
+    return inside
+
+
+def test_several_polygons_of_an_annotation_are_one_region():
+    apart = [[0, 0, 3, 0, 3, 3, 0, 3], [6, 4, 9, 4, 9, 8, 6, 8]]
+    assert (paint(drawn(apart)).ids == (filled(0, 0, 3, 3) | filled(6, 4, 9, 8))).all()
+
+
+def test_the_one_of_smaller_area_wins_and_the_larger_gives_way_in_whatever_order():
+    table, cup = drawn([SQUARE], 1, area=16), drawn([[3, 3, 5, 3, 5, 5, 3, 5]], 2, area=4)
+    expected = filled(2, 2, 6, 6) + filled(3, 3, 5, 5).astype(int)
+    for order in ((table, cup), (cup, table)):
+        canvas = paint(*order)
+        assert (canvas.ids == expected).all()
+        assert (canvas.contested, canvas.uncovered) == (4, 80 - 16)
+
+
+def test_of_equal_ones_the_later_wins_and_one_class_is_no_contest():
+    first, second = drawn([SQUARE], 1), drawn([SQUARE], 2)
+    assert paint(first, second).ids[3, 3] == 2
+    assert paint(second, first).ids[3, 3] == 1
+    assert paint(first, first).contested == 0
+
+
+def test_a_crowd_gives_way_to_every_single_object():
+    crowd = drawn({"size": [8, 10], "counts": [8, 8, 64]}, 2, iscrowd=1, area=8)
+    whole = drawn([[0, 0, 10, 0, 10, 8, 0, 8]], 1, area=80)
+    assert (paint(whole, crowd).ids == 1).all()
+    assert paint(crowd).ids.sum() == 2 * 8
+
+
+def test_what_is_thinner_than_a_pixel_is_left_out_as_in_the_published_masks():
+    assert (paint(drawn([SQUARE, [8, 1.1, 9, 1.1, 9, 1.2]])).ids == filled(2, 2, 6, 6)).all()
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "message"),
+    [
+        ([[1, 1, 5, 1, 5, 5, 7]], "7 numbers: expected pairs"),
+        ([[1, 1, 5, 1, 5, 1e9]], "far outside"),
+        ({"size": [8, 10], "counts": [3, 50]}, "does not fill"),
+        ({"size": [9, 9], "counts": [81]}, "9 x 9 pixels .* the image is 10 x 8"),
+    ],
+)
+def test_a_broken_segmentation_names_its_annotation(segmentation, message):
+    with pytest.raises(InputError, match=f"image 3: annotation 7: .*{message}"):
+        paint(drawn(segmentation))
+
+
+def test_an_annotation_that_lacks_something_or_has_an_unknown_category_is_refused():
+    with pytest.raises(InputError, match="annotation 7 has the category 12, none of COCO's"):
+        paint(drawn([SQUARE], 12))
+    with pytest.raises(InputError, match=r"segmentation.polygons\[0\]\[0\]: expected a number, got 'x'"):
+        paint(drawn([["x"]]))

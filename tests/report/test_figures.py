@@ -34,6 +34,17 @@ def test_each_curve_names_its_lines_and_their_latest_values(finished):
     assert len(set(colors)) == len(colors) == 4
 
 
+def test_the_mean_of_what_occurs_has_a_line_where_something_does_not(young):
+    iou = {"round": 0.5, "heart": None}
+    lines = [{"step": k, "kind": "eval", "miou": 0.25, "miou_present": 0.5, "iou": iou} for k in (1, 2)]
+    (young / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (chart,) = curves(read_run(young))
+    assert [(line.name, line.latest) for line in chart.series] == [
+        ("mIoU", "25.0 %"),
+        ("mean over the classes that occur", "50.0 %"),
+    ]
+
+
 def test_a_value_that_the_run_does_not_measure_has_no_line(young):
     (young / "metrics.jsonl").write_text(
         '{"step": 0, "kind": "train", "L_s": 1.0}\n{"step": 1, "kind": "train", "L_s": 0.5}\n'

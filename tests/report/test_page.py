@@ -13,7 +13,7 @@ from PIL import Image
 from semivl_cli.errors import InputError
 from semivl_cli.report.page import duration, percent, write_report
 
-from .conftest import write_definition, write_finished, write_metrics, write_run
+from .conftest import SHAPES, write_definition, write_finished, write_metrics, write_run
 
 
 class Page(HTMLParser):
@@ -112,6 +112,20 @@ def test_a_run_with_nothing_but_nan_still_renders(young):
     text = report(young).text
     assert "mIoU, last \N{EN DASH} %" in text
     assert "nan" not in text.lower()
+
+
+def test_what_does_not_occur_is_marked_and_both_means_stand_there(finished):
+    text = report(finished).text
+    assert "step 300; 62.8 % over the 5 of 6 classes that occur" in text
+    assert "\N{EN DASH}: no pixel of the validation images is labelled so" in text
+    assert "what does not occur counts as 0: 62.8 %" in text
+
+
+def test_where_all_classes_occur_or_nobody_counted_nothing_is_said_of_it(finished):
+    scores = json.loads((finished / "scores.json").read_text())
+    for last in ({**scores["last"], "iou": dict.fromkeys(SHAPES, 0.5)}, {**scores["last"], "miou_present": None}):
+        (finished / "scores.json").write_text(json.dumps({"last": last}))
+        assert "classes that occur" not in report(finished).text
 
 
 def test_an_unfinished_run_says_where_it_stands(finished):

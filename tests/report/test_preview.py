@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
-from semivl_cli.errors import RunError
-from semivl_cli.report.preview import Preview, draw_preview, save_preview
+from semivl_cli.report.preview import Preview, draw_preview
 
 RED, BLUE = (200, 30, 30), (30, 60, 200)
 
@@ -75,13 +73,3 @@ def test_many_classes_are_counted_where_the_legend_ends():
     shares = [(k % 2, 0.01, 0.0, [("mug", 0.01)]) for k in range(90)]
     many = draw_preview(Preview(**{**vars(preview), "shares": shares}))
     assert len(few) < len(many) < len(few) + 25 * 30
-
-
-def test_the_picture_is_saved_whole_or_says_why_not(tmp_path):
-    picture = draw_preview(halves(20, 30))
-    save_preview(tmp_path / "new" / "street.png", picture)
-    with Image.open(tmp_path / "new" / "street.png") as read:
-        assert (np.asarray(read) == picture).all()
-    (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="cannot write"):
-        save_preview(tmp_path / "file" / "street.png", picture)

@@ -12,6 +12,7 @@ from semivl_cli.cli.options import DefinitionArgument, Device, Images, JsonLines
 from semivl_cli.errors import CheckFailed, InputError
 
 if TYPE_CHECKING:
+    from semivl_cli.engine.infer.plan import Job
     from semivl_cli.engine.zero_shot.preview import ImagePreview
     from semivl_cli.engine.zero_shot.segmenter import ZeroShotSegmenter
 
@@ -33,37 +34,45 @@ def preview(
     """
     failed = 0
     with ConsoleReporter() as reporter:
-        from semivl_cli.engine.infer.predict import plan_predictions  # noqa: PLC0415
+        from semivl_cli.engine.infer.plan import plan_predictions  # noqa: PLC0415
         from semivl_cli.engine.zero_shot import preview as engine  # noqa: PLC0415
         from semivl_cli.engine.zero_shot.recipe import zero_shot_config  # noqa: PLC0415
         from semivl_cli.engine.zero_shot.segmenter import open_segmenter  # noqa: PLC0415 - torch is imported when it is needed
 
-        targets = {job.image: job.mask for job in plan_predictions(images, out)}
+        plan = plan_predictions(images, out)
+        for line in plan.notes:
+            reporter.note(f"note: {line}")
         config = zero_shot_config(definition=file, weights=weights, dataset=dataset)
         segmenter = open_segmenter(config, device or "auto", reporter)
         reporter.note(f"using {segmenter.clip_name}, untrained, on {segmenter.definition.title}")
-        for path, found in engine.preview(segmenter, targets, reporter):
+        targets = {job.image: str(job.mask) for job in plan.jobs}
+
+        def draw(job: Job, found: ImagePreview) -> None:
+            _draw(job.mask, job.image.name, segmenter, found)
+
+        for path, found in engine.preview(segmenter, plan, draw, reporter):
             facts: dict[str, object] = {"image": str(path), "picture": None, "classes": {}, "error": None}
             if isinstance(found, InputError):
                 failed += 1
                 reporter.note(f"semivl: {found}")
                 facts["error"] = str(found)
             else:
-                _draw(targets[path], path.name, segmenter, found)
-                facts["picture"] = str(targets[path])
+                facts["picture"] = targets[path]
                 facts["classes"] = {
                     segmenter.names[one.class_id]: {"share": one.share, "sure": one.sure, "concepts": dict(one.words)}
                     for one in found.shares
                 }
             if as_json:
                 print_json(facts, indent=None)
+    done = counted(len(plan) - failed, "picture")
     if failed:
-        raise CheckFailed(f"{failed} of {len(targets)} pictures could not be read; the others are in {out}")
-    reporter.note(f"{counted(len(targets), 'picture')} in {out}")
+        raise CheckFailed(f"{failed} of {len(plan)} inputs failed, named above; {done} in {out}")
+    reporter.note(f"{done} in {out}")
 
 
 def _draw(path: Path, title: str, segmenter: ZeroShotSegmenter, found: ImagePreview) -> None:
-    from semivl_cli.report.preview import Preview, draw_preview, save_preview  # noqa: PLC0415
+    from semivl_cli.palette import save_image  # noqa: PLC0415
+    from semivl_cli.report.preview import Preview, draw_preview  # noqa: PLC0415
 
     drawn = Preview(
         title=title,
@@ -77,4 +86,4 @@ def _draw(path: Path, title: str, segmenter: ZeroShotSegmenter, found: ImagePrev
         labels=[(*region.center, segmenter.texts[region.text]) for region in found.regions],
         shares=[(one.class_id, one.share, one.sure, one.words) for one in found.shares],
     )
-    save_preview(path, draw_preview(drawn))
+    save_image(path, draw_preview(drawn), ours=True)

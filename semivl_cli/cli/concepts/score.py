@@ -72,7 +72,7 @@ def _show(file: str, scored: Scores) -> None:
     for sentence in found.advice[:SHOWN] or ("nothing stands out: no change of one concept promises half a point",):
         print_line(f"- {sentence}")
     print_table(
-        "\nClasses, in %; seen: its words win; coverage: with at least zeta",
+        "\nClasses, in %; seen: its words win; coverage: with at least zeta; -: nothing was there to count",
         ["class", "pixels", "IoU", "seen", "coverage", "precision"],
         [
             [item.name, str(item.pixels), *map(_percent, (item.iou, item.found, item.coverage, item.precision))]
@@ -120,4 +120,4 @@ def _change(share: float) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.1f}"
+    return "-" if share is None else f"{100 * share:.1f}"

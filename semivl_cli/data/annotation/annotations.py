@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semivl_cli.class_ids import IGNORE
+from semivl_cli.class_ids import IGNORE, NO_CLASS
 from semivl_cli.data.annotation.canvas import Canvas
+from semivl_cli.data.annotation.exported_split import ExportedSplit
 from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.contract import Classes, Color
 from semivl_cli.data.read.images import known_classes
@@ -19,6 +20,9 @@ from semivl_cli.errors import InputError, listed
 
 NO_SHAPE = frozenset(("background", "_background_", "__background__"))
 """What tools call the pixels that nothing was drawn on, where it is no class of the user."""
+
+NO_LABEL = frozenset(("ignore", "void", "unlabeled", "unlabelled"))
+"""What people call what shall neither train nor count, where it is no class of theirs; also `__ignore__`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +37,12 @@ class Key:
     """Raw values of index masks -> class ids and 255."""
     names: Sequence[str]
     """Of the classes, by id."""
+    shared: Mapping[str, str] = field(default_factory=dict)
+    """Colour that several classes have -> their names: a mask of colours that shows it cannot be read."""
+    by_palette: bool = False
+    """Whether the colours of palettes count, and not the indices."""
+    notes: Sequence[str] = ()
+    """What labels were taken for without anybody having said so."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,11 +61,18 @@ class Drawing:
     """`(H, W)` of the image, where the source tells it."""
     picture: Tree | None = None
     """The mask, where it is a single picture."""
+    parts: Sequence[Tree] = ()
+    """The files of this image alone, where it is drawn in such; `picture` need not be named again."""
     marks: int | None = None
     """How many things are drawn on it, of whatever kind, or `None` for a mask: an image on which something is drawn and
     nothing can be painted is refused."""
-    split: Literal["train", "val", "test"] | None = None
+    split: ExportedSplit | None = None
     """What the exporter held the image for, where the source tells it."""
+
+    def stamps(self) -> dict[str, str]:
+        """Return the files of this image alone that lie on the disk -> what changes when they do."""
+        files = (*self.parts, *([self.picture] if self.picture is not None else ()))
+        return {str(file.path): file.stamp for file in files if file.archive is None}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,6 +86,8 @@ class Annotations:
     """Label -> its colour, where the source has one; for pictures of colours the labels are `"#rrggbb"`."""
     drawings: Callable[[], Iterable[Drawing]]
     """Gives one drawing after the other."""
+    some_unseen: bool = False
+    """Whether labels may be drawn nowhere: one that is no class then matters where it is seen (`NO_CLASS`)."""
     shapes: bool = True
     """Whether pixels may be in no shape."""
     on_top: str = "what is drawn later lies on top"
@@ -77,6 +96,10 @@ class Annotations:
     """What is worth telling about the source."""
     strays: Sequence[str] = ()
     """What is drawn on images that the source does not name, one line each."""
+    void: frozenset[str] = frozenset()
+    """Labels that its makers do not evaluate: ignored where they are no class of the user."""
+    prevails: bool = False
+    """Whether what it draws counts alone, whatever sources after it draw on the same images."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,11 +114,21 @@ class Images:
     """Whether a list names them."""
     beside: bool = False
     """Whether they lie beside annotations, which were what was meant."""
+    unpacked: bool = False
+    """Whether they come out of an archive."""
+    notes: Sequence[str] = ()
+    """What is worth telling about the source."""
 
 
 def size_of(height: object, width: object) -> tuple[int, int] | None:
     """Return the size of an image, where a file tells both sides as whole numbers."""
     return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+
+
+def left_out(kinds: Mapping[str, int]) -> list[str]:
+    """Return the note, if any, on what is drawn and has no area: how many of which kind."""
+    each = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    return [f"drawn without an area, left out: {each}"] if each else []
 
 
 def make_key(
@@ -107,37 +140,50 @@ def make_key(
 ) -> Key:
     """Find the class of every label of a source: as `dataset.toml` says, else the class of the same name or colour.
 
-    Names are compared without case, and with `_` and `-` as spaces. A label such as "background" that is no class
-    means the pixels in no shape, which are the class "background" where there is one, and ignored otherwise.
+    Names are compared as they are, then without case, and with `_` and `-` as spaces. A label such as "background" that
+    is no class means the pixels in no shape, which are the class "background" where there is one, and ignored
+    otherwise; one such as "void" that is no class is ignored, and so is what the makers of the source do not evaluate.
 
     Args:
         source: whose labels they are.
         classes: names and colours, by id.
-        meanings: label or colour (`"#rrggbb"`) -> class id, or 255, as the user says.
+        meanings: label, number or colour (`"#rrggbb"`) -> class id, or 255, as the user says.
         background: class id, or 255, of pixels in no shape; `None` where it is not said.
         class_ids: raw values of index masks -> class ids and 255.
 
     Raises:
-        InputError: if labels are no class; names all of them and the classes that exist.
+        InputError: if labels are no class, or might be two; names all of them and the classes that exist.
     """
     names = [name for name, _ in classes]
-    by_name = {_plain(name): number for number, name in reversed(list(enumerate(names)))}
-    colors = {to_hex(color): number for number, (_, color) in reversed(list(enumerate(classes)))}
-    given = {_plain(name): number for name, number in meanings.items()}
+    numbers = {name: number for number, name in enumerate(names)}
+    said, named = _Words(meanings), _Words(numbers)
     if background is None:
-        background = by_name.get("background", IGNORE)
-    class_of = colors | {name: number for number, name in enumerate(names)}
-    class_of.update({name: number for name, number in meanings.items() if name.startswith("#")})
-    unknown = []
+        background = next(iter(named.find("background")), IGNORE)
+    class_of, shared = _classes_of_colors(classes, meanings)
+    class_of.update(numbers)
+    unknown, unclear, left_out = [], [], []
     for label in source.labels:
-        plain = _plain(label)
-        found = given.get(plain, by_name.get(plain, class_of.get(plain)))
-        if found is None and plain in NO_SHAPE:
-            found = background
-        if found is None:
-            unknown.append(label)
+        found = said.find(label) or named.find(label)
+        if not found and label.lower() in class_of:
+            found = {class_of[label.lower()]} - {NO_CLASS}
+        if not found and (label.casefold() in NO_SHAPE or plain_name(label) in NO_SHAPE):
+            found = {background}
+        if not found and (plain_name(label) in NO_LABEL or label in source.void):
+            found = {IGNORE}
+            left_out.append(repr(label))
+        if len(found) == 1:
+            class_of[label] = next(iter(found))
+        elif found:
+            unclear.append(f"{label!r} may be {' or '.join(_called(number, names) for number in sorted(found))}")
+        elif source.some_unseen:
+            class_of[label] = NO_CLASS
         else:
-            class_of[label] = found
+            unknown.append(label)
+    if unclear:
+        raise InputError(
+            f"{source.where}: {'; '.join(unclear[:3])}: names are compared without case, and with _ and - as spaces: "
+            "rename the label or the class"
+        )
     if unknown:
         raise InputError(
             f"{source.where}: {listed([repr(label) for label in unknown])} "
@@ -145,7 +191,41 @@ def make_key(
             f"the classes are {known_classes(names)}: name the label like a class, or say in dataset.toml what it "
             f'means: values = {{ "{unknown[0]}" = 0 }} or ignore = ["{unknown[0]}"]'
         )
-    return Key(class_of=class_of, background=background, class_ids=class_ids, names=names)
+    notes = [f"{source.where}: {listed(left_out)}: ignored, for no class is called so"] if left_out else []
+    return Key(class_of=class_of, background=background, class_ids=class_ids, names=names, shared=shared, notes=notes)
+
+
+class _Words:
+    """Names and what they mean."""
+
+    def __init__(self, meanings: Mapping[str, int]) -> None:
+        self._exact = meanings
+        self._plain: dict[str, set[int]] = {}
+        for name, number in meanings.items():
+            self._plain.setdefault(plain_name(name), set()).add(number)
+
+    def find(self, label: str) -> set[int]:
+        """Return what a label means: of the name that equals it, else of all names that differ in form alone."""
+        return {self._exact[label]} if label in self._exact else self._plain.get(plain_name(label), set())
+
+
+def _classes_of_colors(classes: Classes, meanings: Mapping[str, int]) -> tuple[dict[str, int], dict[str, str]]:
+    """Return the class id of every colour, and the names of classes that share one unless it is said what it means."""
+    having: dict[str, list[int]] = {}
+    for number, (_, color) in enumerate(classes):
+        having.setdefault(to_hex(color), []).append(number)
+    said = {name: number for name, number in meanings.items() if name.startswith("#")}
+    shared = {
+        color: " and ".join(repr(classes[number][0]) for number in numbers)
+        for color, numbers in having.items()
+        if len(numbers) > 1 and color not in said
+    }
+    alone = {color: numbers[0] for color, numbers in having.items() if color not in shared}
+    return alone | said | dict.fromkeys(shared, NO_CLASS), shared
+
+
+def _called(number: int, names: Sequence[str]) -> str:
+    return repr(names[number]) if number < len(names) else "ignored"
 
 
 def to_hex(color: Sequence[int]) -> str:
@@ -153,5 +233,6 @@ def to_hex(color: Sequence[int]) -> str:
     return "#" + bytes(color).hex()
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Return a name as names are compared: without case, and with `_` and `-` as spaces."""
     return " ".join(name.casefold().replace("_", " ").replace("-", " ").split()) if name not in NO_SHAPE else name

@@ -9,13 +9,15 @@ from functools import cached_property
 from semivl_cli.data.annotation.annotations import Annotations
 from semivl_cli.data.annotation.tree import Tree
 
+_DEEP, _SHORT = 5, 1000
+
 
 class Given:
     """A file, folder or archive that a user named, walked once."""
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
-        self.is_file = tree.archive is None and tree.path.is_file()
+        self.is_file = tree.is_file
         self.files: list[Tree] = []
         """All that are no pictures, in order."""
         self.pictures: list[Tree] = []
@@ -35,8 +37,17 @@ class Given:
 
     @cached_property
     def json(self) -> Sequence[tuple[Tree, object]]:
-        """Its JSON files and their content; raises `InputError` if one is not JSON."""
-        return [(file, file.json()) for file in self.files if file.suffix == ".json"]
+        """Its JSON files and what they begin with: of lists the first ten entries; raises `InputError` for no JSON."""
+        return [(file, _beginning(file.json())) for file in self.files if file.suffix == ".json"]
+
+
+def _beginning(content: object, depth: int = 0) -> object:
+    """Return what tells formats apart: there may be a million files, with pictures as text in them."""
+    if isinstance(content, list):
+        return [_beginning(one, depth + 1) for one in content[:10]] if depth < _DEEP else []
+    if isinstance(content, dict):
+        return {key: _beginning(one, depth + 1) for key, one in content.items()} if depth < _DEEP else {}
+    return content[:_SHORT] if isinstance(content, str) else content
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

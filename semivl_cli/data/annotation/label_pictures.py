@@ -2,56 +2,62 @@
 
 from __future__ import annotations
 
-import io
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from semivl_cli.class_ids import IGNORE, NO_CLASS
 from semivl_cli.data.annotation.annotations import Key
 from semivl_cli.data.annotation.canvas import Canvas
 from semivl_cli.data.annotation.tree import Tree
-from semivl_cli.data.read.images import check_ids, check_size, decoding, whole_numbers
+from semivl_cli.data.read.images import check_ids, check_size
+from semivl_cli.data.read.orientation import turn
+from semivl_cli.data.read.picture_files import Picture, open_picture
 from semivl_cli.errors import InputError
 
 _SHOWN = 3
+_COLOR = re.compile("#[0-9a-f]{6}")
 
 
-def read_picture(file: Tree, palette: bool = False) -> NDArray[Any]:
+def read_picture(file: Tree, palette: bool = False, size: tuple[int, int] | None = None) -> NDArray[Any]:
     """Read a picture of labels: whole numbers `[H, W]`, or colours uint8 `[H, W, 3]`.
 
     A palette PNG gives its indices, or the colours of its palette if `palette` asks for them.
 
     Raises:
-        InputError: if it cannot be read, is transparent anywhere, or holds fractions.
+        InputError: if it has another `size` (its header tells), cannot be read, is transparent anywhere, or holds
+            fractions.
     """
-    content = file.read()
-    if not content:
-        raise InputError(f"{file}: the file is empty")
-    with decoding(str(file)), Image.open(io.BytesIO(content)) as picture:
-        ImageOps.exif_transpose(picture, in_place=True)
-        if picture.mode == "P" and palette:
-            return np.array(picture.convert("RGB"))
-        values = whole_numbers(picture)
-        if values is not None:
-            return values
-        if picture.mode not in ("RGB", "RGBA", "LA"):
-            raise InputError(
-                f"{file}: a mask holds class ids, or colours of classes, in whole numbers; this one is {picture.mode}"
-            )
-        if picture.mode == "RGB":
-            return np.array(picture)
-        pixels = np.array(picture)
+
+    def read(picture: Picture) -> NDArray[Any]:
+        if size is not None:
+            check_size(str(file), picture.layout.shown, size)
+        if palette and picture.pillow is not None and picture.pillow.mode == "P":
+            return np.array(turn(picture.pillow).convert("RGB"))
+        values = picture.whole_numbers()
+        if values is None and picture.pillow is not None and picture.pillow.mode in ("RGB", "RGBA", "LA"):
+            return _opaque(np.array(turn(picture.pillow)), picture.pillow.mode)
+        if values is None:
+            raise InputError(f"a mask holds class ids, or colours of classes, in whole numbers; this one is {picture}")
+        return values
+
+    return open_picture(file.read(), str(file), read)
+
+
+def _opaque(pixels: NDArray[np.uint8], mode: str) -> NDArray[np.uint8]:
+    """Return `[H, W]` or `[H, W, 3]` without alpha; raises `InputError` where it is transparent."""
+    if mode == "RGB":
+        return pixels
     see_through = int(np.count_nonzero(pixels[..., -1] < 255))
     if see_through:
         raise InputError(
-            f"{file}: {see_through} pixels of the mask are transparent, which means no class: save it without "
+            f"{see_through} pixels of the mask are transparent, which means no class: save it without "
             f"transparency (alpha)"
         )
-    return pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
+    return pixels[..., 0] if mode == "LA" else pixels[..., :3]
 
 
 def paint_mask(file: Tree, key: Key, size: tuple[int, int], palette: bool = False) -> Canvas:
@@ -60,8 +66,7 @@ def paint_mask(file: Tree, key: Key, size: tuple[int, int], palette: bool = Fals
     Raises:
         InputError: if it cannot be read, has another size, or holds a value or colour that means no class.
     """
-    pixels = read_picture(file, palette)
-    check_size(str(file), pixels.shape, size)
+    pixels = read_picture(file, palette or key.by_palette, size)
     if pixels.ndim == 3:
         return Canvas.whole(_ids_of_colors(pixels, key, str(file)))
     return Canvas.whole(check_ids(key.class_ids(pixels), pixels, key.names, str(file)))
@@ -75,8 +80,7 @@ def paint_layers(layers: Sequence[tuple[str, Tree]], key: Key, size: tuple[int, 
     """
     canvas = Canvas(size, key.background)
     for label, file in sorted(layers, key=lambda layer: key.class_of[layer[0]]):
-        pixels = read_picture(file)
-        check_size(str(file), pixels.shape, size)
+        pixels = read_picture(file, size=size)
         if pixels.ndim == 3:
             pixels = pixels.max(axis=2)
         values = np.unique(pixels)
@@ -96,22 +100,33 @@ def count_colors(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[
 
 
 def _ids_of_colors(pixels: NDArray[np.uint8], key: Key, name: str) -> NDArray[np.uint8]:
+    table = np.full(1 << 24, NO_CLASS, np.uint8)
+    colors = {int(color[1:], 16): number for color, number in key.class_of.items() if _COLOR.fullmatch(color)}
+    table[list(colors)] = list(colors.values())
     codes = _codes(pixels)
-    found, inverse = np.unique(codes, return_inverse=True)
-    ids = np.array([key.class_of.get(f"#{code:06x}", NO_CLASS) for code in found.tolist()], np.uint8)
-    result = ids[inverse.reshape(codes.shape)]
-    if (ids == NO_CLASS).any():
-        counts = np.bincount(inverse.ravel())
-        off = np.flatnonzero(ids == NO_CLASS)
-        off = off[np.argsort(-counts[off], kind="stable")]
-        shown = ", ".join(f"#{found[index]:06x} ({counts[index]} pixels)" for index in off[:_SHOWN])
-        more = f" and {len(off) - _SHOWN} more" if len(off) > _SHOWN else ""
-        what = f"the colours {shown}{more} are no classes" if off[1:].size else f"the colour {shown} is no class"
-        colors = ((color, number) for color, number in key.class_of.items() if color[0] == "#")
-        known = ", ".join(f"{color} {'ignored' if number == IGNORE else key.names[number]}" for color, number in colors)
-        grey = bool((pixels == pixels[..., :1]).all())
-        raise InputError(f"{name}: {_cause(len(off), grey)}: {what}; the colours are {known}")
+    result = table[codes]
+    if (result == NO_CLASS).any():
+        _refuse_colors(codes[result == NO_CLASS], key, name, grey=bool((pixels == pixels[..., :1]).all()))
     return result
+
+
+def _refuse_colors(codes: NDArray[np.uint32], key: Key, name: str, *, grey: bool) -> NoReturn:
+    """Raise `InputError` for the colours of pixels that are no class."""
+    found, counts = np.unique(codes, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    off = [f"#{code:06x}" for code in found[order].tolist()]
+    for color in off:
+        if color in key.shared:
+            raise InputError(
+                f"{name}: the colour {color} is that of {key.shared[color]}: give them different colours, or say in "
+                f'dataset.toml which it is: values = {{ "{color}" = 0 }}'
+            )
+    shown = ", ".join(f"{color} ({count} pixels)" for color, count in zip(off, counts[order][:_SHOWN], strict=False))
+    more = f" and {len(off) - _SHOWN} more" if len(off) > _SHOWN else ""
+    what = f"the colours {shown}{more} are no classes" if off[1:] else f"the colour {shown} is no class"
+    colors = ((color, number) for color, number in key.class_of.items() if color[:1] == "#" and number != NO_CLASS)
+    known = ", ".join(f"{color} {'ignored' if number == IGNORE else key.names[number]}" for color, number in colors)
+    raise InputError(f"{name}: {_cause(len(off), grey)}: {what}; the colours are {known}")
 
 
 def _cause(colors: int, grey: bool) -> str:
@@ -122,6 +137,9 @@ def _cause(colors: int, grey: bool) -> str:
     return "colours that mean nothing"
 
 
-def _codes(pixels: NDArray[np.uint8]) -> NDArray[np.int32]:
-    wide = pixels.astype(np.int32)
-    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+def _codes(pixels: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    codes = pixels[..., 0].astype(np.uint32)
+    for channel in (1, 2):
+        codes <<= 8
+        codes |= pixels[..., channel]
+    return codes

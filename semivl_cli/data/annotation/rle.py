@@ -2,53 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from semivl_cli.data.annotation.polygons import Region
+from semivl_cli.documents import Document
 from semivl_cli.errors import InputError
 
 _BRUSH_HEADER = 32 + 5 + 4 * 4
+_NO_TEXT = "its run-length code is text that is not COCO's"
 _BROKEN_BRUSH = "its brush strokes are no run-length code of Label Studio"
 
 
-def decode_rle(segmentation: Mapping[str, Any]) -> NDArray[np.bool_]:
-    """Return the region `[H, W]` of a run-length code: `size` and `counts`, a list of numbers or COCO's text.
+class Code(Document):
+    """COCO's run-length code of a region: runs that go down the columns and begin with one that is outside."""
 
-    Runs go down the columns and begin with one that is outside.
+    size: list[int]
+    """`[height, width]`."""
+    counts: list[int] | str
+    """The runs as numbers, or in COCO's text."""
+
+
+def decode_rle(code: Code, size: tuple[int, int]) -> Region:
+    """Return the region of an image of `(H, W)`, cut to the columns that it covers.
 
     Raises:
-        InputError: if the runs do not fill `size` exactly.
+        InputError: if the code is of another size, or its runs do not fill it exactly.
     """
-    size, counts = segmentation.get("size"), segmentation.get("counts")
-    if not isinstance(size, list | tuple) or len(size) != 2 or not all(isinstance(side, int) for side in size):
-        raise InputError(f"a run-length code has the size {size!r}: expected [height, width]")
-    if isinstance(counts, str | bytes):
-        runs = _unpack(counts)
-    else:
-        try:
-            runs = np.asarray(counts, np.int64)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise InputError("a run-length code has counts that are no whole numbers") from error
-    if runs.ndim != 1 or (runs < 0).any() or runs.sum() != size[0] * size[1]:
-        raise InputError(f"a run-length code does not fill its {size[1]} x {size[0]} pixels (width x height)")
-    inside = np.repeat(np.arange(len(runs)) % 2 == 1, runs)  # [W * H]
-    return inside.reshape(size[1], size[0]).T
+    height, width = size
+    if code.size != [height, width]:
+        told = f"{code.size[1]} x {code.size[0]}" if len(code.size) == 2 else f"{code.size}"
+        raise InputError(f"its run-length code is {told[:60]} pixels (width x height), the image is {width} x {height}")
+    runs = _unpack(code.counts) if isinstance(code.counts, str) else _whole(code.counts)
+    pixels = height * width
+    if runs.min(initial=0) < 0 or runs.max(initial=0) > pixels or runs.sum() != pixels:
+        raise InputError(f"its run-length code does not fill its {width} x {height} pixels (width x height)")
+    ends = np.cumsum(runs[: len(runs) // 2 * 2])  # the last run that counts is inside
+    if not len(ends):
+        return np.zeros((height, 0), np.bool_), (0, 0)
+    left, right = int(ends[0]) // height, -(-int(ends[-1]) // height)
+    part = np.diff(ends - left * height, prepend=0, append=(right - left) * height)
+    inside = np.repeat(np.arange(len(part)) % 2 == 1, part)  # [w * H]
+    return inside.reshape(right - left, height).T, (0, left)
 
 
-def _unpack(text: str | bytes) -> NDArray[np.int64]:
+def _whole(counts: list[int]) -> NDArray[np.int64]:
+    try:
+        return np.array(counts, np.int64)
+    except OverflowError as error:
+        raise InputError("its run-length code has a run longer than any image") from error
+
+
+def _unpack(text: str) -> NDArray[np.int64]:
     """Return the runs of COCO's text: five bits a character, the lowest first, differences from the third run on."""
-    codes = np.frombuffer(text.encode("ascii", "replace") if isinstance(text, str) else text, np.uint8)
+    codes = np.frombuffer(text.encode("ascii", "replace"), np.uint8)
     digits = codes.astype(np.int64) - 48
     if not len(digits) or (digits < 0).any() or (digits > 63).any() or digits[-1] & 32:
-        raise InputError("a run-length code has text that is not COCO's")
+        raise InputError(_NO_TEXT)
     last = np.flatnonzero((digits & 32) == 0)  # of each number
     first = np.concatenate(([0], last[:-1] + 1))
     length = last - first + 1
     if length.max() > 7:
-        raise InputError("a run-length code has text that is not COCO's")
+        raise InputError(_NO_TEXT)
     shift = 5 * (np.arange(len(digits)) - np.repeat(first, length))
     numbers = np.add.reduceat((digits & 31) << shift, first)
     numbers -= np.where(digits[last] & 16, np.int64(1) << (5 * length), 0)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
+from semivl_cli.data.annotation.zip_files import ZipFiles
+from semivl_cli.data.read.picture_files import Picture, open_picture
+from semivl_cli.documents import decode_text, load_json, read_bytes
 from semivl_cli.errors import InputError
-from semivl_cli.files import image_suffixes, walk
+from semivl_cli.files import file_stamp, image_suffixes, walk
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +23,9 @@ class Tree:
     """A file or folder on the disk, or inside an archive."""
 
     path: Path
-    archive: zipfile.ZipFile | None = field(default=None, repr=False)
-    entry: PurePosixPath = field(default_factory=PurePosixPath)
+    archive: ZipFiles | None = field(default=None, repr=False)
+    entry: str = ""
+    """Of a file or folder in the archive; nothing for the whole."""
 
     @classmethod
     def open(cls, path: Path) -> Tree:
@@ -29,27 +36,33 @@ class Tree:
         """
         if not path.exists():
             raise InputError(f"{path}: no such file or folder")
-        if path.is_file() and zipfile.is_zipfile(path):
-            try:
-                return cls(path, zipfile.ZipFile(path))
-            except (OSError, zipfile.BadZipFile) as error:
-                raise InputError(f"{path}: the archive cannot be read ({error})") from error
-        if path.suffix.lower() == ".zip":
+        try:
+            packed = path.is_file() and zipfile.is_zipfile(path)
+        except OSError as error:
+            raise InputError(f"{path}: the file cannot be read ({error.strerror or error})") from error
+        if packed:
+            return cls(path, ZipFiles(path))
+        if path.suffix.lower() == ".zip" and path.is_file():
             raise InputError(f"{path}: the archive is {'empty' if not path.stat().st_size else 'broken'}")
         return cls(path)
 
     def __str__(self) -> str:
-        return str(self.path) if self.archive is None else f"{self.path}: {self.entry}"
+        return f"{self.path}: {self.entry}" if self.entry else str(self.path)
 
     @property
     def name(self) -> str:
         """Last part of the name."""
-        return self.path.name if self.archive is None else self.entry.name
+        return self.entry.rpartition("/")[2] if self.entry else self.path.name
 
     @property
     def suffix(self) -> str:
         """Suffix in lower case."""
         return PurePosixPath(self.name).suffix.lower()
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file that can be read, not a folder, a pipe or the like."""
+        return self.path.is_file() if self.archive is None else self.archive.holds(self.entry)
 
     @property
     def is_picture(self) -> bool:
@@ -59,33 +72,46 @@ class Tree:
     @property
     def stamp(self) -> str:
         """What changes when the content of a file does, as far as one sees without reading it."""
-        state = self.path.stat()
-        if self.archive is None:
-            return f"{state.st_size}-{state.st_mtime_ns}"
-        info = self.archive.getinfo(str(self.entry))
-        return f"{info.CRC}-{info.file_size}"
+        return file_stamp(self.path) if self.archive is None else self.archive.stamp(self.entry)
+
+    def below(self, folder: str) -> Tree:
+        """Return a folder in it."""
+        return Tree(self.path / folder) if self.archive is None else Tree(self.path, self.archive, folder)
+
+    def beside(self, name: str) -> Tree | None:
+        """Return the file that a name or path means, relative to its own folder; none where there is no such file."""
+        if self.archive is not None:
+            entry = str(PurePosixPath(self.entry).parent / name)
+            return Tree(self.path, self.archive, entry) if self.archive.holds(entry) else None
+        path = self.path.parent / name
+        return Tree(path) if os.path.isfile(path) else None  # noqa: PTH113 - also of text that can be no path
 
     def files(self) -> Iterator[tuple[str, Tree]]:
         """Yield every file below, hidden ones left out, as its relative name with `/` and itself, in order."""
-        if self.archive is not None:
-            for name in sorted(self.archive.namelist()):
-                parts = PurePosixPath(name).parts
-                if not name.endswith("/") and not any(part.startswith((".", "__MACOSX")) for part in parts):
-                    yield name, Tree(self.path, self.archive, PurePosixPath(name))
-        elif self.path.is_file():
-            yield self.path.name, self
+        if self.is_file:
+            yield self.name, self
+        elif self.archive is not None:
+            inside = f"{self.entry}/" if self.entry else ""
+            for name in self.archive.names():
+                if name.startswith(inside):
+                    yield name[len(inside) :], Tree(self.path, self.archive, name)
         else:
             for found in walk(self.path):
                 below = found.folder.relative_to(self.path).as_posix()
                 for name in found.files:
                     yield name if below == "." else f"{below}/{name}", Tree(found.folder / name)
 
+    def look(self, work: Callable[[Picture], T]) -> T:
+        """Return what `work` makes of a picture, of which the header was read; raises `InputError` if it is none."""
+        return open_picture(self.path if self.archive is None else self.read(), str(self), work)
+
     def read(self) -> bytes:
-        """Return the content of a file; raises `InputError` if it cannot be read."""
-        try:
-            return self.path.read_bytes() if self.archive is None else self.archive.read(str(self.entry))
-        except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-            raise InputError(f"{self}: the file cannot be read ({error})") from error
+        """Return the content of a file; raises `InputError` if it cannot be read, or is larger than `DOCUMENT`."""
+        if self.archive is not None:
+            return self.archive.read(self.entry)
+        if self.path.exists() and not self.is_file:
+            raise InputError(f"{self}: expected a file that can be read, not a pipe, a device or a folder")
+        return read_bytes(self.path)
 
     def text(self) -> str:
         """Return the content of a text file, with or without a byte-order mark.
@@ -93,18 +119,11 @@ class Tree:
         Raises:
             InputError: if it cannot be read, or is not UTF-8.
         """
-        try:
-            return self.read().decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise InputError(f"{self}: expected text in UTF-8 ({error.reason} at byte {error.start})") from error
+        return decode_text(self.read(), str(self))
 
     def json(self) -> object:
         """Return the content of a JSON file; raises `InputError` if it cannot be read, or is not JSON."""
-        try:
-            content: object = json.loads(self.text())
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise InputError(f"{self}: not JSON: {error}") from error
-        return content
+        return load_json(self.read(), str(self))
 
 
 def bare(name: str) -> str:

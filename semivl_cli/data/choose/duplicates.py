@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semivl_cli.data.contract import Split
+from semivl_cli.data.read.brightness import ValueRange
 from semivl_cli.data.read.images import read_image, read_thumbnail
 from semivl_cli.data.read.known_files import File, KnownFiles
 from semivl_cli.errors import InputError
@@ -53,7 +54,10 @@ def difference_hash(thumbnail: NDArray[np.uint8]) -> int | None:
 
 
 def same_images(
-    train: Fingerprints, val: Fingerprints, file_at: Callable[[Split, int], File]
+    train: Fingerprints,
+    val: Fingerprints,
+    file_at: Callable[[Split, int], File],
+    value_range: ValueRange | None = None,
 ) -> tuple[list[tuple[File, File]], list[tuple[File, File]]]:
     """Return pairs (validation, training) of the same image, and pairs of images that only look alike.
 
@@ -77,12 +81,12 @@ def same_images(
             if len(near):
                 image = file_at("val", position)
                 others = [file_at("train", int(positions[one])) for one in near]
-                twin = next((other for other in others if _same_pixels(image, other)), None)
+                twin = next((other for other in others if _same_pixels(image, other, value_range)), None)
                 (same if twin else alike).append((image, twin or others[0]))
     return same, alike
 
 
-def check_leaks(train: Iterable[Path], val: Iterable[Path]) -> None:
+def check_leaks(train: Iterable[Path], val: Iterable[Path], value_range: ValueRange | None = None) -> None:
     """Refuse validation images that are also training images, file for file; images of a single colour may repeat.
 
     Only files of the same length are read.
@@ -92,7 +96,11 @@ def check_leaks(train: Iterable[Path], val: Iterable[Path]) -> None:
     """
     known = KnownFiles(val)
     twins = ((known.twin(path), path) for path in train)
-    found = [(twin, path) for twin, path in twins if twin and difference_hash(read_thumbnail(path)[1]) is not None]
+    found = [
+        (twin, path)
+        for twin, path in twins
+        if twin and difference_hash(read_thumbnail(path, value_range).grey) is not None
+    ]
     if found:
         more = f" ({len(found)} images in all)" if found[1:] else ""
         raise InputError(
@@ -101,6 +109,6 @@ def check_leaks(train: Iterable[Path], val: Iterable[Path]) -> None:
         )
 
 
-def _same_pixels(one: File, other: File) -> bool:
-    first, second = read_image(one), read_image(other)
+def _same_pixels(one: File, other: File, value_range: ValueRange | None) -> bool:
+    first, second = read_image(one, value_range), read_image(other, value_range)
     return first.shape == second.shape and bool((first == second).all())

@@ -13,16 +13,20 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from semivl_cli import run_files
 from semivl_cli.class_ids import MOST_CLASSES
 from semivl_cli.config import DataSettings
 from semivl_cli.data.choose.duplicates import check_leaks
+from semivl_cli.data.choose.recorded import recorded
 from semivl_cli.data.choose.splits import choose_labeled, find_labeled
-from semivl_cli.data.contract import Dataset, MadeForClasses, Record, Split, TellsNotes
+from semivl_cli.data.contract import Converts, Dataset, MadeForClasses, Record, Split, TellsNotes
 from semivl_cli.data.pool.hidden_masks import Hidden
 from semivl_cli.data.pool.records import Records, digest_of_ids, id_hash
 from semivl_cli.data.pool.unlabeled import Pool, open_pool
+from semivl_cli.data.read.brightness import ValueRange
 from semivl_cli.data.read.images import check_size, image_size, label_name, read_label
 from semivl_cli.errors import InputError
+from semivl_cli.files import is_file
 from semivl_cli.processes import in_threads
 
 MOST_LOOKED_FOR = 100_000
@@ -51,10 +55,20 @@ class Index:
         labeled, val, held_out = ([record.id for record in records] for records in parts)
         hidden = self.unlabeled.digest()
         digests = [digest_of_ids(labeled), hidden, digest_of_ids(val), *([digest_of_ids(held_out)] if held_out else [])]
+        own, added = (self.unlabeled, None) if isinstance(self.unlabeled, Hidden) else self.unlabeled.files
+        few = {"ids": own, "added": added}.items()
         return {
             "labeled": labeled,
             **({"held_out": held_out} if held_out else {}),
-            "unlabeled": {"count": len(self.unlabeled), "sha256": hidden},
+            "unlabeled": {
+                "count": len(self.unlabeled),
+                "sha256": hidden,
+                **{
+                    key: [record.id for record in records]
+                    for key, records in few
+                    if records is not None and len(records) <= MOST_LOOKED_FOR
+                },
+            },
             "val": val,
             "sha256": hashlib.sha256("\n".join(digests).encode()).hexdigest(),
         }
@@ -74,24 +88,32 @@ def build_index(
     *,
     seed: int,
     class_names: Sequence[str],
+    definition: str = "",
     listed: tuple[Sequence[str], str] | None = None,
+    split: run_files.Split | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Index:
     """List the records of a training.
 
     `data` says which images are labelled, which unlabelled ones there are beside the dataset's own, and whether absent
     files (images; masks of labelled and validation images) are refused or left out. `listed`, ids of the labelled
-    images and where they were read, is stronger. `seed` is that of the draw of labelled images; `say` takes a line
-    when something takes long.
+    images and where they were read, is stronger, and so is `split`: all images of a run that goes on. `seed` is that
+    of the draw of labelled images; `definition` is where the classes were read, for messages; `say` takes a line when
+    something takes long.
 
     Raises:
-        InputError: if `root` does not hold the dataset, ids repeat or overlap, files are missing and refused, or
-            nothing is left to train with or to validate on.
+        InputError: if `root` does not hold the dataset, ids repeat or overlap, files are missing and refused, masks
+            are out of date, or nothing is left to train with or to validate on.
     """
     if len(class_names) > MOST_CLASSES:
         raise InputError(f"the definition has {len(class_names)} classes, at most {MOST_CLASSES} are possible")
     train, val = list_records(dataset, root)
-    check_made_for(dataset, class_names)
+    check_made_for(dataset, class_names, definition)
+    notes = tuple(dataset.notes) if isinstance(dataset, TellsNotes) else ()
+    before = None if split is None else recorded(train, val, split, root, data.missing)
+    if before is not None:
+        train, val, kept, notes = before
+        listed = kept, "split.json of the run"
     if listed is not None:
         chosen, note = find_labeled(train, *listed)
     else:
@@ -104,7 +126,7 @@ def build_index(
     gone, looked_for = _absent_images(unlabeled)
     absent += [str(unlabeled[position].image) for position in gone]
     checked = _present(val, absent)
-    notes = (note, *(dataset.notes if isinstance(dataset, TellsNotes) else ()))
+    notes = (note, *notes)
     if looked_for < len(unlabeled):
         notes += (f"{looked_for} of the {len(unlabeled)} unlabelled files were looked for, evenly spread",)
     _refuse(dataset, absent, data.missing)
@@ -115,9 +137,12 @@ def build_index(
     for name, records in (("labelled", labeled), ("validation", checked)):
         if not records:
             raise InputError(f"{root}: dataset {dataset.name!r} has no {name} image there")
+    if isinstance(dataset, Converts):
+        dataset.check_masks((*labeled, *checked))
     pool: Hidden | Pool = unlabeled
     if data.unlabeled:
-        pool, found = open_pool(unlabeled, data.unlabeled, (*labeled, *checked), say)
+        added = split.unlabeled.added if split is not None else None
+        pool, found = open_pool(unlabeled, data.unlabeled, (*labeled, *checked), say, added, data.missing)
         notes += found
     return Index(labeled=labeled, unlabeled=pool, val=checked, notes=notes)
 
@@ -126,24 +151,30 @@ def list_validation(dataset: Dataset, root: Path, *, missing: Literal["refuse", 
     """List the records of the validation split alone, as an evaluation reads them.
 
     Raises:
-        InputError: if files are missing and refused, or nothing is left.
+        InputError: if files are missing and refused, masks are out of date, or nothing is left.
     """
     absent: list[str] = []
     present = _present(dataset.records(root, "val"), absent)
     _refuse(dataset, absent, missing)
     if not present:
         raise InputError(f"{root}: dataset {dataset.name!r} has no validation image there")
+    if isinstance(dataset, Converts):
+        dataset.check_masks(present)
     return present
 
 
-def check_made_for(dataset: Dataset, class_names: Sequence[str]) -> None:
-    """Refuse masks that a plugin converted for other classes: `InputError` names the first class that differs."""
+def check_made_for(dataset: Dataset, class_names: Sequence[str], definition: str) -> None:
+    """Refuse masks that a plugin converted for other classes: `InputError` names the first class that differs.
+
+    `definition` is where these classes were read.
+    """
     if isinstance(dataset, MadeForClasses) and dataset.made_for and tuple(dataset.made_for) != tuple(class_names):
         pairs = zip_longest(dataset.made_for, class_names, fillvalue="(none)")
         number, (old, new) = next((number, pair) for number, pair in enumerate(pairs) if pair[0] != pair[1])
+        again = dataset.renewal(definition) if isinstance(dataset, Converts) else f"semivl prepare data {dataset.name}"
         raise InputError(
             f"the masks were converted for other classes: class {number} was {old!r}, the definition has {new!r}: run "
-            f"`semivl prepare data {dataset.name}` again with this definition"
+            f"`{again}`, with this definition"
         )
 
 
@@ -157,9 +188,15 @@ class LabelCounts:
     """Ids of the labelled images whose mask holds no class, only ignored pixels."""
     val: tuple[int, ...] | None
     """Pixels of each class in the validation masks; `None` where they are made while they are read."""
+    labeled_sha256: str = ""
+    """Of the class maps of the labelled images, held-out ones with them."""
+    val_sha256: str = ""
+    """Of the class maps of the validation images that are files."""
 
 
-def check_labels(index: Index, dataset: Dataset, class_names: Sequence[str]) -> LabelCounts:
+def check_labels(
+    index: Index, dataset: Dataset, class_names: Sequence[str], value_range: ValueRange | None = None
+) -> LabelCounts:
     """Read every mask file that a training needs, before anything long begins, and the labels that are made.
 
     Raises:
@@ -167,14 +204,14 @@ def check_labels(index: Index, dataset: Dataset, class_names: Sequence[str]) -> 
             image. Of more than `MOST_LOOKED_FOR` unlabelled images, the labelled alone are compared.
     """
 
-    def pixels_of_classes(record: Record) -> NDArray[np.int64] | str:
+    def pixels_of_classes(record: Record) -> tuple[NDArray[np.int64], bytes] | str:
         try:
             label = read_label(record, dataset, class_names)
             if not callable(record.label):
                 check_size(label_name(record), label.shape, image_size(record.image))
         except InputError as error:
             return str(error)
-        return np.bincount(label.ravel(), minlength=256)
+        return np.bincount(label.ravel(), minlength=256), _digest(record.id, label)
 
     labeled = (*index.labeled, *index.held_out)
     val = tuple(record for record in index.val if not callable(record.label))
@@ -190,14 +227,24 @@ def check_labels(index: Index, dataset: Dataset, class_names: Sequence[str]) -> 
     check_leaks(
         (image for image in train if isinstance(image, Path)),
         [record.image for record in index.val if isinstance(record.image, Path)],
+        value_range,
     )
-    counts = np.stack([item[: len(class_names)] for item in found if not isinstance(item, str)])
+    counts = np.stack([item[0][: len(class_names)] for item in found if not isinstance(item, str)])
+    digests = [item[1] for item in found if not isinstance(item, str)]
     trained = counts[: len(index.labeled)]
     return LabelCounts(
         labeled=tuple(trained.sum(axis=0).tolist()),
         empty=tuple(index.labeled[number].id for number in np.flatnonzero(trained.sum(axis=1) == 0)),
         val=tuple(counts[len(labeled) :].sum(axis=0).tolist()) if len(val) == len(index.val) else None,
+        labeled_sha256=hashlib.sha256(b"".join(sorted(digests[: len(labeled)]))).hexdigest(),
+        val_sha256=hashlib.sha256(b"".join(sorted(digests[len(labeled) :]))).hexdigest(),
     )
+
+
+def _digest(record_id: str, label: NDArray[np.uint8]) -> bytes:
+    """Return a hash of a class map, whatever file it came from."""
+    name = f"{record_id} {label.shape} ".encode("utf-8", "surrogatepass")
+    return hashlib.sha256(name + np.ascontiguousarray(label).tobytes()).digest()
 
 
 def list_records(dataset: Dataset, root: Path) -> tuple[Records, Records]:
@@ -236,7 +283,7 @@ def _absent_images(records: Sequence[Record]) -> tuple[list[int], int]:
 def missing_files(record: Record, *, label: bool) -> tuple[str, ...]:
     """Return the files of a record that are absent: its image and, if asked for, its mask."""
     sources = (record.image, record.label) if label else (record.image,)
-    absent = [str(source) for source in sources if isinstance(source, Path) and not source.is_file()]
+    absent = [str(source) for source in sources if isinstance(source, Path) and not is_file(source)]
     if label and record.label is None:
         absent.append(f"the mask of {record.id!r}")
     return tuple(absent)

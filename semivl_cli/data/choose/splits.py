@@ -19,6 +19,7 @@ from semivl_cli.data.read.images import read_label
 from semivl_cli.data.registry import find_package_file
 from semivl_cli.documents import as_type, load_toml, read_bytes
 from semivl_cli.errors import InputError
+from semivl_cli.files import is_file
 from semivl_cli.labels_option import Amount
 from semivl_cli.processes import in_threads
 
@@ -77,7 +78,7 @@ def labeled_fractions(dataset: Dataset) -> dict[Fraction, int]:
 
 def has_mask(record: Record) -> bool:
     """Whether a record has a mask, and not one whose file is absent."""
-    return record.label is not None and (not isinstance(record.label, Path) or record.label.is_file())
+    return record.label is not None and (not isinstance(record.label, Path) or is_file(record.label))
 
 
 def find_labeled(train: Sequence[Record], ids: Sequence[str], listed: str) -> Choice:

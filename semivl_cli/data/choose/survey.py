@@ -13,14 +13,24 @@ from numpy.typing import NDArray
 
 from semivl_cli.class_ids import IGNORE
 from semivl_cli.data.choose.duplicates import Fingerprints, difference_hash, same_images
+from semivl_cli.data.choose.faint import too_faint
 from semivl_cli.data.choose.index import list_records, missing_files
 from semivl_cli.data.choose.splits import has_mask
-from semivl_cli.data.contract import Dataset, Record, Source, Split, TellsNotes, TellsProblems
+from semivl_cli.data.contract import Dataset, Record, Source, Split, TellsConsequences, TellsNotes, TellsProblems
 from semivl_cli.data.pool.records import Records
-from semivl_cli.data.read.images import check_ids, check_size, label_name, read_raw_label, read_thumbnail
+from semivl_cli.data.read.images import (
+    check_ids,
+    check_size,
+    label_name,
+    read_raw_label,
+    read_thumbnail,
+    value_range_of,
+)
 from semivl_cli.data.read.known_files import File, content_hash
 from semivl_cli.errors import InputError, listed
 from semivl_cli.processes import in_threads
+
+_MISSING = "files missing"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +71,8 @@ class _Finding:
     size: tuple[int, int] | None = None
     difference: int | None = None
     """Difference hash of the image."""
+    faint: bool = False
+    """Whether the image uses little of the range of its numbers."""
     content: bytes | None = None
     """Hash of its file."""
     pixels: NDArray[np.int64] | None = None  # [256], of each class id
@@ -79,18 +91,24 @@ def survey(dataset: Dataset, root: Path, class_names: Sequence[str]) -> Survey:
         split: SplitCount(images=len(records), with_mask=sum(has_mask(record) for record in records))
         for split, records in by_split.items()
     }
-    problems = _problems_of_splits(dataset, root, splits)
+    explained = set(dataset.explained) if isinstance(dataset, TellsConsequences) else set()
+    told = {kind: set(found) for kind, found in dataset.problems.items()} if isinstance(dataset, TellsProblems) else {}
+    problems = _problems_of_splits(dataset, root, {} if explained else splits)
     pixels, images = np.zeros(256, np.int64), np.zeros(256, np.int64)
     sizes: Counter[tuple[int, int]] = Counter()
     values: Counter[int] = Counter()
     prints = {split: Fingerprints() for split in by_split}
     plain: list[str] = []
+    faint: list[str] = []
     jobs = ((record, split, position) for split, records in by_split.items() for position, record in enumerate(records))
     for _, finding in in_threads(lambda job: _examine(*job, dataset, class_names), jobs):
-        if finding.problems:
-            problems.setdefault(finding.kind, []).extend(finding.problems)
+        if finding.problems and not (finding.record.id in explained and finding.kind == _MISSING):
+            known = told.get(finding.kind, ())
+            new = [problem for problem in finding.problems if problem not in known]
+            problems.setdefault(finding.kind, []).extend(new)
         if finding.size is not None:
             sizes[finding.size] += 1
+            faint += [finding.record.id] * finding.faint
             if finding.difference is None:
                 plain.append(finding.record.id)
             elif finding.content is not None:
@@ -99,7 +117,12 @@ def survey(dataset: Dataset, root: Path, class_names: Sequence[str]) -> Survey:
             pixels += finding.pixels
             images += finding.pixels > 0
             values.update(finding.values)
-    same, alike = same_images(prints["train"], prints["val"], lambda split, at: _file(by_split[split][at].image))
+    same, alike = same_images(
+        prints["train"],
+        prints["val"],
+        lambda split, at: _file(by_split[split][at].image),
+        value_range_of(dataset),
+    )
     if same:
         problems["images in both train and val"] = [f"{one} is the same image as {other}" for one, other in same]
 
@@ -123,6 +146,7 @@ def survey(dataset: Dataset, root: Path, class_names: Sequence[str]) -> Survey:
         )
     if shown.any() and absent:
         notes.append(f"classes in no mask: {', '.join(absent)}")
+    notes += [too_faint(len(faint), sizes.total(), faint[0])] if faint else []
     notes += [*_size_notes(sizes), *_value_notes(values), *_likeness_notes(prints, alike, plain)]
     return Survey(
         splits=splits,
@@ -141,7 +165,7 @@ def _problems_of_splits(dataset: Dataset, root: Path, splits: Mapping[Split, Spl
     for split, count in splits.items():
         if not count.images:
             problems.setdefault(f"{split} has no image", []).append(str(root))
-    if splits["train"].images and not splits["train"].with_mask:
+    if "train" in splits and splits["train"].images and not splits["train"].with_mask:
         problems.setdefault("no training image has a mask", []).append(str(root))
     return problems
 
@@ -151,12 +175,12 @@ def _examine(record: Record, split: Split, position: int, dataset: Dataset, clas
     seen = _Finding(record=record, split=split, position=position)
     gone = missing_files(record, label=split == "val")
     if gone:
-        return replace(seen, kind="files missing", problems=gone)
+        return replace(seen, kind=_MISSING, problems=gone)
     kind = "images that cannot be read"
     try:
-        size, thumbnail = read_thumbnail(record.image)
+        size, thumbnail, faint = read_thumbnail(record.image, value_range_of(dataset))
         content = None if callable(record.image) else content_hash(record.image)
-        seen = replace(seen, size=size, difference=difference_hash(thumbnail), content=content)
+        seen = replace(seen, size=size, difference=difference_hash(thumbnail), content=content, faint=faint)
         if record.label is None or not has_mask(record):
             return seen
         kind = "masks that cannot be used"

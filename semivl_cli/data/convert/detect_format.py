@@ -2,47 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from semivl_cli.data.annotation.annotations import Annotations, Images
-from semivl_cli.data.annotation.format_contract import Given
+from semivl_cli.data.annotation.format_contract import Format, Given
 from semivl_cli.data.annotation.image_names import ImageNames
-from semivl_cli.data.annotation.tree import Tree
-from semivl_cli.data.formats import coco, labelme, labelstudio, voc, yolo
-from semivl_cli.data.formats.image_folder import images_in, images_of_list
+from semivl_cli.data.annotation.tree import Tree, bare
+from semivl_cli.data.formats import (
+    cityscapes,
+    coco,
+    coco_panoptic,
+    cvat,
+    labelme,
+    labelstudio,
+    roboflow,
+    supervisely,
+    via,
+    voc,
+    voc_xml,
+    yolo,
+)
+from semivl_cli.data.formats.image_folder import images_in, images_of_list, images_packed
 from semivl_cli.data.formats.mask_folder import look_like_masks, open_masks
-from semivl_cli.errors import InputError
+from semivl_cli.data.formats.mask_names import DETECTED, Affixes
+from semivl_cli.errors import InputError, listed
 
-FORMATS = (voc.FORMAT, labelme.FORMAT, coco.FORMAT, labelstudio.FORMAT, yolo.FORMAT)
+FORMATS = (
+    voc.FORMAT,
+    labelme.FORMAT,
+    coco.FORMAT,
+    coco_panoptic.FORMAT,
+    labelstudio.FORMAT,
+    supervisely.FORMAT,
+    via.FORMAT,
+    cityscapes.FORMAT,
+    cvat.FORMAT,
+    roboflow.FORMAT,
+    voc_xml.FORMAT,
+    yolo.FORMAT,
+)
 """In the order in which they are asked: the first one that finds anything decides."""
 
 _TITLES = sorted(
     (one.title for one in FORMATS), key=lambda title: (not title.endswith("JSON"), title.replace(" ", "").casefold())
 )
 KNOWN = f"{', '.join(_TITLES)}, a folder of masks, a folder of images, or a text file of image paths"
+_READ = f"known are {KNOWN}"
+
+_LITTER = ("thumbs.db", "desktop.ini")
+_OF_DATA = frozenset(
+    (
+        ".csv", ".geojson", ".h5", ".hdf5", ".json", ".jsonl", ".mat", ".ndjson", ".npy", ".npz", ".parquet", ".pkl",
+        ".svg", ".tfrecord", ".tsv", ".xls", ".xlsx", ".xml", ".7z", ".gz", ".rar", ".tar", ".tgz", ".zip",
+    )
+)  # fmt: skip
+"""What tools keep annotations in; beside what is read, such files are told."""
 
 
-def open_source(path: Path, class_names: Sequence[str], images: ImageNames) -> list[Annotations | Images]:
+def open_source(
+    path: Path, class_names: Sequence[str], images: ImageNames, unpack_to: Path, affixes: Affixes = DETECTED
+) -> list[Annotations | Images]:
     """Open whatever `path` is: a file, a folder or a zip archive.
 
-    Masks may belong to `images`; those of one class each are named after `class_names`.
+    Masks may belong to `images`; those of one class each are named after `class_names`, and those whose names end in
+    what `affixes` say are masks and nothing else. Images in an archive are unpacked below `unpack_to` once they are
+    asked for.
 
     Raises:
         InputError: if it is nothing that can be read; names what can be.
     """
     given = Given(Tree.open(path))
-    found = ((part, one) for one in FORMATS for part in one.find(given))
+    meant = bool(affixes.mask) and any(bare(file.name).endswith(str(affixes.mask)) for file in given.pictures)
+    found = ((part, one) for one in (() if meant else FORMATS) for part in one.find(given))
     first, format_ = next(found, (None, None))
     if first is None or format_ is None:
-        return [_open_list(given.tree)] if given.is_file else _open_pictures(given, class_names, images)
+        if given.is_file:
+            return [_open_list(given.tree)]
+        return _open_pictures(given, class_names, images, unpack_to, affixes)
     if first == given.tree:
         annotations = [format_.open(first)]
+        others = _other_annotations(given, found)
+        told = f"{path}: {_some(others)} beside {format_.title}: name it alone to take it in" if others else ""
     else:  # single files of it, and perhaps of other formats beside them
         opener = {first: format_, **{file: other for file, other in found if file != given.tree}}
         annotations = [opener[file].open(file) for file in given.files if file in opener]
-    folder = path / format_.images
-    return [*annotations, *([images_in(folder, beside=True)] if given.pictures and folder.is_dir() else [])]
+        others = [str(file) for file in given.files if file.suffix in _OF_DATA and file not in opener]
+        told = f"{path}: {_some(others)}: of no format that is read: passed over" if others else ""
+    notes = [told] if told and not given.is_file else []
+    annotations[0] = replace(annotations[0], notes=[*annotations[0].notes, *notes])
+    return [*annotations, *_images_beside(given, format_.images, unpack_to)]
+
+
+def _other_annotations(given: Given, found: Iterator[tuple[Tree, Format]]) -> list[str]:
+    """Return the files of other formats in a whole that was recognised."""
+    try:
+        return [f"{file} ({other.title})" for file, other in found if file != given.tree]
+    except InputError:  # something that is no JSON is nothing of the whole
+        return []
+
+
+def _images_beside(given: Given, folder: str, unpack_to: Path) -> list[Images]:
+    """Return the images that came along with annotations."""
+    if not given.pictures:
+        return []
+    if given.tree.archive is not None:
+        return [images_packed(given.tree, folder, unpack_to, beside=True)]
+    place = given.tree.path / folder
+    return [images_in(place, beside=True)] if place.is_dir() else []
 
 
 def _open_list(file: Tree) -> Images:
@@ -50,20 +118,37 @@ def _open_list(file: Tree) -> Images:
     if file.suffix == ".txt":
         return images_of_list(file)
     if file.suffix == ".json":
-        *names, last = (f"{title.removesuffix(' JSON')}'s" for title in _TITLES if title.endswith(" JSON"))
-        raise InputError(f"{file}: JSON that is neither {', '.join(names)} nor {last}")
+        raise InputError(f"{file}: JSON of no kind that is read; {_READ}")
     if file.suffix == ".xml":
-        raise InputError(f"{file}: XML is not read: export from CVAT as 'Segmentation mask 1.1' or 'COCO 1.0'")
-    raise InputError(f"{file}: not known; known are {KNOWN}")
+        raise InputError(f"{file}: XML that is not CVAT's: export 'CVAT for images 1.1' from there; {_READ}")
+    if file.suffix in (".7z", ".gz", ".rar", ".tar", ".tgz"):
+        raise InputError(f"{file}: archives other than zip are not read here: unpack it, and name the folder")
+    raise InputError(f"{file}: not known; {_READ}")
 
 
-def _open_pictures(given: Given, class_names: Sequence[str], images: ImageNames) -> list[Annotations | Images]:
-    """Open a folder or archive that holds nothing but pictures."""
-    path = given.tree.path
-    if {"images", "masks"} <= given.folders and (path / "masks").is_dir():
-        return [open_masks(Tree(path / "masks"), class_names, images), images_in(path / "images", beside=True)]
-    if look_like_masks(given.pictures):
-        return [open_masks(given.tree, class_names, images)]
-    if given.pictures and given.tree.archive is None:
-        return [images_in(path)]
-    raise InputError(f"{path}: nothing in it is known; known are {KNOWN}")
+def _open_pictures(
+    given: Given, class_names: Sequence[str], images: ImageNames, unpack_to: Path, affixes: Affixes
+) -> list[Annotations | Images]:
+    """Open a folder or archive that holds nothing but pictures, and perhaps files of which none is known."""
+    tree = given.tree
+    others = [str(file) for file in given.files if file.name.lower() not in _LITTER]
+    if not given.pictures:
+        raise InputError(f"{tree}: nothing in it is known{f' ({_some(others)})' if others else ''}; {_READ}")
+    notes = [f"{tree}: {_some(others)}: of no format that is read: the pictures are taken alone"] if others else []
+    tops = {name.partition("/")[0] for name, _ in tree.files() if "/" in name} if "masks" in given.folders else set()
+    if {"images", "masks"} <= tops:
+        masks = open_masks(tree.below("masks"), class_names, images, affixes, notes)
+        return [masks, *_images_beside(given, "images", unpack_to)]
+    if {"images", "masks"} <= given.folders:
+        masks = open_masks(tree, class_names, images, affixes, notes, inside="masks")
+        return [masks, *_images_beside(given, ".", unpack_to)]
+    if affixes.mask or look_like_masks(given.pictures):
+        return [open_masks(tree, class_names, images, affixes, notes)]
+    if tree.archive is not None:
+        return [images_packed(tree, ".", unpack_to, notes=notes)]
+    return [images_in(tree.path, notes=notes)]
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return how many names there are, and the first of them."""
+    return f"{len(names)} file{'s' if names[1:] else ''}, {listed(names, 3)}"

@@ -1,27 +1,53 @@
-"""labelme JSON: one file an image, with polygons, rectangles, circles and masks in pixels."""
+"""labelme JSON, also AnyLabeling's and X-AnyLabeling's: one file an image, with shapes and masks in pixels."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import io
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Annotated, TypeAlias
 
-import numpy as np
-from PIL import Image
+from pydantic import Field
 
-from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key, size_of
+from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key, left_out
 from semivl_cli.data.annotation.canvas import Canvas, ellipse
+from semivl_cli.data.annotation.embedded_picture import embedded_region
 from semivl_cli.data.annotation.format_contract import Format, Given
 from semivl_cli.data.annotation.tree import Tree
-from semivl_cli.data.read.images import decoding
+from semivl_cli.documents import Document, Label, as_type
 from semivl_cli.errors import InputError
 
 _NO_AREA = ("point", "points", "line", "linestrip")
+
+Point: TypeAlias = Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
+class _Shape(Document):
+    label: Label
+    points: list[Point] = Field(default_factory=list)
+    shape_type: str | None = None
+    mask: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """The type of the shape; labelme 3 wrote none for polygons."""
+        return self.shape_type or "polygon"
+
+    @property
+    def without_area(self) -> str:
+        """Why it has no area, or nothing."""
+        if self.kind in _NO_AREA:
+            return self.kind
+        return f"polygon of {len(self.points)} points" if self.kind == "polygon" and len(self.points) < 3 else ""
+
+
+class _File(Document):
+    shapes: list[_Shape]
+    imagePath: str | None  # noqa: N815 - the tool's name
+    imageHeight: float | None = None  # noqa: N815
+    imageWidth: float | None = None  # noqa: N815
 
 
 def find_labelme(given: Given) -> list[Tree]:
@@ -30,27 +56,30 @@ def find_labelme(given: Given) -> list[Tree]:
 
 
 def open_labelme(source: Tree) -> Annotations:
-    """Open a labelme file, or all of a folder."""
+    """Open a labelme file, or all of a folder.
+
+    Raises:
+        InputError: if a file lacks what labelme writes.
+    """
     labels: dict[str, None] = {}
-    flat = 0
+    flat: Counter[str] = Counter()
     files = []
     for name, file in source.files():
-        if file.suffix != ".json":
+        content = file.json() if file.suffix == ".json" else None
+        if not _is_labelme(content):
             continue
-        content = file.json()
-        if _is_labelme(content):
-            files.append((name, file))
-            for shape in _shapes(content, file):
-                if shape.get("shape_type") in _NO_AREA:
-                    flat += 1
-                else:
-                    labels.setdefault(str(shape.get("label")))
+        files.append((name, file))
+        for shape in as_type(content, _File, str(file)).shapes:
+            if shape.without_area:
+                flat[shape.without_area] += 1
+            elif shape.kind in _PAINTED:
+                labels[shape.label] = None
     return Annotations(
         kind="labelme JSON",
         where=str(source.path),
         labels=labels,
         drawings=lambda: (_drawing(name, file) for name, file in files),
-        notes=[f"{flat} points and lines have no area: left out"] if flat else [],
+        notes=left_out(flat),
     )
 
 
@@ -58,71 +87,91 @@ def _is_labelme(content: object) -> bool:
     return isinstance(content, dict) and isinstance(content.get("shapes"), list) and "imagePath" in content
 
 
-def _shapes(content: Any, file: Tree) -> list[Mapping[str, Any]]:  # noqa: ANN401 - a file's JSON
-    shapes: list[Mapping[str, Any]] = content["shapes"]
-    if not all(isinstance(shape, dict) and isinstance(shape.get("label"), str) for shape in shapes):
-        raise InputError(f"{file}: expected shapes that each have a label")
-    return shapes
-
-
 def _drawing(name: str, file: Tree) -> Drawing:
-    content: Any = file.json()
-    path = str(content["imagePath"]).replace("\\", "/")
+    content = as_type(file.json(), _File, str(file))
+    path = (content.imagePath or "").replace("\\", "/")
     # what labelme wrote may be a path of another machine; beside it, the file has the name of its image
     image = str(PurePosixPath(name).parent / (PurePosixPath(path).name or PurePosixPath(name).stem))
+    height, width = int(content.imageHeight or 0), int(content.imageWidth or 0)
     return Drawing(
         image=image,
         origin=str(file),
         stamp=file.stamp,
-        size=size_of(content.get("imageHeight"), content.get("imageWidth")),
-        paint=partial(_paint, _shapes(content, file), str(file)),
+        parts=[file],
+        size=(height, width) if height > 0 and width > 0 else None,
+        marks=len(content.shapes),
+        paint=partial(_paint, content.shapes, str(file)),
     )
 
 
-def _paint(shapes: list[Mapping[str, Any]], origin: str, key: Key, size: tuple[int, int]) -> Canvas:
+def _paint(shapes: Sequence[_Shape], origin: str, key: Key, size: tuple[int, int]) -> Canvas:
     """Paint the shapes in the order of the file, each over those before, as labelme draws them."""
     canvas = Canvas(size, key.background)
     for number, shape in enumerate(shapes):
-        if shape.get("shape_type") in _NO_AREA:
+        if shape.without_area:
             continue
         try:
-            _paint_shape(canvas, shape, key.class_of[shape["label"]])
+            _paint_shape(canvas, shape, key)
         except InputError as error:
-            raise InputError(f"{origin}: shape {number} ({shape['label']}): {error}") from error
+            raise InputError(f"{origin}: shape {number} ({shape.label}): {error}") from error
     return canvas
 
 
-def _paint_shape(canvas: Canvas, shape: Mapping[str, Any], class_id: int) -> None:
-    kind, points = shape.get("shape_type") or "polygon", shape.get("points")
-    if not isinstance(points, list) or not all(isinstance(point, list) and len(point) == 2 for point in points):
-        raise InputError("expected points that are pairs of x and y")
-    if not all(isinstance(number, int | float) and math.isfinite(number) for point in points for number in point):
-        raise InputError("expected coordinates that are numbers of pixels")
-    if kind == "polygon":
-        canvas.polygon(points, class_id)
-    elif len(points) != 2:
-        raise InputError(f"a {kind} has two points, this one {len(points)}")
-    elif kind == "rectangle":
-        (x, y), (right, bottom) = points
-        canvas.polygon([(x, y), (right, y), (right, bottom), (x, bottom)], class_id)
-    elif kind == "circle":
-        (x, y), edge = points
-        radius = math.dist((x, y), edge)
-        canvas.polygon(ellipse(x, y, radius, radius), class_id)
-    elif kind == "mask":
-        (left, top), _ = points
-        canvas.region(_inside(shape.get("mask")), class_id, (round(top), round(left)))
-    else:
-        raise InputError(f"a shape of the type {kind!r} cannot be painted: expected polygon, rectangle, circle or mask")
+def _paint_shape(canvas: Canvas, shape: _Shape, key: Key) -> None:
+    paint = _PAINTED.get(shape.kind)
+    if paint is None:
+        raise InputError(f"the type {shape.kind!r} cannot be painted: expected {', '.join(_PAINTED)}")
+    paint(canvas, shape, key.class_of[shape.label])
 
 
-def _inside(text: object) -> Any:  # noqa: ANN401 - a bool array [h, w]
-    try:
-        content = base64.b64decode(text if isinstance(text, str) else "", validate=True)
-    except binascii.Error as error:
-        raise InputError("its mask is no base64 text") from error
-    with decoding("its mask"), Image.open(io.BytesIO(content)) as picture:
-        return np.array(picture.convert("L")) > 0
+def _paint_polygon(canvas: Canvas, shape: _Shape, class_id: int) -> None:
+    if shape.kind != "polygon" and len(shape.points) != 4:
+        raise InputError(f"a shape of the type {shape.kind!r} has four points, this one {len(shape.points)}")
+    canvas.polygon(shape.points, class_id)
+
+
+def _paint_rectangle(canvas: Canvas, shape: _Shape, class_id: int) -> None:
+    """Paint the box around two points, as labelme has it, or around four corners, as X-AnyLabeling does."""
+    if len(shape.points) not in (2, 4):
+        raise InputError(f"a rectangle has two points or four corners, this one {len(shape.points)}")
+    (left, right), (top, bottom) = ((min(side), max(side)) for side in zip(*shape.points, strict=True))
+    canvas.polygon([(left, top), (right, top), (right, bottom), (left, bottom)], class_id)
+
+
+def _paint_circle(canvas: Canvas, shape: _Shape, class_id: int) -> None:
+    """Paint the circle about the first point, on which the second lies."""
+    (x, y), edge = _two(shape)
+    radius = math.dist((x, y), edge)
+    canvas.polygon(ellipse(x, y, radius, radius), class_id)
+
+
+def _paint_mask(canvas: Canvas, shape: _Shape, class_id: int) -> None:
+    """Paint a picture into its box, whose ends are told, or one pixel beyond; at the border labelme cuts it off."""
+    (left, top), (right, bottom) = (tuple(map(int, corner)) for corner in _two(shape))
+    inside = embedded_region(shape.mask or "", canvas.ids.shape)
+    if abs(inside.shape[0] - (bottom + 1 - top)) > 1 or abs(inside.shape[1] - (right + 1 - left)) > 1:
+        raise InputError(
+            f"its mask is {inside.shape[1]} x {inside.shape[0]} pixels (width x height), "
+            f"its box {right + 1 - left} x {bottom + 1 - top}"
+        )
+    canvas.region(inside, class_id, (top, left))
+
+
+def _two(shape: _Shape) -> tuple[Point, Point]:
+    if len(shape.points) != 2:
+        raise InputError(f"a {shape.kind} has two points, this one {len(shape.points)}")
+    return shape.points[0], shape.points[1]
+
+
+_PAINTED = {
+    "polygon": _paint_polygon,
+    "rectangle": _paint_rectangle,
+    "circle": _paint_circle,
+    "mask": _paint_mask,
+    "oriented_rectangle": _paint_polygon,  # of labelme
+    "rotation": _paint_polygon,  # of X-AnyLabeling
+    "quadrilateral": _paint_polygon,
+}
 
 
 FORMAT = Format(title="labelme JSON", find=find_labelme, open=open_labelme)

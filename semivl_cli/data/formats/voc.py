@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -11,24 +12,27 @@ import numpy as np
 from semivl_cli.class_ids import IGNORE, NO_CLASS
 from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key, to_hex
 from semivl_cli.data.annotation.canvas import Canvas
+from semivl_cli.data.annotation.exported_split import splits_of_lists
 from semivl_cli.data.annotation.format_contract import Format, Given
 from semivl_cli.data.annotation.label_pictures import paint_mask
-from semivl_cli.data.annotation.tree import Tree
+from semivl_cli.data.annotation.tree import Tree, bare
 from semivl_cli.data.contract import Color
-from semivl_cli.errors import InputError
+from semivl_cli.errors import InputError, listed
 
 FOLDERS = ("SegmentationClass", "SegmentationClassAug", "SegmentationClassPNG")
+_LINE = re.compile(r"(.+?)\s*:\s*(\d{1,4})\s*,\s*(\d{1,4})\s*,\s*(\d{1,4})\s*(?::.*)?|([^:]+):\s*:.*")
 _IGNORED = "__ignore__"
 """What labelme calls the value that stands before its first class."""
 
 
 @dataclass(frozen=True, slots=True)
-class _LabelMap:
+class LabelMap:
     """What the values and colours of the masks are called."""
 
     values: Mapping[int, str]
     colors: Mapping[str, str]
     """Colour as `"#rrggbb"` -> label; none where values count, not colours."""
+    labels: Mapping[str, Color | None]
 
 
 def find_voc(given: Given) -> list[Tree]:
@@ -37,65 +41,109 @@ def find_voc(given: Given) -> list[Tree]:
 
 
 def open_voc(source: Tree) -> Annotations:
-    """Open masks in `SegmentationClass/`, which `labelmap.txt` or `class_names.txt` explains; else values are ids."""
-    label_map: _LabelMap | None = None
-    labels: dict[str, Color | None] = {}
+    """Open masks in `SegmentationClass/`, which `labelmap.txt` or `class_names.txt` explains; else values are ids.
+
+    Raises:
+        InputError: if what explains them is broken or contradicts itself.
+    """
+    label_map: LabelMap | None = None
+    told_by: Tree | None = None
     masks: list[tuple[str, Tree]] = []
+    lists: dict[str, Sequence[str]] = {}
     for name, file in source.files():
         folders = name.split("/")[:-1]
-        if file.name.lower() == "labelmap.txt":
-            colored = dict(_read_labels(file))
-            labels = {**colored}
-            label_map = _LabelMap(dict(enumerate(colored)), {to_hex(color): name for name, color in colored.items()})
-        elif file.name.lower() == "class_names.txt" and label_map is None:
-            names = [line.strip() for line in file.text().splitlines() if line.strip()]
-            first = -1 if names[:1] == [_IGNORED] else 0
-            labels = dict.fromkeys(name for name in names if name != _IGNORED)
-            label_map = _LabelMap({value: name for value, name in enumerate(names, first) if value >= 0}, {})
+        read = _READERS.get(file.name.lower())
+        if read is not None:
+            found = read(file)
+            if label_map is not None and found != label_map:
+                raise InputError(f"{told_by} and {file} explain the masks differently: leave one of them out")
+            label_map, told_by = found, file
+        elif folders[-2:] == ["ImageSets", "Segmentation"] and file.suffix == ".txt":
+            lists[name] = file.text().splitlines()
         elif file.is_picture and any(folder in FOLDERS for folder in folders):
             below = max(depth for depth, folder in enumerate(folders) if folder in FOLDERS) + 1
             masks.append(("/".join(name.split("/")[below:]), file))
     explained = label_map
+    splits = splits_of_lists([bare(name) for name, _ in masks], lists)
 
     def drawings() -> Iterator[Drawing]:
         for name, file in masks:
-            paint = partial(_paint, file, explained)
+            paint = partial(paint_explained, file, explained) if explained else partial(paint_mask, file)
             stamp = f"{file.stamp} {explained}"  # a colour that is called otherwise is another drawing
-            yield Drawing(image=name, origin=str(file), stamp=stamp, paint=paint, picture=file)
+            split = splits.get(bare(name))
+            yield Drawing(image=name, origin=str(file), stamp=stamp, paint=paint, picture=file, split=split)
 
     return Annotations(
         kind="masks in the layout of CVAT and Pascal VOC" + (" with a label map" if label_map else ""),
-        where=str(source.path),
-        labels=labels,
+        where=str(source),
+        labels=label_map.labels if label_map else {},
         drawings=drawings,
         shapes=label_map is not None,
+        some_unseen=label_map is not None,
     )
 
 
-def _read_labels(file: Tree) -> Iterator[tuple[str, Color]]:
-    """Yield label and colour of each line `name:red,green,blue:parts:actions`."""
+def _read_label_map(file: Tree) -> LabelMap:
+    """Read lines `name:red,green,blue:parts:actions`, with colours or all without."""
+    values: list[str] = []
+    colors: dict[str, str] = {}
+    labels: dict[str, Color | None] = {}
     for number, line in enumerate(file.text().splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        name, *rest = line.split(":")
-        try:
-            red, green, blue = (int(part) for part in rest[0].split(","))
-            bytes((red, green, blue))
-        except (IndexError, ValueError) as error:
-            raise InputError(f"{file}:{number}: expected name:red,green,blue::, got {line!r}") from error
-        yield name.strip(), (red, green, blue)
+        found = _LINE.fullmatch(line.strip())
+        color = tuple(int(part) for part in found.groups()[1:4] if part) if found else ()
+        if found is None or any(part > 255 for part in color):
+            raise InputError(f"{file}:{number}: expected name:red,green,blue::, got {line[:60]!r}")
+        name = (found[1] or found[5]).strip()
+        values.append(name)
+        labels.setdefault(name, None)
+        if len(color) == 3:
+            labels[name] = color
+            other = colors.setdefault(to_hex(color), name)
+            if other != name:
+                raise InputError(
+                    f"{file}:{number}: the labels {other!r} and {name!r} both have the colour {to_hex(color)}: the "
+                    "masks cannot tell them apart: give each its own colour, and export again"
+                )
+    return LabelMap(dict(enumerate(values)), colors, labels)
 
 
-def _paint(file: Tree, label_map: _LabelMap | None, key: Key, size: tuple[int, int]) -> Canvas:
-    if label_map is None:
-        return paint_mask(file, key, size)
-    colors = {color: key.class_of[label] for color, label in label_map.colors.items()}
+def _read_class_names(file: Tree) -> LabelMap:
+    """Read labelme's list: a name a line by value, counted from -1 where it begins with what is ignored."""
+    names = [line.strip() for line in file.text().splitlines() if line.strip()]
+    first = -1 if names[:1] == [_IGNORED] else 0
+    values = {value: name for value, name in enumerate(names, first) if value >= 0}
+    return LabelMap(values, {}, dict.fromkeys(values.values()))
+
+
+_READERS = {"labelmap.txt": _read_label_map, "class_names.txt": _read_class_names}
+
+
+def paint_explained(file: Tree, label_map: LabelMap, key: Key, size: tuple[int, int]) -> Canvas:
+    """Paint a mask by what its values or its colours are called.
+
+    Raises:
+        InputError: as `paint_mask` does, and where it shows a label that is no class; names those that are none.
+    """
+    classes = {label: key.class_of[label] for label in label_map.labels}
     table = np.full(65536, NO_CLASS, np.uint8)
     table[IGNORE] = IGNORE
     for value, label in label_map.values.items():
-        table[value] = key.class_of[label]
+        if value < len(table):
+            table[value] = classes[label]
+    colors = {color: classes[label] for color, label in label_map.colors.items() if classes[label] != NO_CLASS}
     explained = replace(key, class_of=colors, class_ids=lambda raw: table[np.clip(raw, 0, 65535)])
-    return paint_mask(file, explained, size, palette=bool(colors))
+    try:
+        return paint_mask(file, explained, size, palette=bool(label_map.colors))
+    except InputError as error:
+        called = {label: color for color, label in label_map.colors.items()} or {
+            label: str(value) for value, label in label_map.values.items()
+        }
+        unknown = [f"{label!r} ({called.get(label)})" for label, number in classes.items() if number == NO_CLASS]
+        if not unknown:
+            raise
+        raise InputError(f"{error}; labels that are no class: {listed(unknown)}") from error
 
 
 FORMAT = Format(

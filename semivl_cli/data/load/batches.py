@@ -63,7 +63,7 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on `device`; from pinned memory the copy does not wait."""
-        return self._each_tensor(lambda tensor: tensor.to(device, non_blocking=True))
+        return self._each_tensor(lambda tensor: tensor.to(device, non_blocking=device.type == "cuda"))
 
     def pin_memory(self) -> Batch:
         """Return the batch in page-locked memory; the loader calls this."""
@@ -199,7 +199,7 @@ class Batches:
     def _labeled(self, step: int, position: int) -> _Crop:
         records = self.index.labeled
         record = records[_number(records, _Draw.LABELED_ORDER, self.config, step, position)]
-        image, label = read_pair(record, self.dataset, self.class_names)
+        image, label = read_pair(record, self.dataset, self.class_names, self.config.data.value_range)
         view = self._view(image, _Draw.LABELED_VIEW, step, position)
         return view_image(image, view), view_label(label, view)
 
@@ -218,7 +218,7 @@ class Batches:
             try:
                 source = records[number].image
                 if not isinstance(records, Pool) or not records.is_known(number, source):
-                    return read_image(source), passed_over
+                    return read_image(source, self.config.data.value_range), passed_over
                 passed_over.append(f"{source}: the same file is a labelled or validation image")
             except InputError as error:
                 if not self._passes_over(number):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import itertools
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from semivl_cli.data.pool.shards import Shard, open_shards
 from semivl_cli.data.pool.shuffle import Blocks, shuffled
 from semivl_cli.data.read.known_files import KnownFiles
 from semivl_cli.errors import InputError
-from semivl_cli.files import image_suffixes, walk
+from semivl_cli.files import fitting, image_suffixes, walk
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _SHARD = ".tar"
@@ -47,6 +47,11 @@ class Pool(Listed):
         shard = self.shards[part - 2]
         return Record(id=f"{shard.path}#{within}", image=shard.entry(within))
 
+    @property
+    def files(self) -> tuple[Hidden, Records]:
+        """The dataset's own images, and the loose files."""
+        return self.own, self.loose
+
     def is_known(self, number: int, source: Source) -> bool:
         """Whether the image of that number, which `source` reads, is a copy of a labelled or validation image."""
         return number >= len(self.own) and not callable(source) and self._known.twin(source) is not None
@@ -63,23 +68,30 @@ class Pool(Listed):
 
 
 def open_pool(
-    own: Hidden, given: Sequence[str], taken: Sequence[Record], say: Callable[[str], None]
+    own: Hidden,
+    given: Sequence[str],
+    taken: Sequence[Record],
+    say: Callable[[str], None],
+    only: Sequence[str] | None = None,
+    missing: Literal["refuse", "skip"] = "refuse",
 ) -> tuple[Pool, tuple[str, ...]]:
     """Find the images that the user adds to a dataset's `own` unlabelled ones; returns all and what is worth telling.
 
     Each of `given` is a folder (images and shards at any depth), an image, a `.tar` shard, a pattern (`*`, `?`, `**`,
     `{000..999}`), or a list (`.txt`): a path a line, relative to the list's folder. What lies at the paths of `taken`,
-    labelled and validation records, is left out. `say` takes a line when something takes long.
+    labelled and validation records, is left out. `say` takes a line when something takes long. `only`, of a run that
+    goes on: the files that it began with; others are left out, and absent ones refused or left out as `missing` says.
 
     Raises:
         InputError: if something given is absent, holds no image, is given twice, or is a shard that cannot be used.
     """
     shards: dict[Path, None] = {}
     paths = {os.path.abspath(record.image) for record in taken if isinstance(record.image, Path)}  # noqa: PTH100 - keeps links
-    left_out = 0
+    left_out = later = 0
+    began_with, absent = frozenset(only or ()), set(only or ())
 
     def loose() -> Iterator[Record]:
-        nonlocal left_out
+        nonlocal left_out, later
         for entry in given:
             count = 0
             for path in _files(entry):
@@ -90,7 +102,10 @@ def open_pool(
                     shards[path] = None
                 elif str(path) in paths:
                     left_out += 1
+                elif only is not None and str(path) not in began_with:
+                    later += 1
                 else:
+                    absent.discard(str(path))
                     yield Record(id=str(path), image=path)
             if not count:
                 raise InputError(f"data.unlabeled: {entry} holds no image: expected {_EXPECTED}")
@@ -98,6 +113,11 @@ def open_pool(
     files = Records.of(loose(), Path(given[0]).absolute())
     if (twice := files.first_repeated()) is not None:
         raise InputError(f"data.unlabeled: {twice.id} is given twice")
+    if absent and missing == "refuse":
+        raise InputError(
+            f"{len(absent)} of the images that data.unlabeled gave the run when it began are gone, the first is "
+            f"{min(absent)}: put them back, or go on without them: --set data.missing=skip"
+        )
     known = KnownFiles(record.image for record in taken if not callable(record.image))
     known.read_all()
     pool = Pool(own, files, open_shards(tuple(shards), say), known)
@@ -109,6 +129,8 @@ def open_pool(
         notes.append(f"tar shards without an image: {len(bare)}, the first is {bare[0]}")
     if left_out:
         notes.append(f"{left_out} images of data.unlabeled are labelled or validation images: left out")
+    if later or absent:
+        notes.append(f"data.unlabeled: {later} images that came since the run began stay out, {len(absent)} are gone")
     return pool, tuple(notes)
 
 
@@ -131,22 +153,11 @@ def _files(entry: str) -> Iterator[Path]:
         for name in names:
             yield from _files(name)
     elif any(sign in entry for sign in "*?["):
-        for name in sorted(set(_fitting(entry))):
+        for name in sorted(set(fitting(entry))):
             if Path(name).is_file() and _is_taken(name):
                 yield Path(name).absolute()
     else:
         raise InputError(f"data.unlabeled: {entry} does not exist: expected {_EXPECTED}")
-
-
-def _fitting(pattern: str) -> Iterator[str]:
-    """Yield the names that a pattern fits, maybe twice; `**` is what `walk` finds: glob follows links in circles."""
-    top, deep, rest = (f"{pattern}/*" if pattern.endswith("**") else pattern).partition("**/")
-    if not deep or (top and not top.endswith("/")):
-        yield from glob.iglob(pattern)  # noqa: PTH207 - the pattern may be absolute
-        return
-    for base in glob.iglob(top or "."):  # noqa: PTH207 - as above
-        for found in walk(Path(base)) if Path(base).is_dir() else ():
-            yield from _fitting(f"{glob.escape(str(found.folder))}/{rest}")
 
 
 def _listed(path: Path) -> Iterator[Path]:

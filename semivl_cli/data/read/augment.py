@@ -65,7 +65,7 @@ def strong_view(images: Tensor, draws: Sequence[ColorDraw]) -> Tensor:
 
 def _sent(few: Tensor, device: torch.device) -> Tensor:
     """Copy a few numbers to the device without waiting for what it still computes."""
-    return few.to(device, non_blocking=True)
+    return few.to(device, non_blocking=device.type == "cuda")
 
 
 def _jitter(pixels: Tensor, steps: Sequence[tuple[ColorStep, float]]) -> Tensor:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from semivl_cli.data.choose.index import check_made_for, find_root, list_validation
+from semivl_cli.data.read.images import value_range_of
 from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.device import pick_device
 from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
 from semivl_cli.engine.infer.measure import Scores, measure_iou
 from semivl_cli.engine.infer.predictor import load
+from semivl_cli.engine.rundir.layout import DEFINITION
 from semivl_cli.reporter import Reporter
+from semivl_cli.settings_toml import resolve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,15 +46,20 @@ def evaluate(
     plugin = open_dataset(dataset or config.dataset)
     own = config.data.root if dataset in (None, config.dataset) else None
     records = list_validation(plugin, find_root(plugin.name, root or own), missing=config.data.missing)
-    check_made_for(plugin, predictor.names)
+    check_made_for(plugin, predictor.names, str(predictor.run / DEFINITION))
+    how = predictor.how
+    if (value_range := value_range_of(plugin)) is not None:  # other images, of another camera
+        how = replace(how, config=resolve(config.model_dump(), {"data": {"value_range": list(value_range)}}))
     scores = measure_iou(
         predictor.model,
         records,
         plugin,
         predictor.names,
-        predictor.how,
+        how,
         step=predictor.step,
         reporter=reporter,
         process_group=process_group,
     )
+    if scores.caution:
+        reporter.note(f"note: {scores.caution}")
     return Evaluated(run=predictor.run, selected=predictor.selected, scores=scores)

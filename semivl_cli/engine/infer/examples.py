@@ -25,7 +25,8 @@ def write_examples(run: Path, model: SemiVL, guide: DenseClip | None, material: 
     """Write `examples/<k>-<id>/{image,label,guidance,prediction}.png`; without guidance there is no `guidance.png`."""
     device, val, colors = model.text.device, material.index.val, material.definition.colors
     chosen = [val[round(k)] for k in np.linspace(0, len(val) - 1, min(6, len(val)))]  # spread over the split
-    samples = val_samples(chosen, material.dataset, material.definition.names, short_side=None, workers=0)
+    names, value_range = material.definition.names, how.config.data.value_range
+    samples = val_samples(chosen, material.dataset, names, short_side=None, value_range=value_range, workers=0)
     model.eval()
     with writing(run / EXAMPLES), replacing_folder(run / EXAMPLES) as folder:
         for k, (record, image, label) in enumerate(samples):

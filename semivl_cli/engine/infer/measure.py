@@ -15,33 +15,65 @@ from semivl_cli.data.contract import Dataset, Record
 from semivl_cli.data.load.samples import Sample, val_samples
 from semivl_cli.engine.device import autocast
 from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
-from semivl_cli.engine.infer.metrics import class_iou, confusion, mean_iou
+from semivl_cli.engine.infer.metrics import confusion, labeled_iou, mean_iou, mean_present
 from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at
 from semivl_cli.model.semivl import SemiVL
 from semivl_cli.reporter import Reporter
 
+FEW = 5
+"""Images below which a score says more about them than about the model."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """IoU of every class and their mean, 0..1."""
+    """IoU of every class and their means, 0..1."""
 
     miou: float
-    iou: dict[str, float]
+    """Mean over all classes, as published: one that the labels do not show counts as 0."""
+    miou_present: float | None = None
+    """Mean over the classes that the labels show; `None` where they show none, or an earlier version counted."""
+    iou: dict[str, float | None]
+    """`None` where the labels do not show the class (0 where an earlier version counted)."""
+    pixels: dict[str, int] = field(default_factory=dict)
+    """Labelled pixels of each class; empty where an earlier version counted."""
     step: int
     images: int
     predicted: dict[str, float] = field(default_factory=dict)
     """Share of the counted pixels that were predicted as each class, 0..1; not kept."""
-    labeled: dict[str, float] = field(default_factory=dict)
-    """Share of the counted pixels that are labelled as each class, 0..1; not kept."""
 
     @staticmethod
     def of(saved: Mapping[str, Any]) -> Scores:
         """Return what `scores.json` holds under one of its keys."""
-        return Scores(miou=saved["miou"], iou=dict(saved["iou"]), step=saved["step"], images=saved["images"])
+        return Scores(
+            miou=saved["miou"],
+            miou_present=saved.get("miou_present"),
+            iou=dict(saved["iou"]),
+            pixels=dict(saved.get("pixels", {})),
+            step=saved["step"],
+            images=saved["images"],
+        )
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The classes that the labels do not show."""
+        return tuple(name for name, value in self.iou.items() if value is None)
+
+    @property
+    def caution(self) -> str | None:
+        """What to say where so few images were scored that the numbers mean little."""
+        if self.images >= FEW:
+            return None
+        images = "one image is" if self.images == 1 else f"{self.images} images are"
+        return f"{images} all that was scored: the numbers mean little, other images may give quite different ones"
+
+    def labeled(self, name: str) -> float:
+        """Share of the counted pixels that are labelled as a class, 0..1."""
+        return self.pixels[name] / max(sum(self.pixels.values()), 1)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the object that `scores.json` holds."""
-        return {"miou": self.miou, "iou": self.iou, "step": self.step, "images": self.images}
+        names = ("miou", "miou_present", "iou", "pixels", "step", "images")
+        return {name: getattr(self, name) for name in names}
 
 
 def measure_iou(
@@ -72,6 +104,7 @@ def measure_iou(
         dataset,
         names,
         short_side=how.config.evaluation.short_side,
+        value_range=how.config.data.value_range,
         workers=how.config.data.workers,
         sharing=process_group.sharing,
     )
@@ -92,14 +125,15 @@ def measure_iou(
     reporter.finish("evaluate")
     model.train()
     matrix = matrix.cpu()
-    predicted, labeled = ((matrix.sum(axis) / matrix.sum().clamp(min=1)).tolist() for axis in (0, 1))
+    iou, predicted = labeled_iou(matrix), matrix.sum(0) / matrix.sum().clamp(min=1)
     return Scores(
         miou=mean_iou(matrix),
-        iou=dict(zip(names, class_iou(matrix).tolist(), strict=True)),
+        miou_present=mean_present(iou),
+        iou=dict(zip(names, iou, strict=True)),
+        pixels=dict(zip(names, matrix.sum(1).tolist(), strict=True)),
         step=step,
         images=len(records),
-        predicted=dict(zip(names, predicted, strict=True)),
-        labeled=dict(zip(names, labeled, strict=True)),
+        predicted=dict(zip(names, predicted.tolist(), strict=True)),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -31,6 +33,22 @@ def class_iou(matrix: Tensor) -> Tensor:
 
 
 def mean_iou(matrix: Tensor) -> float:
-    """mIoU, 0..1: the mean over all classes."""
+    """mIoU, 0..1: the mean over all classes, as published."""
     iou: list[float] = class_iou(matrix).tolist()
     return sum(iou) / len(iou)
+
+
+def labeled_iou(matrix: Tensor) -> list[float | None]:
+    """IoU of each class, 0..1; `None` where no pixel is labelled as it: nothing could have been right there.
+
+    What is wrongly predicted as such a class is missed by the class that it is of, and so counts there.
+    """
+    iou: list[float] = class_iou(matrix).tolist()
+    labeled: list[int] = matrix.sum(1).tolist()
+    return [value if pixels else None for value, pixels in zip(iou, labeled, strict=True)]
+
+
+def mean_present(iou: Iterable[float | None]) -> float | None:
+    """Mean over the classes that have an IoU; `None` where none has."""
+    present = [value for value in iou if value is not None]
+    return sum(present) / len(present) if present else None

@@ -39,11 +39,11 @@ class Predictor(Segmenter):
     """How it segments images, as in its training's evaluations."""
 
     @torch.inference_mode()
-    def predict(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Segment one image: uint8 RGB `[H, W, 3]` -> class ids uint8 `[H, W]`."""
+    def classes_of(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Segment uint8 RGB `[H, W, 3]` -> class ids uint8 `[H, W]`."""
         with autocast(self.config, self.device):
-            scores = class_scores(self.model, self.how.pixels(image, self.device), self.how).float()
-        ids: NDArray[np.uint8] = classes_at(scores, (image.shape[0], image.shape[1]))[0].cpu().numpy()
+            scores = class_scores(self.model, self.how.pixels(pixels, self.device), self.how).float()
+        ids: NDArray[np.uint8] = classes_at(scores, (pixels.shape[0], pixels.shape[1]))[0].cpu().numpy()
         return ids
 
 
@@ -57,7 +57,7 @@ def load(
 
     Args:
         run: the run's directory; `None`: the newest one below `runs/`.
-        device: `auto`, `cpu`, `cuda`, `cuda:N`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
         definition: other words, which the model takes instead: a shipped name or a file; `None`: those of the run.
         reporter: hears what the user should know; `None`: nobody does.
 

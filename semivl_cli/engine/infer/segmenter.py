@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from semivl_cli.concepts.schema import Color, Definition
 from semivl_cli.config import RunConfig
+from semivl_cli.data.read.handed_over import ImageLike, pixels_of
+from semivl_cli.data.read.views import validation_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,30 @@ class Segmenter(ABC):
         """Class colours by id."""
         return self.definition.colors
 
+    @property
+    def maps(self) -> int:
+        """How many maps of scores an image becomes on its way to class ids."""
+        return len(self.names)
+
+    def memory(self, size: tuple[int, int]) -> int:
+        """Return about how many bytes of main memory an image of `size` (height, width) takes at least."""
+        pixels = size[0] * size[1]
+        short_side = self.config.evaluation.short_side
+        seen = size if short_side is None else validation_size(size, short_side)
+        maps = 4 * self.maps * (seen[0] * seen[1] + (0 if seen == size else pixels))  # float32
+        return (8 + 8) * pixels + (maps if self.device.type == "cpu" else 0)  # 8 to decode it, 8 for its ids
+
+    def predict(self, image: ImageLike) -> NDArray[np.uint8]:
+        """Segment one image -> class ids uint8 `[H, W]`, of its size as shown.
+
+        `image`: a path, a Pillow image of any mode, or an array of uint8 (0..255) or uint16 (0..65535): grey `[H, W]`,
+        RGB `[H, W, 3]`, or RGBA `[H, W, 4]`. Whichever it is, it is read as a file of it would be.
+
+        Raises:
+            InputError: it is none of these, or a file that cannot be read.
+        """
+        return self.classes_of(pixels_of(image, self.config.data.value_range))
+
     @abstractmethod
-    def predict(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Segment one image: uint8 RGB `[H, W, 3]` -> class ids uint8 `[H, W]`."""
+    def classes_of(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Segment uint8 RGB `[H, W, 3]` -> class ids uint8 `[H, W]`."""

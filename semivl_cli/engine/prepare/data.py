@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from semivl_cli.concepts.load import definition_text, parse_definition
+from semivl_cli.concepts.load import definition_text, parse_definition, shipped
 from semivl_cli.concepts.propose import propose_definition
 from semivl_cli.data.choose.index import find_root
 from semivl_cli.data.choose.survey import Survey, survey
-from semivl_cli.data.contract import FindsClasses, Prepares
+from semivl_cli.data.contract import Converts, FindsClasses, Prepares
 from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.assemble import read_definition
 from semivl_cli.engine.precedence import configure
@@ -38,6 +38,8 @@ def prepare_data(
         definition = parse_definition(*_proposed(dataset, root, sources, reporter))
     else:
         definition = parse_definition(*read_definition(config, dataset))
+    if isinstance(dataset, Converts):
+        dataset.options = _options(root, config.data.definition)
     if isinstance(dataset, Prepares):
         classes = tuple(zip(definition.names, definition.colors, strict=True))
         dataset.prepare(root, sources, classes, download, reporter.note)
@@ -46,6 +48,13 @@ def prepare_data(
     elif sources:
         raise InputError(f"dataset {dataset.name!r} converts nothing: --from is for those that do, such as folder")
     return survey(dataset, root, definition.names)
+
+
+def _options(root: Path, definition: str | None) -> dict[str, str]:
+    """Return the options of this call that hold wherever it is repeated."""
+    if definition is not None and definition not in shipped():
+        definition = str(Path(definition).absolute())
+    return {"--root": str(root.absolute()), **({} if definition is None else {"--definition": definition})}
 
 
 def _proposed(dataset: FindsClasses, root: Path, sources: Sequence[Path], reporter: Reporter) -> tuple[str, str]:

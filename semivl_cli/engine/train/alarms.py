@@ -57,8 +57,8 @@ class Alarms:
         if unseen := [name for name, pixels in zip(names, counts.val or (), strict=False) if pixels == 0]:
             lines += self._once(
                 "unseen",
-                f"no validation pixel shows {', '.join(unseen)}: the IoU is 0 there whatever the model does, and the "
-                "mean counts it, as the published numbers do",
+                f"no validation pixel shows {', '.join(unseen)}: no IoU there, and the mIoU counts 0 whatever the "
+                "model does, as the published numbers do; miou_present is the mean over the others",
             )
         return lines
 
@@ -97,9 +97,10 @@ class Alarms:
 
     def evaluates(self, scores: Scores) -> list[str]:
         """Look at an evaluation."""
+        lines = self._once("few images", scores.caution) if scores.caution else []
         name, share = max(scores.predicted.items(), key=lambda item: item[1])
-        if scores.step < WARM_UP or share < ONE_CLASS or scores.labeled[name] > MOSTLY:
-            return []
+        if scores.step < WARM_UP or share < ONE_CLASS or scores.labeled(name) > MOSTLY:
+            return lines
         if self.config.uses_unlabeled and self.config.consistency.weight > 0 and self.accepted > MOSTLY:
             cause = (
                 f"{100 * self.accepted:.0f} % of the pseudo-labels are accepted and repeat it: a smaller "
@@ -109,10 +110,10 @@ class Alarms:
             cause = (
                 "look at optimizer.lr (too high?), at the values of the masks, and at how few labels the others have"
             )
-        return self._once(
+        return lines + self._once(
             "one class",
             f"step {scores.step}: {100 * share:.1f} % of all pixels are predicted as {name!r}, "
-            f"{100 * scores.labeled[name]:.0f} % are labelled so: {cause}",
+            f"{100 * scores.labeled(name):.0f} % are labelled so: {cause}",
         )
 
     def ends(self) -> list[str]:

@@ -128,6 +128,6 @@ def channel_dropout(
     for image in range(first, first + images):
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_DROPOUT, step, image)))
         drawn.append((rng.random(sum(channels)) >= rate) / (1 - rate))
-    multipliers = torch.from_numpy(np.stack(drawn).astype(np.float32)).to(device, non_blocking=True)
+    multipliers = torch.from_numpy(np.stack(drawn).astype(np.float32)).to(device, non_blocking=device.type == "cuda")
     parts: tuple[Tensor, ...] = multipliers.split(list(channels), dim=1)
     return parts

@@ -11,9 +11,9 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
-from semivl_cli.data.choose.index import LabelCounts
 from semivl_cli.data.contract import Record
 from semivl_cli.data.load.batches import Batch, labeled_records, train_batches
+from semivl_cli.engine.device import memory_watched, widest_float
 from semivl_cli.engine.distributed.batchnorm import convert_sync_batchnorm
 from semivl_cli.engine.distributed.gradients import GradientBuckets
 from semivl_cli.engine.infer.examples import write_examples
@@ -50,11 +50,9 @@ class Loop:
         self.clock = time.monotonic()
         """When the steps since the last line of `metrics.jsonl` began, saving and evaluating not counted."""
 
-    def run(self, *, resume: bool, noticed: Sequence[str], counts: LabelCounts | None) -> Result:
-        """Train to the last step, with `resume` from the newest undamaged checkpoint.
-
-        `noticed`: lines about what was seen before; `counts`: what the masks hold, if they were counted.
-        """
+    def run(self, *, resume: bool, noticed: Sequence[str]) -> Result:
+        """Train to the last step, with `resume` from the newest undamaged checkpoint; `noticed`: lines to say first."""
+        counts = self.training.counts
         with self.stop:
             start = self.progress.restore() if resume else self.progress.begin()
             if counts is not None and start == 0:
@@ -98,6 +96,8 @@ class Loop:
                 self.progress.unlogged.append(self.step(batch))
                 self.say_passed_over(batch.passed_over)
                 self.done = done = batch.step + 1
+                if done == start + 1:
+                    self.say_hours(time.monotonic() - self.clock)
 
                 # Say how it goes; only here the device is waited for.
                 if self.schedule.logs_after(done):
@@ -117,6 +117,15 @@ class Loop:
         if self.progress.passed_over:
             self.reporter.note(f"{self.progress.passed_over} times an unlabelled image was passed over")
 
+    def say_hours(self, seconds: float) -> None:
+        """Say how long a training on a CPU will take, which waits for each step, if its first one tells of hours."""
+        hours = seconds * (self.steps - self.done) / 3600
+        if self.training.device.type == "cpu" and hours >= 1:
+            self.reporter.note(
+                f"the first step took {seconds:.1f} s: about {hours:.0f} hours for all {self.steps} on this CPU; fewer "
+                "(training.steps), a smaller data.crop or a GPU shorten that, --recipe tiny shows the mechanics"
+            )
+
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Take one optimizer step; where memory is short, in smaller parts."""
         config, trainee, schedule = self.config, self.trainee, self.schedule
@@ -129,18 +138,20 @@ class Loop:
         while True:
             trainee.optimizer.zero_grad(set_to_none=True)
             try:
-                targets = targets or make_targets(
-                    trainee.guide, x, u, config, self.micro_batch.images, self.process_group
-                )
-                losses = accumulate_gradients(
-                    trainee.model, x, u, targets, config, lambda_DC, self.micro_batch.images, self.buckets
-                )
+                with memory_watched():
+                    targets = targets or make_targets(
+                        trainee.guide, x, u, config, self.micro_batch.images, self.process_group
+                    )
+                    losses = accumulate_gradients(
+                        trainee.model, x, u, targets, config, lambda_DC, self.micro_batch.images, self.buckets
+                    )
                 break
             except torch.OutOfMemoryError as error:
                 self.micro_batch.shrink(error)
         self.buckets.all_reduce()
         try:
-            trainee.optimizer.step()  # the first one makes the moments
+            with memory_watched():
+                trainee.optimizer.step()  # the first one makes the moments
         except torch.OutOfMemoryError as error:
             raise self.micro_batch.refusal() from error
         return losses
@@ -155,7 +166,8 @@ class Loop:
                 progress.say(done, progress.alarms.ignores(step, ids))
         seen, progress.unlogged = progress.unlogged, []
         elapsed, self.clock = time.monotonic() - self.clock, time.monotonic()
-        means = torch.stack([torch.stack([step[name] for step in seen]).mean().double() for name in seen[0]])
+        wide = widest_float(self.training.device)
+        means = torch.stack([torch.stack([step[name] for step in seen]).mean().to(wide) for name in seen[0]])
         values = dict(zip(seen[0], self.process_group.all_reduce(means).tolist(), strict=True))
         images = training.batch * len(seen) * (2 if self.config.uses_unlabeled else 1)
         values["lambda_DC"] = self.schedule.lambda_DC(done - 1)
@@ -176,7 +188,7 @@ class Loop:
         progress.selection.add(scores)
         if progress.metrics is None:
             return
-        progress.metrics.write(done, "eval", {"miou": scores.miou, "iou": scores.iou})
+        progress.metrics.write(done, "eval", {name: scores.as_dict()[name] for name in ("miou", "miou_present", "iou")})
         if done < self.steps:
             where = " on the held-out labels" if index.held_out else ""
             self.reporter.note(f"step {done}: mIoU {100 * scores.miou:.2f} %{where}")
@@ -187,17 +199,18 @@ class Loop:
         """Segment validation images, or those that are held out."""
         material, process_group = self.material, self.process_group
         try:
-            return measure_iou(
-                self.trainee.model,
-                records,
-                material.dataset,
-                material.definition.names,
-                self.inference,
-                step=step,
-                reporter=self.reporter,
-                process_group=process_group,
-                between=self.between_images if process_group.world_size == 1 else None,  # many cannot agree midway
-            )
+            with memory_watched():
+                return measure_iou(
+                    self.trainee.model,
+                    records,
+                    material.dataset,
+                    material.definition.names,
+                    self.inference,
+                    step=step,
+                    reporter=self.reporter,
+                    process_group=process_group,
+                    between=self.between_images if process_group.world_size == 1 else None,  # many cannot agree midway
+                )
         except torch.OutOfMemoryError as error:
             raise RunError(
                 f"out of memory while images are scored, step {step} is kept: free the device of other programs and go "

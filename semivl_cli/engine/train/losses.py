@@ -13,6 +13,7 @@ from torch import Tensor
 
 from semivl_cli.class_ids import IGNORE
 from semivl_cli.config import ConsistencySettings
+from semivl_cli.engine.device import widest_float
 
 
 def image_weights(counts: Tensor, group: int) -> Tensor:
@@ -23,9 +24,9 @@ def image_weights(counts: Tensor, group: int) -> Tensor:
         group: images whose pixels are counted together, a divisor of `B`; 0 for all.
 
     Returns:
-        `[B]` float64: 1 / (pixels of the image's group * number of groups); 0 for a group without pixels.
+        `[B]`, of the widest float: 1 / (pixels of the image's group * number of groups); 0 for a group without pixels.
     """
-    groups = counts.double().view(-1, group or len(counts))
+    groups = counts.to(widest_float(counts.device)).view(-1, group or len(counts))
     total = groups.sum(dim=1, keepdim=True)
     weights = torch.where(total > 0, 1 / (total * len(groups)), 0.0)
     return weights.expand_as(groups).reshape(-1)

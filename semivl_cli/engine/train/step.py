@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from semivl_cli.config import RunConfig
+from semivl_cli.engine.device import widest_float
 from semivl_cli.engine.train.guidance_labels import Targets
 from semivl_cli.engine.train.inputs import Labeled, Unlabeled
 from semivl_cli.engine.train.losses import consistency_term, label_term
@@ -70,8 +71,9 @@ def step_losses(
 
 
 def over_views(terms: Sequence[Tensor], nothing: Tensor) -> Tensor:
-    """Weigh a term of the three perturbed views (Eq. 2), in float64; `nothing` without views."""
-    return sum((weight * term.double() for weight, term in zip(VIEW_WEIGHTS, terms, strict=False)), nothing)
+    """Weigh a term of the three perturbed views (Eq. 2), in the widest float; `nothing` without views."""
+    wide = widest_float(nothing.device)
+    return sum((weight * term.to(wide) for weight, term in zip(VIEW_WEIGHTS, terms, strict=False)), nothing)
 
 
 def predict(model: SemiVL, x: Labeled, u: Unlabeled | None) -> tuple[Tensor, list[View]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from semivl_cli.config import RunConfig
+from semivl_cli.data.choose.index import LabelCounts
 from semivl_cli.engine.assemble import Material, build_guide, clip_of, statistics_of
 from semivl_cli.engine.device import to_device
 from semivl_cli.engine.distributed.group import ProcessGroup
@@ -56,6 +57,10 @@ class Training:
     reporter: Reporter
     process_group: ProcessGroup
     schedule: Schedule
+    shorter: Schedule | None = None
+    """What a run followed that now becomes longer."""
+    counts: LabelCounts | None = None
+    """What the masks hold, as the main process read them."""
 
     @property
     def positions(self) -> slice:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semivl_cli.data.read.images import read_image
 from semivl_cli.data.read.opencv import cv2
+from semivl_cli.engine.infer.plan import Job, Plan
+from semivl_cli.engine.infer.predict import enough_memory, read_picture, writing_one
 from semivl_cli.engine.zero_shot.segmenter import Segmentation, ZeroShotSegmenter
 from semivl_cli.errors import InputError
 from semivl_cli.reporter import Reporter
@@ -57,19 +58,25 @@ class ImagePreview:
 
 
 def preview(
-    segmenter: ZeroShotSegmenter, images: Collection[Path], reporter: Reporter
+    segmenter: ZeroShotSegmenter, plan: Plan, draw: Callable[[Job, ImagePreview], None], reporter: Reporter
 ) -> Iterator[tuple[Path, ImagePreview | InputError]]:
-    """Segment images one by one; of one that cannot be read comes the error."""
-    reporter.start("preview", len(images))
-    for done, path in enumerate(images, 1):
+    """Segment images one by one, and have each drawn; of one with which that cannot be done comes the error."""
+    reporter.start("preview", len(plan))
+    for path, error in plan.unreadable:
+        yield path, InputError(error)
+    for done, job in enumerate(plan.jobs, len(plan.unreadable) + 1):
         try:
-            image = read_image(path)
+            image = read_picture(segmenter, job.image).pixels
+            with enough_memory(job.image):
+                found = segmenter.segment(image)
+                regions, shares = find_regions(found.texts), class_shares(segmenter, found)
+                made = ImagePreview(image=image, segmentation=found, regions=regions, shares=shares)
+                with writing_one(job.mask):
+                    draw(job, made)
         except InputError as error:
-            yield path, error
+            yield job.image, error
         else:
-            found = segmenter.segment(image)
-            regions, shares = find_regions(found.texts), class_shares(segmenter, found)
-            yield path, ImagePreview(image=image, segmentation=found, regions=regions, shares=shares)
+            yield job.image, made
         reporter.advance("preview", done, {})
     reporter.finish("preview")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from semivl_cli.engine.assemble import open_material
+from semivl_cli.engine.assemble import open_material, with_value_range
 from semivl_cli.engine.precedence import configure
 from semivl_cli.engine.zero_shot.recipe import dataset_of, with_weights
 from semivl_cli.engine.zero_shot.segmenter import open_segmenter
@@ -47,6 +47,7 @@ def score(flags: Mapping[str, Any], assignments: Iterable[str], weights: str | N
         flags = {**flags, "dataset": dataset}
     config = with_weights(configure(flags, assignments), weights)
     material = open_material(config)
+    config = with_value_range(config, material.dataset)
     segmenter = open_segmenter(config, config.device, reporter)
     counts = count_words(material, segmenter, reporter)
     return Scores(

@@ -46,9 +46,14 @@ class ZeroShotSegmenter(Segmenter):
     clip_name: str
     clip_sha256: str
 
-    def predict(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Segment one image: uint8 RGB `[H, W, 3]` -> class ids uint8 `[H, W]`."""
-        ids, _ = _largest(self._maps(image, self.guide.probabilities), (image.shape[0], image.shape[1]))
+    @property
+    def maps(self) -> int:
+        """Probabilities of the classes and similarities to the texts."""
+        return len(self.names) + len(self.texts)
+
+    def classes_of(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Segment uint8 RGB `[H, W, 3]` -> class ids uint8 `[H, W]`."""
+        ids, _ = _largest(self._maps(pixels, self.guide.probabilities), (pixels.shape[0], pixels.shape[1]))
         return ids.to(torch.uint8).cpu().numpy()
 
     def segment(self, image: NDArray[np.uint8]) -> Segmentation:
@@ -99,7 +104,7 @@ def _largest(
 
 
 def open_segmenter(config: RunConfig, device: str, reporter: Reporter) -> ZeroShotSegmenter:
-    """Load the definition and the CLIP that the settings name, onto `auto`, `cpu`, `cuda` or `cuda:N`.
+    """Load the definition and the CLIP that the settings name, onto a device, as `pick_device` names them.
 
     Raises:
         InputError: weights that are absent or do not fit, or words that the text tower cannot tell apart.

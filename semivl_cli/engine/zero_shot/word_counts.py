@@ -54,7 +54,12 @@ def count_words(material: Material, segmenter: ZeroShotSegmenter, reporter: Repo
     config, records = segmenter.config, material.index.labeled
     crop, total = config.data.crop, None
     samples = val_samples(
-        records, material.dataset, segmenter.names, short_side=config.evaluation.short_side, workers=0
+        records,
+        material.dataset,
+        segmenter.names,
+        short_side=config.evaluation.short_side,
+        value_range=config.data.value_range,
+        workers=0,
     )
     reporter.start("score", len(records))
     done = 0

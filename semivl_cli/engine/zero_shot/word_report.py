@@ -22,7 +22,10 @@ Numbers = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class ClassFinding:
-    """How well the words of a class find it; shares are 0..1, `None` where nothing was there to count."""
+    """How well the words of a class find it; shares are 0..1, `None` where nothing was there to count.
+
+    So the IoU of a class that the labels do not show, whatever is taken for it: what is, its own class has missed.
+    """
 
     name: str
     pixels: int
@@ -134,7 +137,7 @@ def judge(
         ClassFinding(
             name=name,
             pixels=int(total[n]),
-            iou=_share(matrix[n, n], matrix[n].sum() + matrix[:, n].sum() - matrix[n, n]),
+            iou=_share(matrix[n, n], matrix[n].sum() + matrix[:, n].sum() - matrix[n, n]) if total[n] else None,
             found=_share(matrix[n, n], total[n]),
             coverage=_share(taught[n, n], total[n]),
             precision=_share(taught[n, n], taught[:, n].sum()),

@@ -2,32 +2,75 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pycocotools import mask as coco_mask
 
 from semivl_cli.data.annotation.canvas import Canvas
+from semivl_cli.data.annotation.rle import Code
 
-# pycocotools 2.0.11 asks NumPy 2 for arrays in a way that NumPy deprecates
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
-
-def painted(ring):
-    canvas = Canvas((8, 10), 0)
-    canvas.polygons([ring], 1)
-    return canvas.ids
+SIZE = (8, 10)
+BOX = st.tuples(st.integers(-3, 9), st.integers(-3, 9), st.integers(1, 12), st.integers(1, 12), st.integers(1, 4))
+"""Column, row, width, height and class."""
 
 
-def test_polygons_fill_as_the_reference_library_fills_them():
-    star = [1.2, 0.4, 8.9, 3.3, 4.0, 7.8, 2.5, 2.5, 9.5, 6.1]
-    expected = coco_mask.decode(coco_mask.frPyObjects([star], 8, 10))[..., 0]
-    assert (painted(star) == expected).all()
+def ring(x, y, across, down):
+    return [x, y, x + across, y, x + across, y + down, x, y + down]
 
 
-@given(st.lists(st.floats(-20, 30), min_size=6, max_size=16).map(lambda ring: ring[: len(ring) // 2 * 2]))
-def test_polygons_beyond_the_image_are_cut_off(ring):
-    expected = coco_mask.decode(coco_mask.frPyObjects([[number + 40 for number in ring]], 100, 100))[40:48, 40:50, 0]
-    ids = painted(ring)
-    assert np.count_nonzero(ids != expected) <= np.count_nonzero(expected) * 0.5 + 8  # edges round to either side
+def painted(boxes, **how):
+    canvas = Canvas(SIZE, 0, **how)
+    for *sides, class_id in boxes:
+        canvas.polygons([ring(*sides)], class_id)
+    return canvas
+
+
+def area(box):
+    return int((painted([box]).ids != 0).sum())
 
 
 def test_a_polygon_without_inside_paints_nothing():
-    assert painted([1, 1, 5, 5]).sum() == 0
+    canvas = Canvas(SIZE, 0)
+    canvas.polygons([[1, 1, 5, 5]], 1)
+    assert (canvas.ids.sum(), canvas.uncovered) == (0, 80)
+
+
+def test_regions_are_cut_off_at_the_border_and_lie_where_they_are_told():
+    canvas = Canvas(SIZE, 0)
+    canvas.region(np.ones((4, 4), bool), 1, at=(-2, 8))
+    canvas.region(np.ones((4, 4), bool), 2, at=(20, 3))
+    assert canvas.ids[:2, 8:].tolist() == [[1, 1], [1, 1]]
+    assert canvas.ids.sum() == 4
+
+
+def test_codes_are_painted_where_they_are_told():
+    canvas = Canvas(SIZE, 0)
+    canvas.code(Code(size=[8, 10], counts=[16, 3, 61]), 2)
+    assert (canvas.ids[:3, 2] == 2).all()
+    assert canvas.ids.sum() == 6
+
+
+@given(st.lists(BOX, max_size=8))
+def test_the_smaller_lies_on_top_in_whatever_order_and_of_equal_ones_the_later(boxes):
+    in_order = painted(sorted(boxes, key=area, reverse=True))
+    found = painted(boxes, smaller_on_top=True)
+    assert (found.ids == in_order.ids).all()
+    assert (found.contested, found.uncovered) == (in_order.contested, in_order.uncovered)
+
+
+@pytest.mark.parametrize("smaller_on_top", [True, False])
+@given(st.lists(BOX, max_size=5), st.lists(BOX, max_size=5))
+def test_two_canvases_of_an_image_are_as_one(smaller_on_top, boxes, others):
+    first, second = painted(boxes, smaller_on_top=smaller_on_top), painted(others, smaller_on_top=smaller_on_top)
+    first.lay(second)
+    whole = painted(boxes + others, smaller_on_top=smaller_on_top)
+    assert (first.ids == whole.ids).all()
+    assert first.uncovered == whole.uncovered
+    assert first.contested <= whole.contested
+    assert first.classes <= {class_id for *_, class_id in boxes + others}
+
+
+@given(st.lists(BOX, max_size=5), BOX)
+def test_a_turned_canvas_is_painted_on_as_one_that_was_always_so(boxes, more):
+    canvas, expected = painted(boxes, smaller_on_top=True), painted([*boxes, more], smaller_on_top=True)
+    canvas.turn(np.rot90)
+    left, top, across, down, class_id = more
+    canvas.polygons([ring(top, 10 - left - across, down, across)], class_id)
+    assert (canvas.ids == np.rot90(expected.ids)).all()

@@ -24,7 +24,7 @@ def test_classes_are_proposed_from_values_colors_and_labels(shop, boxes):
     shop.mask("a.png", shop.colored(boxes))
     assert proposed(shop)[1] == [(0, 0, 0), (128, 64, 128), (250, 170, 30)]
     (shop.root / "masks/a.png").unlink()
-    labels = shop.json("a.json", {"imagePath": "a.jpg", "shapes": [{"label": 'a "quoted"\tname', "points": []}]})
+    labels = shop.json("a.json", {"imagePath": "a.jpg", "shapes": [{"label": 'a "quoted"\tname', "points": shop.road}]})
     assert proposed(shop, labels)[0] == ["background", 'a "quoted"\tname']
 
 

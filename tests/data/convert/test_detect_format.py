@@ -1,3 +1,4 @@
+import zipfile
 from importlib import import_module
 from pathlib import Path
 
@@ -12,11 +13,11 @@ from semivl_cli.errors import InputError
     ("name", "content", "message"),
     [
         ("x.json", "{", "x.json: not JSON"),
-        ("x.json", "[]", "neither COCO's, labelme's nor Label Studio's"),
+        ("x.json", "[]", "JSON of no kind that is read; known are"),
         ("x.zip", "PK", "x.zip: the archive is broken"),
-        ("x.xml", "<a/>", "XML is not read: export from CVAT"),
+        ("x.xml", "<a/>", "XML that is not CVAT's: export 'CVAT for images 1.1'"),
         ("x.txt", "road\n", "expected a path of an image on every line"),
-        ("x.bin", "", "x.bin: not known; known are COCO JSON"),
+        ("x.bin", "", "x.bin: not known; known are .*COCO JSON"),
     ],
 )
 def test_what_is_not_known_is_one_line(shop, name, content, message):
@@ -28,7 +29,7 @@ def test_what_is_not_known_is_one_line(shop, name, content, message):
 
 @pytest.mark.parametrize("content", [{}, [], 3, [[]], "x"])
 def test_json_is_told_apart_by_its_content(shop, content):
-    with pytest.raises(InputError, match="JSON that is neither COCO's, labelme's nor Label Studio's"):
+    with pytest.raises(InputError, match="JSON of no kind that is read"):
         shop.prepare(shop.json("x.json", content))
 
 
@@ -37,10 +38,8 @@ def test_every_format_is_asked_for_and_named():
     modules = [import_module(f"semivl_cli.data.formats.{path.stem}") for path in room.glob("[!_]*.py")]
     offered = [module.FORMAT for module in modules if hasattr(module, "FORMAT")]
     assert sorted(one.title for one in offered) == sorted(one.title for one in FORMATS)
-    assert KNOWN == (
-        "COCO JSON, labelme JSON, Label Studio JSON, CVAT's Segmentation mask archive, Pascal VOC's layout, "
-        "YOLO polygons, a folder of masks, a folder of images, or a text file of image paths"
-    )
+    assert all(f"{one.title}, " in KNOWN for one in FORMATS)
+    assert KNOWN.endswith("a folder of masks, a folder of images, or a text file of image paths")
 
 
 def test_files_of_two_tools_in_a_folder_are_opened_in_their_order_and_a_layout_beside_them_is_not(shop):
@@ -51,3 +50,40 @@ def test_files_of_two_tools_in_a_folder_are_opened_in_their_order_and_a_layout_b
     shop.prepare(shop.root / "tools")
     assert [line.rpartition(": ")[2] for line in shop.lines[:2]] == ["Label Studio JSON", "COCO JSON"]
     assert not shop.told("YOLO")
+
+
+def test_what_lies_beside_annotations_and_is_not_known_is_told(shop, boxes):
+    shop.json("tools/c.json", shop.coco())
+    for name in ("meta.json", "boxes.xml", "table.csv"):
+        (shop.root / "tools" / name).write_text("{}")
+    shop.prepare(shop.root / "tools")
+    shop.same(boxes, "a", "day1/b")
+    assert shop.told("3 files, ", "boxes.xml", "meta.json", "of no format that is read: passed over")
+
+
+def test_what_lies_beside_pictures_and_is_not_known_is_told(shop, boxes):
+    for name in ("a", "c"):
+        shop.mask(f"{name}.png", boxes)
+    shop.image("x", folder="more")
+    (shop.root / "more/x.xml").write_text("<annotation/>")
+    (shop.root / "more/boxes.mat").write_bytes(b"MATLAB")
+    shop.prepare(shop.root / "more")
+    assert shop.told("2 files, ", "boxes.mat", "x.xml", "the pictures are taken alone")
+
+
+def test_annotations_of_another_tool_beside_a_whole_are_told(shop):
+    shop.json("tools/a.json", {"imagePath": "a.jpg", "shapes": [{"label": "road", "points": shop.road}]})
+    shop.json("tools/b.json", {"imagePath": "c.jpg", "shapes": [{"label": "road", "points": shop.road}]})
+    shop.json("tools/coco.json", shop.coco())
+    shop.prepare(shop.root / "tools")
+    assert shop.told("1 file, ", "coco.json (COCO JSON) beside labelme JSON: name it alone to take it in")
+
+
+def test_an_archive_in_an_archive_and_one_of_another_kind_say_what_to_do(shop, tmp_path):
+    with zipfile.ZipFile(tmp_path / "out.zip", "w") as packed:
+        packed.writestr("task_1.zip", b"PK")
+    with pytest.raises(InputError, match=r"nothing in it is known \(1 file, .*task_1\.zip\)"):
+        shop.prepare(tmp_path / "out.zip")
+    (tmp_path / "x.tar").write_bytes(b"")
+    with pytest.raises(InputError, match="archives other than zip are not read here: unpack it"):
+        shop.prepare(tmp_path / "x.tar")

@@ -11,8 +11,16 @@ from PIL import Image
 from semivl_plugins.folder import Folder
 
 from semivl_cli.data.contract import Record
-from semivl_cli.data.read import images
-from semivl_cli.data.read.images import image_size, read_image, read_label, read_pair, read_raw_label, read_thumbnail
+from semivl_cli.data.read.images import (
+    image_layout,
+    image_size,
+    read_image,
+    read_label,
+    read_pair,
+    read_raw_label,
+    read_shown,
+    read_thumbnail,
+)
 from semivl_cli.errors import InputError
 
 NAMES = ("ground", "tree", "car")
@@ -81,14 +89,26 @@ def test_floats_up_to_one_are_multiplied_by_255(tmp_path, channels):
     assert image_size(tmp_path / "a.tif") == read_thumbnail(tmp_path / "a.tif")[0] == (5, 6)
 
 
-def test_other_floats_are_stretched_and_nan_is_zero(tmp_path):
-    Image.fromarray(np.array([[-10, 30, np.nan, np.inf]], np.float32)).save(tmp_path / "a.tif")
-    assert read_image(tmp_path / "a.tif")[0, :, 0].tolist() == [0, 255, 64, 64]
+def test_numbers_that_no_type_explains_need_a_range(tmp_path):
+    path = tmp_path / "a.tif"
+    Image.fromarray(np.array([[-10, 30, np.nan, np.inf]], np.float32)).save(path)
+    with pytest.raises(InputError, match=r"a\.tif: its numbers are -10 to 30, expected 0\.\.1.*value_range"):
+        read_image(path)
+    assert read_image(path, (-10, 30))[0, :, 0].tolist() == [0, 255, 64, 64]
+    assert read_thumbnail(path, (-10, 30)).size == (1, 4)
 
 
-def test_an_even_float_image_is_read(tmp_path):
-    Image.fromarray(np.full((2, 3), 7.5, np.float32)).save(tmp_path / "a.tif")
-    assert read_image(tmp_path / "a.tif").shape == (2, 3, 3)
+def test_images_of_little_range_are_told(tmp_path):
+    ramp = np.linspace(0, 1, 64).reshape(8, 8)
+    for name, pixels in (
+        ("dark", (ramp * 4095).astype(np.uint16)),
+        ("full", (ramp * 40000).astype(np.uint16)),
+        ("8", (ramp * 9).astype(np.uint8)),
+    ):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    assert [read_shown(tmp_path / f"{name}.png").faint for name in ("dark", "full", "8")] == [True, False, False]
+    assert read_thumbnail(tmp_path / "dark.png").faint
+    assert not read_shown(tmp_path / "dark.png", (0, 4095)).faint
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
@@ -164,15 +184,16 @@ def test_many_pixels_are_fine_and_too_many_are_refused(tmp_path, monkeypatch):
     path = tmp_path / "large.png"
     Image.new("1", (20_000, 10_000)).save(path)  # 200 megapixels: beyond Pillow's own limit
     assert image_size(path) == (10_000, 20_000)
-    monkeypatch.setattr(images, "MAX_PIXELS", 199_000_000)
-    with pytest.raises(InputError, match=r"20000 x 10000 pixels are more than 199 megapixels"):
-        read_image(path)
+    monkeypatch.setenv("SEMIVL_MAX_MEGAPIXELS", "199")
+    for read in (read_image, image_size, read_thumbnail, read_raw_label):
+        with pytest.raises(InputError, match=r"20000 x 10000 pixels .*: more than 199 megapixels: refused"):
+            read(path)
 
 
 def test_a_function_is_called_for_its_pixels():
     pixels = noise(4, 5, 3)
     assert read_image(lambda: pixels) is pixels
-    assert image_size(lambda: pixels) == (4, 5)
+    assert image_size(lambda: pixels) == image_layout(lambda: pixels).stored == (4, 5)
 
 
 def mask_record(path: Path) -> Record:

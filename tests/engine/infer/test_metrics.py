@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semivl_cli.class_ids import IGNORE
-from semivl_cli.engine.infer.metrics import class_iou, confusion, intersection_union, mean_iou
+from semivl_cli.engine.infer.metrics import (
+    class_iou,
+    confusion,
+    intersection_union,
+    labeled_iou,
+    mean_iou,
+    mean_present,
+)
 
 
 @settings(max_examples=50, deadline=None)
@@ -44,3 +51,20 @@ def test_matrices_of_images_add_up_to_the_matrix_of_the_set():
 def test_a_class_that_neither_occurs_nor_is_predicted_counts_as_zero():
     matrix = torch.diag(torch.tensor([5, 0]))
     assert mean_iou(matrix) == 0.5 * float(class_iou(matrix)[0])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 5), st.integers(0, 40), st.integers(0, 2**31))
+def test_the_means_agree_with_a_loop_over_the_classes_that_labels_show(classes, pixels, seed):
+    rng = torch.Generator().manual_seed(seed)
+    prediction, label = (torch.randint(classes, (pixels,), generator=rng, dtype=torch.uint8) for _ in range(2))
+    matrix = confusion(prediction, label, classes)
+    shown, found = set(label.tolist()), labeled_iou(matrix)
+    assert [value is not None for value in found] == [number in shown for number in range(classes)]
+    iou = class_iou(matrix).tolist()
+    expected = [iou[number] for number in sorted(shown)]
+    if not expected:
+        assert mean_present(found) is None
+    else:
+        assert math.isclose(mean_present(found), sum(expected) / len(expected), abs_tol=1e-12)
+        assert mean_iou(matrix) <= mean_present(found) + 1e-12

@@ -3,6 +3,7 @@
 import html
 import json
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ GUIDED = {"guidance": {"lambda_DC": [0.1, 0.0]}}
 def semivl(tmp_path, monkeypatch):
     """Run a command line beside a small street."""
     runpy.run_path(str(KILL))["write_street"](tmp_path)
+    (tmp_path / "street" / "val.txt").write_text("0\n1\n2\n3\n4\n")  # as many as are worth a mean
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     return lambda *arguments: CliRunner().invoke(app, list(arguments))
@@ -44,9 +46,9 @@ def scores(step, sky, sky_labeled=0.5):
         miou=0.1,
         iou={},
         step=step,
-        images=1,
+        images=9,
         predicted={"sky": sky, "road": 1 - sky},
-        labeled={"sky": sky_labeled, "road": 1 - sky_labeled},
+        pixels={"sky": round(100 * sky_labeled), "road": round(100 * (1 - sky_labeled))},
     )
 
 
@@ -108,6 +110,15 @@ def test_one_class_everywhere_is_told_with_what_holds_it_there():
     assert "99 % of the pseudo-labels are accepted and repeat it" in drifting.evaluates(scores(400, 1.0))[0]
 
 
+def test_an_evaluation_of_very_few_images_is_told_once():
+    alarms, few = Alarms(resolve(GUIDED), 1000), scores(100, 0.5)
+    assert alarms.evaluates(few) == []
+    one = replace(few, images=1)
+    [line] = alarms.evaluates(one)
+    assert "one image is all that was scored" in line
+    assert alarms.evaluates(one) == []
+
+
 def test_a_training_that_goes_well_hears_nothing(semivl):
     trained = semivl("train", *STREET)
     assert trained.exit_code == 0, trained.output
@@ -116,7 +127,7 @@ def test_a_training_that_goes_well_hears_nothing(semivl):
 
 def test_ignored_labels_are_told_once_with_their_images(semivl, tmp_path):
     for path in (tmp_path / "street" / "masks").iterdir():
-        if path.stem not in ("0", "1"):  # the validation images
+        if int(path.stem) > 4:  # none of the validation images
             with Image.open(path) as mask:
                 size = mask.size
             Image.new("L", size, 255).save(path)
@@ -124,7 +135,7 @@ def test_ignored_labels_are_told_once_with_their_images(semivl, tmp_path):
     assert trained.exit_code == 0, trained.output
     said = [line for line in trained.stderr.splitlines() if line.startswith("note:")]
     assert len(said) == 4, said
-    assert "6 labelled masks hold no class at all" in said[0]
+    assert "3 labelled masks hold no class at all" in said[0]
     assert "no labelled pixel shows road, car: nothing can teach" in said[1]
     assert "step 0: no pixel of the labelled images has a class" in said[2] and "mostly ignored" in said[2]
     assert "in 4 of 4 steps" in said[3]

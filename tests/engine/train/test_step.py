@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from semivl_cli.class_ids import IGNORE
 from semivl_cli.engine.train import step
@@ -100,3 +101,23 @@ def test_the_partners_do_not_move_running_statistics():
     assert model.training
     counted = {int(b) for name, b in model.named_buffers() if name.endswith("num_batches_tracked")}
     assert counted == {2}
+
+
+class NoFloat64(TorchDispatchMode):
+    """Refuses what Apple's GPUs refuse."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        if isinstance(found, torch.Tensor) and found.dtype == torch.float64:
+            raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+        return found
+
+
+def test_a_step_needs_no_float64_where_the_device_has_none(monkeypatch):
+    model, guide = build()
+    model, guide = model.float(), guide.float()
+    for room in ("losses", "step"):
+        monkeypatch.setattr(f"semivl_cli.engine.train.{room}.widest_float", lambda device: torch.float32)
+    with NoFloat64():
+        seen = train_step(model, guide, *batch(4, partner=True), settings(), 0.3, 2)
+    assert seen["loss"] > 0

@@ -26,6 +26,13 @@ HAND = {"won": [[60, 10, 30], [0, 20, 20]], "sure": [[50, 5, 20], [0, 15, 10]]}
 HAND_WORDS = {"texts": ("grass", "star", "square"), "class_of_text": (0, 0, 1), "names": ("background", "polygon")}
 
 
+def test_a_class_that_no_label_shows_has_no_iou_whatever_is_taken_for_it():
+    found = judge(counted([[60, 10, 30], [0, 0, 0]], [[50, 5, 20], [0, 0, 0]]), **HAND_WORDS, aggregate="probability")
+    background, polygon = found.classes
+    assert polygon.iou is polygon.found is polygon.coverage is None and polygon.precision == 0
+    assert found.quality.miou == pytest.approx(background.iou) == pytest.approx(0.7)
+
+
 def test_shares_are_those_of_the_hand_made_case():
     without_star = [[[62, 38], [15, 25]], [[50, 22], [10, 20]]]
     found = judge(counted(**HAND, without={1: without_star}), **HAND_WORDS, aggregate="probability")

@@ -68,6 +68,15 @@ def test_every_table_is_followed(tmp_path_factory, table):
         ("values = { -1 = 0 }", "'-1' is neither a raw value 0..65535 nor a colour such as"),
         ("ignore = ['#12345']", "'#12345' is neither a raw value"),
         ("values = {", "dataset.toml"),
+        ("values = { 99999999999 = 0 }", "'99999999999' is neither a raw value 0..65535 nor a colour"),
+        (f"values = {{ {'9' * 5000} = 0 }}", "is neither a raw value 0..65535 nor a colour"),
+        (f"background = {'9' * 5000}", "a number has thousands of digits"),
+        (f"values = {'[' * 5000}", r"dataset\.toml is not valid TOML: it is nested without end"),
+        ("values = [[0]]", "class id"),
+        ("orientation = 'left'", 'expected "shown" or "stored"'),
+        ("orientation = [1]", 'expected "shown" or "stored"'),
+        ("mask_suffix = 3", "mask_suffix = 3: expected the end of a name"),
+        ("ignore = [[0]]", "expected a list of raw mask values"),
     ],
 )
 def test_a_dataset_toml_that_cannot_be_followed_is_one_line(tree, content, message):
@@ -78,5 +87,5 @@ def test_a_dataset_toml_that_cannot_be_followed_is_one_line(tree, content, messa
 
 def test_a_dataset_toml_that_is_no_file_is_not_passed_over(tree):
     (tree / "dataset.toml").mkdir()
-    with pytest.raises(InputError, match=r"dataset\.toml: cannot be read \(Is a directory\): expected a file"):
+    with pytest.raises(InputError, match=r"dataset\.toml: the file cannot be read \(Is a directory\)"):
         list(Folder().records(tree, "train"))

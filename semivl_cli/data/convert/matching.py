@@ -1,0 +1,76 @@
+"""Which image each drawing of the sources belongs to, before anything is painted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from semivl_cli.data.annotation.annotations import Annotations, Drawing
+from semivl_cli.data.annotation.exported_split import ExportedSplit
+from semivl_cli.data.annotation.image_names import ImageNames
+
+
+@dataclass(slots=True)
+class Matches:
+    """What the names in the sources mean."""
+
+    sources: Sequence[Annotations]
+    image_of: list[list[str | None]] = field(default_factory=list)
+    """For each source the id of the image of each of its drawings; nothing where no image, or more than one, fits."""
+    count: dict[str, int] = field(default_factory=dict)
+    """Id of an image -> how many drawings count."""
+    splits: dict[str, ExportedSplit] = field(default_factory=dict)
+    """Id of an image -> what the exporter held it for."""
+    unmatched: list[str] = field(default_factory=list)
+    """Images that are drawn and not there, as the sources call them."""
+    problems: list[str] = field(default_factory=list)
+    """One line for each of them, and for drawings on images that a source does not name."""
+    notes: list[str] = field(default_factory=list)
+    parts: set[str] = field(default_factory=set)
+    """The files that draw one image each; the masks remember them."""
+
+    def drawings(self) -> Iterator[tuple[int, Drawing, str]]:
+        """Yield every drawing that counts with the number of its source and the id of its image."""
+        for number, source in enumerate(self.sources):
+            for drawing, image in zip(source.drawings(), self.image_of[number], strict=True):
+                if image is not None:
+                    yield number, drawing, image
+
+
+def match_images(sources: Sequence[Annotations], names: ImageNames) -> Matches:
+    """Find the image of every drawing.
+
+    An image may be drawn several times, in files of one class each. But the masks that a source holds for whole images
+    count once: of two the first; and what a source that `prevails` draws is left out of later ones.
+    """
+    matches = Matches(sources)
+    prevailing: set[str] = set()
+    for source in sources:
+        found: list[str | None] = []
+        whole: set[str] = set()
+        again: list[str] = []
+        for drawing in source.drawings():
+            matches.parts.update(drawing.stamps())
+            ids = names.find(drawing.image)
+            if len(ids) != 1:
+                why = f"it could be {' or '.join(ids[:3])}" if ids else "no such image"
+                matches.unmatched.append(drawing.image)
+                matches.problems.append(f"{drawing.origin}: {drawing.image}: {why}")
+                found.append(None)
+            elif ids[0] in prevailing or ids[0] in whole:
+                again.append(drawing.origin)
+                found.append(None)
+            else:
+                found.append(ids[0])
+                matches.count[ids[0]] = matches.count.get(ids[0], 0) + 1
+                if drawing.picture is not None:
+                    whole.add(ids[0])
+                if drawing.split is not None:
+                    matches.splits.setdefault(ids[0], drawing.split)
+        if source.prevails:
+            prevailing.update(image for image in found if image is not None)
+        matches.image_of.append(found)
+        matches.problems.extend(source.strays)
+        if again:
+            matches.notes.append(f"{len(again)} images are drawn twice: the first counts, not {again[0]}")
+    return matches

@@ -1,0 +1,81 @@
+"""Which image, and perhaps which class of it, the name of a mask means."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from semivl_cli.data.annotation.image_names import ImageNames
+from semivl_cli.data.annotation.tree import bare
+
+_SIGNS = "_-. "
+"""What an ending begins with."""
+_TRIED = 50
+"""Names that an ending is tried on before all are."""
+
+
+class Affixes(NamedTuple):
+    """What names end in: those of `7_mask.png` and `7_sat.jpg` in `_mask` and `_sat`; `None` where nobody says it."""
+
+    mask: str | None = None
+    image: str | None = None
+
+
+DETECTED = Affixes()
+
+
+def image_of(name: str, affixes: Affixes) -> str | None:
+    """Return the image of a mask by what both names end in; nothing where that of the mask does not end so."""
+    mask, image = affixes.mask or "", affixes.image or ""
+    stem, suffix = bare(name), name[len(bare(name)) :]
+    if not stem.endswith(mask) or stem.rpartition("/")[2] == mask:
+        return None
+    return stem[: len(stem) - len(mask)] + image + suffix
+
+
+def shared_affixes(names: Sequence[str], images: ImageNames) -> Affixes | None:
+    """Return what the names of masks and images end in, where all masks and all images end alike.
+
+    More than half of the masks must belong to an image by that: one too many is a mask without image.
+    """
+    mask_ends = _ends([bare(name).rpartition("/")[2] for name in names])
+    image_ends = _ends(images.lasts())
+    candidates = [Affixes(mask, image) for mask in mask_ends for image in image_ends if mask or image]
+
+    def fit(affixes: Affixes, some: Sequence[str]) -> bool:
+        return sum(len(images.find(image_of(name, affixes) or "")) == 1 for name in some) * 2 > len(some)
+
+    candidates.sort(key=lambda one: len(one.mask or "") + len(one.image or ""))
+    return next((one for one in candidates if fit(one, names[:_TRIED]) and fit(one, names)), None)
+
+
+def _ends(names: Collection[str]) -> list[str]:
+    """Return nothing, and what all names end in that begins with a sign, the shortest first."""
+    if not names:
+        return [""]
+    turned = [name[::-1] for name in names]
+    first, last = min(turned), max(turned)
+    same = next((at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))
+    return ["", *(first[: at + 1][::-1] for at in range(min(same, len(first))) if first[at] in _SIGNS)]
+
+
+def layer_of(name: str, class_names: Sequence[str], images: ImageNames) -> tuple[str, str] | None:
+    """Return the image and the class that a name tells, if it tells both."""
+    stem = bare(name)
+    folder, _, last = stem.rpartition("/")
+    first, _, rest = stem.partition("/")
+    for label in class_names:
+        for word in {label, label.replace(" ", "_"), label.replace(" ", "-")}:
+            candidates = [folder] if last == word else []
+            if rest and first == word:
+                candidates.append(rest)
+            for sign in "_-.":
+                if last.endswith(sign + word):
+                    candidates.append(stem[: -len(word) - 1])
+                if last.startswith(word + sign):
+                    candidates.append(f"{folder}/{last[len(word) + 1 :]}".lstrip("/"))
+            for image in candidates:
+                found = images.find(image) if image else ()
+                if len(found) == 1 and word not in found[0].split("/")[:-1]:  # there it is a folder of images
+                    return image, label
+    return None
