@@ -232,4 +232,5 @@ def to_hex(color: Sequence[int]) -> str:
 
 def plain_name(name: str) -> str:
     """Return a name as names are compared: with accents composed, without case, and with `_` and `-` as spaces."""
-    return " ".join(composed(name).casefold().replace("_", " ").replace("-", " ").split()) if name not in NO_SHAPE else name
+    plain = composed(name).casefold().replace("_", " ").replace("-", " ")
+    return name if name in NO_SHAPE else " ".join(plain.split())
