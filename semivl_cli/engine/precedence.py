@@ -46,12 +46,12 @@ def configure_dataset(dataset: Dataset, top: Layer) -> RunConfig:
     (own, own_table), (given, given_table) = _split(own, fidelity), _split(given, fidelity)
     chosen = {"dataset": dataset.name, "fidelity": fidelity, "method": method, "recipe": top.get("recipe")}
     preset, method_preset = _preset("fidelity", fidelity), _preset("method", method)
-    given, given_table, top = map(_with_length, (given, given_table, top))
+    given, given_table, top = map(with_length, (given, given_table, top))
     settings = merge(own, preset, own_table, method_preset, given, given_table, chosen, top)
     return resolve(settings, also=_unknown_kinds(settings))
 
 
-def _with_length(layer: Layer) -> Layer:
+def with_length(layer: Layer) -> Layer:
     """Let a length in epochs rule over one in steps that a weaker layer gives: by themselves steps are stronger."""
     training = layer.get("training")
     if not isinstance(training, dict):

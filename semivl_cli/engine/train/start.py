@@ -16,12 +16,12 @@ from semivl_cli.engine.assemble import Inherited, open_material, with_value_rang
 from semivl_cli.engine.device import in_words, is_here, pick_device
 from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
 from semivl_cli.engine.environment import deterministic, differences, environment
-from semivl_cli.engine.precedence import configure
+from semivl_cli.engine.precedence import configure, with_length
 from semivl_cli.engine.rundir import layout
 from semivl_cli.engine.rundir.checkpoint import checkpoint_steps
 from semivl_cli.engine.train.best_step import Result, read_result
 from semivl_cli.engine.train.loop import Loop
-from semivl_cli.engine.train.schedule import schedule_of
+from semivl_cli.engine.train.schedule import Schedule, schedule_of
 from semivl_cli.engine.train.trainee import Training, build_trainee
 from semivl_cli.errors import InputError
 from semivl_cli.files import sweep
@@ -33,6 +33,8 @@ MOVABLE = (
     *("training.micro_batch", "training.checkpoint_activations"),
 )
 """Settings that may be others when a run is resumed: they say where it runs, not what it computed so far."""
+LENGTH = ("training.steps", "training.epochs")
+"""Settings by which a run may become longer when it is resumed."""
 
 
 def train(
@@ -57,18 +59,16 @@ def train(
         resume = begun and (resume or process_group.restarted)
     if not resume:
         config = configure(flags, assignments, reporter.note)
-        if out is not None and (out / layout.SETTINGS).exists():
-            raise InputError(f"{out} already holds a run: go on with --resume, or give another --out")
-        if out is not None and out.is_dir() and any(not _is_left_over(path) for path in out.iterdir()):
-            raise InputError(f"{out} holds other files: a run wants a directory of its own, give another --out")
+        if out is not None:
+            layout.check_free(out)
         repeated = _repeated(config, merge(flags, parse_assignments(assignments)))
         return run_training(config, out, reporter, inherited=repeated, process_group=process_group)
     run = process_group.broadcast(_begun(out))
     config = moved(layout.read_config(run), merge(flags, parse_assignments(assignments)), run, process_group)
-    if layout.is_finished(run):
+    if layout.is_finished(run) and same_length(config, layout.read_config(run)):
         if process_group.is_main:
             sweep(run)
-        reporter.note(f"{run} is finished: nothing is left to do")
+        reporter.note(f"{run} is finished: nothing is left to do (a larger training.steps would make it longer)")
         return read_result(run)
     return run_training(config, run, reporter, resume=True, process_group=process_group)
 
@@ -117,6 +117,7 @@ def run_training(
                         reporter.note(faint)
                 with process_group.local_main_first():
                     trainee = build_trainee(config, material, device, reporter)
+                schedule = schedule_of(config, len(material.index.unlabeled))
                 training = Training(
                     config=config,
                     run=run,
@@ -125,7 +126,8 @@ def run_training(
                     device=device,
                     reporter=reporter,
                     process_group=process_group,
-                    schedule=schedule_of(config, len(material.index.unlabeled)),
+                    schedule=schedule,
+                    shorter=_shorter(run, schedule, len(material.index.unlabeled)) if resume else None,
                     counts=counts,
                 )
                 loop = Loop(training)
@@ -137,6 +139,29 @@ def run_training(
                 if new and not started:  # a start that failed leaves no run behind
                     shutil.rmtree(run, ignore_errors=True)
                 raise
+
+
+def same_length(config: RunConfig, before: RunConfig) -> bool:
+    """Whether two settings make trainings of the same length."""
+    return (config.training.steps, config.training.epochs) == (before.training.steps, before.training.epochs)
+
+
+def _shorter(run: Path, schedule: Schedule, unlabeled: int) -> Schedule | None:
+    """Return the schedule that a run had before it becomes longer; `None`: it keeps its length.
+
+    Raises:
+        InputError: it would not become longer.
+    """
+    saved = layout.read_config(run)
+    if same_length(schedule.config, saved):
+        return None
+    before = schedule_of(saved, unlabeled)
+    if schedule.steps <= before.steps:
+        raise InputError(
+            f"{run} was started for {before.steps} steps, not {schedule.steps}: a run that goes on may become longer, "
+            "not shorter; leave the setting out, or start a new run"
+        )
+    return before
 
 
 def _changed_since(before: Path, training: Training) -> list[str]:
@@ -161,7 +186,7 @@ def device_of(flags: Mapping[str, Any], assignments: Sequence[str], out: Path | 
 def _begun(out: Path | None) -> Path:
     run = out or layout.find_unfinished()
     if not (run / layout.SETTINGS).is_file():
-        if run.is_dir() and all(_is_left_over(path) for path in run.iterdir()):
+        if run.is_dir() and layout.is_left_over(run):
             raise InputError(f"{run} was stopped before its first step: nothing is lost, start it without --resume")
         raise InputError(f"{run} holds no run to resume: it has no run.toml; start it without --resume")
     return run
@@ -180,26 +205,25 @@ def _repeated(config: RunConfig, given: Mapping[str, Any]) -> Inherited | None:
     )
 
 
-def _is_left_over(path: Path) -> bool:
-    """Whether a start that was killed before `run.toml` was there left this file."""
-    return path.name in (layout.LOCK, layout.DEFINITION, layout.SPLIT) or path.suffix in (".part", ".tmp")
-
-
 def moved(config: RunConfig, given: Mapping[str, Any], run: Path, process_group: ProcessGroup = ALONE) -> RunConfig:
     """Let flags say where the run goes on and where its data lie now; refuse what contradicts it.
 
-    A device that is not here, where none is named, is exchanged for one that is.
+    A device that is not here, where none is named, is exchanged for one that is. Whether another length is a longer
+    one is asked when the images are known.
     """
     saved = config.model_dump()
     here = {} if is_here(config.device, process_group) else {"device": "auto"}
-    wanted = resolve(saved, here, given)
+    wanted = resolve(saved, here, with_length(dict(given)))
     now = wanted.model_dump()
     for name in known_settings():
         section, _, key = name.rpartition(".")
         old, value = (table[section][key] if section else table[key] for table in (saved, now))
-        if value != old and name not in MOVABLE:
+        numbers = isinstance(old, int | float) and isinstance(value, int | float)
+        longer = name in LENGTH and not (numbers and value < old)
+        if value != old and name not in MOVABLE and not longer:
+            grows = ", only its length may grow" if name in LENGTH else ""
             raise InputError(
                 f"{run} was started with {name} = {json.dumps(old)}, not {json.dumps(value)}: "
-                "a resumed run keeps its settings; leave the flag out, or start a new run"
+                f"a resumed run keeps its settings{grows}; leave the flag out, or start a new run"
             )
     return wanted

@@ -57,6 +57,8 @@ class Training:
     reporter: Reporter
     process_group: ProcessGroup
     schedule: Schedule
+    shorter: Schedule | None = None
+    """What a run followed that now becomes longer."""
     counts: LabelCounts | None = None
     """What the masks hold, as the main process read them."""
 
