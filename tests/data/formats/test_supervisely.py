@@ -160,7 +160,7 @@ def test_old_projects_tell_the_geometry_by_the_class(shop, project, boxes):
     [
         (thing("dog", "cuboid_2d"), r"object 1 \(dog\): the geometry 'cuboid_2d' cannot be painted: expected bitmap"),
         (thing("road", "bitmap"), r"object 1 \(road\): it has no bitmap"),
-        (bitmap("road", np.full((21, 3), True)), "its picture is 3 x 21 pixels"),
+        (bitmap("road", np.full((21, 3), True)), "its picture: 3 x 21 pixels"),
         (thing("road", "bitmap", bitmap={"data": "eA==", "origin": [0, 0]}), "its picture"),
         (thing("road", "rectangle", points=points((1, 1))), "a box has two corners, this one 1"),
         (thing("road", "multipolygon", parts=[points()]), "it has no corners"),
