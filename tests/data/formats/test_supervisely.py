@@ -149,6 +149,7 @@ def test_old_projects_tell_the_geometry_by_the_class(shop, project, boxes):
     objects = [
         old("road", bitmap={"data": base64_bitmap(np.full((10, 10), True)), "origin": [10, 5]}),
         old("traffic light", points=points((2, 0), (5, 0), (5, 3), (2, 3))),
+        old("road", bitmap={"data": base64_bitmap(np.full((2, 2), True)), "origin": [12, 7]}) | {"points": None},
         old("pole", points=points((1, 1), (9, 9), (1, 9))),
     ]
     shop.prepare(project(a=file(*objects), c=file(*objects)))
@@ -179,3 +180,5 @@ def test_what_supervisely_does_not_write_is_one_line(shop, project):
         shop.prepare(project(a=file({"id": 1})))
     with pytest.raises(InputError, match=r"meta.json: classes: expected a list"):
         shop.prepare(project(meta={"classes": 1}, a=file()))
+    with pytest.raises(InputError, match=r"meta.json: two classes are called 'road'"):
+        shop.prepare(project(meta={"classes": [*META["classes"], {"title": "road"}]}, a=file()))
