@@ -16,6 +16,7 @@ from semivl_cli.data.annotation.canvas import Canvas
 from semivl_cli.data.annotation.exported_split import ExportedSplit
 from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.contract import Classes, Color
+from semivl_cli.data.ids import composed
 from semivl_cli.data.read.images import known_classes
 from semivl_cli.errors import InputError, listed
 
@@ -240,5 +241,6 @@ def to_hex(color: Sequence[int]) -> str:
 
 
 def plain_name(name: str) -> str:
-    """Return a name as names are compared: without case, and with `_` and `-` as spaces."""
-    return " ".join(name.casefold().replace("_", " ").replace("-", " ").split()) if name not in NO_SHAPE else name
+    """Return a name as names are compared: with accents composed, without case, and with `_` and `-` as spaces."""
+    plain = composed(name).casefold().replace("_", " ").replace("-", " ")
+    return name if name in NO_SHAPE else " ".join(plain.split())
