@@ -63,8 +63,8 @@ def train(
             raise InputError(f"{out} already holds a run: go on with --resume, or give another --out")
         if out is not None and out.is_dir() and any(not _is_left_over(path) for path in out.iterdir()):
             raise InputError(f"{out} holds other files: a run wants a directory of its own, give another --out")
-        repeated = _repeated(config, merge(flags, parse_assignments(assignments)))
-        return run_training(config, out, reporter, inherited=repeated, process_group=process_group)
+        inherited = _inherited(config, merge(flags, parse_assignments(assignments)))
+        return run_training(config, out, reporter, inherited=inherited, process_group=process_group)
     run = process_group.broadcast(_begun(out))
     config = moved(layout.read_config(run), merge(flags, parse_assignments(assignments)), run, process_group)
     if layout.is_finished(run) and same_length(config, layout.read_config(run)):
@@ -128,16 +128,14 @@ def run_training(
                     device=device,
                     reporter=reporter,
                     process_group=process_group,
-<<<<<<< HEAD
                     schedule=schedule,
                     shorter=_shorter(run, schedule, len(material.index.unlabeled)) if resume else None,
-=======
-                    schedule=schedule_of(config, len(material.index.unlabeled)),
                     counts=counts,
->>>>>>> main
                 )
                 loop = Loop(training)
-                noticed = _changed_since(inherited.run / layout.SETTINGS, training) if inherited is not None else []
+                noticed = []
+                if inherited is not None and config.model.init != str(inherited.run):
+                    noticed = _changed_since(inherited.run / layout.SETTINGS, training)
                 return loop.run(resume=resume, noticed=noticed)
             except BaseException as error:
                 begun = (run / layout.SETTINGS).exists()
@@ -198,12 +196,17 @@ def _begun(out: Path | None) -> Path:
     return run
 
 
-def _repeated(config: RunConfig, given: Mapping[str, Any]) -> Inherited | None:
-    """Return the run that `--recipe <run>/run.toml` repeats: with its words and labels, where no flag names others."""
-    recipe = Path(config.recipe or "")
+def _inherited(config: RunConfig, given: Mapping[str, Any]) -> Inherited | None:
+    """Return the run whose words or labels are taken where no flag names others.
+
+    It is the one that `--recipe <run>/run.toml` repeats, or the one of the same dataset with whose weights, and words,
+    this one begins.
+    """
+    recipe, origin, data = Path(config.recipe or ""), config.model.init, given.get("data", {})
+    if origin is not None and "definition" not in data and layout.read_config(Path(origin)).dataset == config.dataset:
+        return Inherited(run=Path(origin), labels=False)
     if recipe.suffix != ".toml" or not read_settings(recipe)[1] or not (recipe.parent / layout.DEFINITION).is_file():
         return None
-    data = given.get("data", {})
     return Inherited(
         run=recipe.parent,
         words="definition" not in data,
