@@ -53,6 +53,7 @@ def test_half_a_character_is_refused_and_a_path_that_looks_like_one_is_not():
         for load in (load_json, load_yaml):
             with pytest.raises(InputError, match=r"a: .* holds half a character"):
                 load(text, "a")
+    assert load_json(r'["\udcff7.png"]', "a") == ["\udcff7.png"]  # a name that is no UTF-8
     assert load_json(r'["\ud83d\ude00", "C:\\ud8", "\uD7FF"]', "a") == ["\U0001f600", r"C:\ud8", "\ud7ff"]
 
 

@@ -14,6 +14,8 @@ from semivl_cli.errors import InputError, RunError
 from semivl_cli.files import (
     ABSENT,
     cache_folder,
+    fitting,
+    folds_case,
     hash_file,
     image_suffixes,
     is_image,
@@ -144,6 +146,88 @@ def test_hidden_files_and_those_of_macos_are_no_images(tmp_path):
     make(tmp_path, "a.png", "._a.png", ".a.png", ".cache/a.png", "b/._c.png")
     assert listed(tmp_path) == ["a.png"]
     assert not is_image("._a.png")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("__MACOSX/a.png", ".ipynb_checkpoints/a-checkpoint.png", "@eaDir/a.jpg/THUMB_XL.jpg"),
+        *("$RECYCLE.BIN/a.png", "lost+found/a.png", "System Volume Information/a.png"),
+    ],
+)
+def test_what_systems_leave_in_folders_is_none_of_the_users(tmp_path, name):
+    make(tmp_path, "a.png", name, "Thumbs.db", "desktop.ini")
+    assert listed(tmp_path) == ["a.png"]
+    assert read_folder(tmp_path)[2:] == (["a.png"], [])
+
+
+def shut_away(folder, monkeypatch):
+    """Let nobody look into a folder, not even root."""
+    scan = os.scandir
+
+    def refuse(path):
+        if Path(path) == folder:
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+
+def test_a_folder_that_cannot_be_read_ends_the_walk_unless_somebody_hears_of_it(tmp_path, monkeypatch):
+    make(tmp_path, "a/1.png", "b/2.png", "c/3.png")
+    shut_away(tmp_path / "b", monkeypatch)
+    with pytest.raises(InputError, match=r"b: the folder cannot be read \(Permission denied\)"):
+        list(walk(tmp_path))
+    heard = []
+    found = [name for content in walk(tmp_path, unreadable=lambda *told: heard.append(told)) for name in content.files]
+    assert found == ["1.png", "3.png"]
+    assert [(path, str(error)) for path, error in heard] == [
+        (tmp_path / "b", f"{tmp_path / 'b'}: the folder cannot be read (Permission denied)")
+    ]
+
+
+def test_a_link_in_a_circle_costs_no_other_file_of_its_folder(tmp_path):
+    make(tmp_path, "a.png")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    (tmp_path / "loop").symlink_to("loop")
+    assert read_folder(tmp_path)[2:] == (["a.png", "loop", "loop.png"], [])
+
+
+def test_a_folder_is_followed_through_one_link_alone(tmp_path):
+    make(tmp_path, "elsewhere/b.png", "top/in/c.png")
+    for name in ("one", "two", "in/three"):
+        (tmp_path / "top" / name).symlink_to(tmp_path / "elsewhere")
+    notes = []
+    found = [content.folder.name for content in walk(tmp_path / "top", notes.append)]
+    assert found == ["top", "in", "one"]
+    assert len(notes) == 2 and all("to the same folder as" in note for note in notes)
+
+
+def test_links_that_branch_at_every_level_end(tmp_path):
+    for level in range(30):
+        make(tmp_path, f"{level}/a.png")
+        for name in ("left", "right"):
+            (tmp_path / str(level) / name).symlink_to(tmp_path / str(level + 1))
+    assert len(list(list_images(tmp_path / "0"))) == 30
+
+
+def test_patterns_name_what_a_shell_would(tmp_path, monkeypatch):
+    make(tmp_path, "day/a.jpg", "day/b.png", "day/in/c.jpg", "night/a.jpg")
+    monkeypatch.chdir(tmp_path)
+    assert sorted(fitting("day/*.jpg")) == [str(Path("day/a.jpg"))]
+    assert sorted({Path(name).as_posix() for name in fitting("**/*.jpg")}) == [
+        "day/a.jpg",
+        "day/in/c.jpg",
+        "night/a.jpg",
+    ]
+    assert sorted(Path(name).as_posix() for name in fitting("*/a.*")) == ["day/a.jpg", "night/a.jpg"]
+
+
+def test_whether_a_disk_folds_case_is_tried_and_leaves_nothing_behind(tmp_path):
+    (tmp_path / "a").touch()
+    assert folds_case(tmp_path) == (tmp_path / "A").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert not folds_case(tmp_path / "absent")
 
 
 def test_a_link_to_a_folder_around_it_is_not_followed(tmp_path):

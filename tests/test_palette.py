@@ -1,5 +1,6 @@
 """Pictures of class ids keep the ids, show the colours and never leave half a file."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from semivl_cli.palette import NEUTRAL, is_ours, made_from, overlay, save_image, save_mask
+from semivl_cli.palette import NEUTRAL, is_ours, is_replaceable, made_from, overlay, save_image, save_mask
 
 COLORS = [(10, 20, 30), (200, 100, 0), (255, 255, 255)]
 masks = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=9))
@@ -87,10 +88,37 @@ def test_a_png_keeps_pixels_and_a_jpeg_is_a_jpeg(tmp_path):
 
 def test_what_is_written_here_is_known_again_unless_it_is_a_label(tmp_path):
     ids = np.array([[0, 1, 255]], np.uint8)
-    save_mask(tmp_path / "prediction.png", ids, COLORS, "the drawing")
+    save_mask(tmp_path / "prediction.png", ids, COLORS)
+    save_mask(tmp_path / "converted.png", ids, COLORS, "the drawing")
     save_mask(tmp_path / "label.png", ids, COLORS, ours=False)
+    for suffix in (".jpg", ".png"):
+        save_image(tmp_path / f"overlay{suffix}", np.zeros((2, 2, 3), np.uint8), ours=True)
+        save_image(tmp_path / f"scene{suffix}", np.zeros((2, 2, 3), np.uint8))
     Image.fromarray(ids).save(tmp_path / "stranger.png")
+    Image.fromarray(ids).save(tmp_path / "stranger.tif", description="semivl")
+    Image.fromarray(ids).save(tmp_path / "stranger.jpg", comment=b"my semivl")
     (tmp_path / "text.png").write_text("no picture")
-    assert [path.stem for path in sorted(tmp_path.iterdir()) if is_ours(path)] == ["prediction"]
-    assert made_from(tmp_path / "prediction.png") == "the drawing" and made_from(tmp_path / "label.png") == ""
+    files = sorted(tmp_path.iterdir())
+    assert [path.name for path in files if is_ours(path)] == [
+        "converted.png",
+        "overlay.jpg",
+        "overlay.png",
+        "prediction.png",
+    ]
+    # A label that was converted from a drawing makes no room for a prediction.
+    assert [path.name for path in files if is_replaceable(path)] == ["overlay.jpg", "overlay.png", "prediction.png"]
+    assert made_from(tmp_path / "converted.png") == "the drawing" and made_from(tmp_path / "label.png") == ""
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "label.png")), ids)
+
+
+def test_what_is_no_file_is_not_ours_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    assert not any(is_ours(tmp_path / name) for name in ("pipe.png", "folder.png", "absent.png"))
+
+
+@given(data=st.binary(max_size=200))
+def test_damaged_pictures_are_nobodys(folder, data):
+    for start in (b"", b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", b"\xff\xd8\xff\xe0"):
+        (folder / "damaged.png").write_bytes(start + data)
+        assert not is_ours(folder / "damaged.png")

@@ -111,13 +111,8 @@ def divide(
 
 def _no_image(listing: Listing) -> str:
     """Say that there is no image, and which files are there instead."""
-    images = listing.root / "images"
-    if not listing.passed_over:
-        return f"{images} holds no image: expected files such as .jpg, .png, .tif at any depth"
-    found = ", ".join(
-        f"{number} {suffix or 'without a suffix'}" for suffix, number in listing.passed_over.most_common(5)
-    )
-    return f"{images} holds no image that is read: the files in it are {found}: expected .jpg, .png, .tif and the like"
+    instead = f" that is read, {listing.passed_over()}" if listing.passed_over() else ""
+    return f"{listing.root / 'images'} holds no image{instead}: expected files such as .jpg, .png, .tif at any depth"
 
 
 def _entry(name: str, found: dict[str, Entry], root: Path) -> Entry:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -46,17 +47,35 @@ class Shapes:
 
         if sources or download:
             raise InputError(f"{self.name} draws its scenes itself: it takes no files and downloads nothing")
+        lists = {split: [f"{split}-{index:04d}" for index in range(SIZES[split])] for split in SPLITS}
+        _check_free(root, lists)
         for folder in ("images", "masks"):
             (root / folder).mkdir(parents=True, exist_ok=True)
         colors = [color for _, color in classes]
-        for split in SPLITS:
-            names = [f"{split}-{index:04d}" for index in range(SIZES[split])]
+        for split, names in lists.items():  # the lists first: by them a repetition knows what it may overwrite
+            (root / f"{split}.txt").write_text(_lines(names), encoding="utf-8")
+        for split, names in lists.items():
             for index, name in enumerate(names):
                 Image.fromarray(render("image", self.seeds[split], index)).save(root / "images" / f"{name}.png")
                 mask = root / "masks" / f"{name}.png"
                 save_mask(mask, render("label", self.seeds[split], index), colors, ours=False)
-            (root / f"{split}.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
         report(f"{sum(SIZES.values())} scenes written to {root}: train on them with --dataset folder --root {root}")
+
+
+def _check_free(root: Path, lists: Mapping[Split, Sequence[str]]) -> None:
+    """Refuse a folder with images, masks or lists that are not of these scenes."""
+    there = {path: names for split, names in lists.items() if os.path.lexists(path := root / f"{split}.txt")}
+    strangers = [
+        path for path, names in there.items() if not path.is_file() or path.read_bytes() != _lines(names).encode()
+    ]
+    if not there:
+        strangers = [root / folder for folder in ("images", "masks") if os.path.lexists(root / folder)]
+    if strangers:
+        raise InputError(f"{strangers[0]} is there already, and not of these scenes: give another --root")
+
+
+def _lines(names: Sequence[str]) -> str:
+    return "\n".join(names) + "\n"
 
 
 class Development(Shapes):

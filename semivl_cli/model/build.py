@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any, Literal
@@ -78,7 +79,8 @@ class ModelSpec:
         encoder, decoder = self.encoder, self.decoder
         if (
             max(encoder.layers, decoder.layers, len(decoder.dilations)) > len(shapes)  # each has tensors of its own
-            or min(*encoder.grid, encoder.patch_size, decoder.pool, *decoder.dilations) < 1
+            or min(*(part for shape in shapes.values() for part in shape), *encoder.grid, *decoder.dilations) < 1
+            or min(encoder.patch_size, encoder.heads, decoder.pool, decoder.heads) < 1
             or max(encoder.patch_size * decoder.pool, self.output_size or 1, *decoder.dilations) > _LARGEST
             or not all(0 < number < math.inf for number in (encoder.norm_eps, *self.statistics[1]))
             or len(shapes.get("text", ())) != 2
@@ -86,7 +88,8 @@ class ModelSpec:
             raise InputError("its spec holds sizes that no model has")
         side = max(self.smallest, encoder.patch_size)
         try:
-            with torch.device("meta"):
+            with torch.device("meta"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
                 model = self.build(torch.empty(shapes["text"]))
                 model(torch.empty(1, 3, side, side, dtype=torch.uint8))
         except (RuntimeError, ValueError, TypeError, ArithmeticError, LookupError, AssertionError) as error:

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from semivl_cli.cli import console
-from semivl_cli.cli.console import ConsoleReporter, print_json
+from semivl_cli.cli.console import ConsoleReporter, one_line, print_json
 
 
 @pytest.mark.parametrize("indent", [1, None])
@@ -28,3 +28,20 @@ def test_without_a_terminal_progress_is_lines_with_the_time_left(capsys, monkeyp
         "train 49/50, 0:00 left",
         "train 50/50, 0:00 left, loss 0.250  3.0 images/s",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("two\nlines.png", "two\\nlines.png"),
+        ("\x1b[2Jclear.png", "\\x1b[2Jclear.png"),
+        (os.fsdecode(b"caf\xe9.png"), "caf\\udce9.png"),
+        ("\u202egnp.exe", "\\u202egnp.exe"),
+        ("[red]é 犬[/red] :smile: 100%.png", "[red]é 犬[/red] :smile: 100%.png"),
+    ],
+)
+def test_names_that_a_terminal_would_obey_are_written_out(capsys, name, shown):
+    with ConsoleReporter() as reporter:
+        reporter.note(f"{name}: no image")
+    assert capsys.readouterr().err == f"{shown}: no image\n"
+    assert one_line(name) == shown

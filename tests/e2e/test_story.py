@@ -100,7 +100,7 @@ def test_shapes_trains_evaluates_and_predicts(semivl, tmp_path):
     with Image.open(tmp_path / "picture.jpg") as again:
         ids = load(run).predict(np.asarray(again))
     np.testing.assert_array_equal(np.asarray(mask), ids)
-    with Image.open(tmp_path / "masks" / "picture_overlay.jpg") as overlay:
+    with Image.open(tmp_path / "masks" / "overlays" / "picture.jpg") as overlay:
         assert overlay.size == (130, 50)
 
 

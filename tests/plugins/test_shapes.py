@@ -95,6 +95,23 @@ def test_it_takes_no_files_and_downloads_nothing(tmp_path):
     assert not (tmp_path / "root").exists()
 
 
+@pytest.mark.parametrize("own", ["train.txt", "val.txt", "images/cat.jpg", "masks/cat.png"])
+def test_scenes_are_not_written_over_somebody_elses_data(tmp_path, own):
+    (tmp_path / own).parent.mkdir(exist_ok=True)
+    (tmp_path / own).write_text("mine\n")
+    with pytest.raises(InputError, match=f"{own.split('/')[0]} is there already, and not of these scenes"):
+        Shapes().prepare(tmp_path, (), (), False, print)
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")] == [own]
+
+
+def test_scenes_may_be_written_again_also_where_that_was_cut_off(tmp_path, monkeypatch):
+    monkeypatch.setattr("semivl_plugins.shapes.SIZES", {"train": 2, "val": 1})
+    for gone in ("val.txt", "masks/train-0001.png", "notes.md"):
+        Shapes().prepare(tmp_path, (), (), False, lambda _: None)
+        assert len(list(tmp_path.rglob("*.png"))) == 6
+        (tmp_path / gone).unlink(missing_ok=True)
+
+
 def test_raw_values_are_class_ids():
     raw = np.arange(6, dtype=np.int64).reshape(2, 3)
     ids = Shapes().class_ids(raw)

@@ -29,6 +29,7 @@ def embed(
         from semivl_cli.engine.zero_shot import embed as engine  # noqa: PLC0415 - torch is imported when it is needed
         from semivl_cli.engine.zero_shot.recipe import zero_shot_config  # noqa: PLC0415
 
+        engine.check_target(out)
         config = zero_shot_config(definition=file, weights=weights, dataset=dataset)
         vectors = engine.embed(config, load_definition(file, config.fidelity), reporter)
         engine.write_vectors(out, vectors)

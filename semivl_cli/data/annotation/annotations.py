@@ -86,6 +86,8 @@ class Annotations:
     """Label -> its colour, where the source has one; for pictures of colours the labels are `"#rrggbb"`."""
     drawings: Callable[[], Iterable[Drawing]]
     """Gives one drawing after the other."""
+    some_unseen: bool = False
+    """Whether labels may be drawn nowhere: one that is no class then matters where it is seen (`NO_CLASS`)."""
     shapes: bool = True
     """Whether pixels may be in no shape."""
     on_top: str = "what is drawn later lies on top"
@@ -173,6 +175,8 @@ def make_key(
             class_of[label] = next(iter(found))
         elif found:
             unclear.append(f"{label!r} may be {' or '.join(_called(number, names) for number in sorted(found))}")
+        elif source.some_unseen:
+            class_of[label] = NO_CLASS
         else:
             unknown.append(label)
     if unclear:

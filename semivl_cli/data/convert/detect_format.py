@@ -17,9 +17,11 @@ from semivl_cli.data.formats import (
     cvat,
     labelme,
     labelstudio,
+    roboflow,
     supervisely,
     via,
     voc,
+    voc_xml,
     yolo,
 )
 from semivl_cli.data.formats.image_folder import images_in, images_of_list, images_packed
@@ -37,6 +39,8 @@ FORMATS = (
     via.FORMAT,
     cityscapes.FORMAT,
     cvat.FORMAT,
+    roboflow.FORMAT,
+    voc_xml.FORMAT,
     yolo.FORMAT,
 )
 """In the order in which they are asked: the first one that finds anything decides."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import PurePosixPath
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeGuard, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from pydantic import BeforeValidator, Discriminator, Tag
@@ -121,14 +121,17 @@ def find_coco(given: Given) -> list[Tree]:
     return [file for file, content in given.json if is_coco(content) and not is_panoptic(content)]
 
 
-def is_coco(content: object) -> bool:
-    """Whether JSON has the parts of a COCO file."""
-    return isinstance(content, dict) and all(isinstance(content.get(part), list) for part in _PARTS)
+def is_coco(content: object) -> TypeGuard[dict[str, Any]]:
+    """Whether JSON has two of the parts of a COCO file at least."""
+    return isinstance(content, dict) and sum(isinstance(content.get(part), list) for part in _PARTS) > 1
 
 
-def is_panoptic(content: Any) -> bool:  # noqa: ANN401 - JSON
+def is_panoptic(content: dict[str, Any]) -> bool:
     """Whether the annotations of a COCO file are of segments of pictures."""
-    return any(isinstance(one, dict) and "segments_info" in one for one in content["annotations"][:10])
+    annotations = content.get("annotations")
+    return isinstance(annotations, list) and any(
+        isinstance(one, dict) and "segments_info" in one for one in annotations[:10]
+    )
 
 
 def open_coco(file: Tree) -> Annotations:

@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field
 from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key, left_out
 from semivl_cli.data.annotation.canvas import Canvas
 from semivl_cli.data.annotation.embedded_picture import embedded_region
+from semivl_cli.data.annotation.exported_split import split_of_folders
 from semivl_cli.data.annotation.format_contract import Format, Given
 from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.contract import Color
@@ -138,12 +139,14 @@ def _color(text: str | None) -> Color | None:
 
 def _drawing(name: str, file: Tree, classes: Mapping[str, _Class]) -> Drawing:
     content = as_type(file.json(), _File, str(file))
+    *folders, last = (part for part in name.removesuffix(".json").split("/") if part != "ann")
     return Drawing(
-        image="/".join(part for part in name.removesuffix(".json").split("/") if part != "ann"),
+        image="/".join((*folders, last)),
         origin=str(file),
         stamp=file.stamp,
         size=(content.size.height, content.size.width),
         marks=len(content.objects),
+        split=split_of_folders(folders),
         paint=partial(_paint, [(one, _kind(one, classes)) for one in content.objects], str(file)),
     )
 

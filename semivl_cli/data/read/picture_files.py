@@ -113,6 +113,8 @@ def open_picture(source: Path | TarEntry | bytes, name: str, work: Callable[[Pic
         if is_tiff(start):
             tiff = read_tiff_header(file, size)
             check_pixels(tiff.height, tiff.width, name)
+            if tiff.cut:
+                raise InputError("the image cannot be read (its pixels are cut off)")
         try:
             return _opened(file, tiff, name, work)
         except SemiVLError:

@@ -243,10 +243,10 @@ def _check_targets(targets: Sequence[Path], inputs: Mapping[Identity, Path]) -> 
         if os.path.lexists(blocked) and not blocked.is_dir():
             raise InputError(f"{blocked} is no folder, and {folder} is to be one: give another --out")
     for path in filter(os.path.lexists, targets):
-        state = path.stat() if path.exists() else path.lstat()
-        if (given := inputs.get((state.st_dev, state.st_ino))) is not None:
-            raise InputError(f"{path} would be overwritten, and is the input {given}: give another --out")
         if not is_replaceable(path):
             raise InputError(
                 f"{path} exists and was not written by semivl predict: it may be a label; give another --out"
             )
+        state = path.stat()
+        if (given := inputs.get((state.st_dev, state.st_ino))) is not None:
+            raise InputError(f"{path} would be overwritten, and is the input {given}: give another --out")

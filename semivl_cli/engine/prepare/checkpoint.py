@@ -18,7 +18,7 @@ from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.assemble import clip_of, read_definition, statistics_of
 from semivl_cli.engine.precedence import configure
 from semivl_cli.engine.rundir.checkpoint import save_checkpoint
-from semivl_cli.engine.rundir.layout import DEFINITION, SETTINGS, STATUS, lock_run
+from semivl_cli.engine.rundir.layout import DEFINITION, SETTINGS, STATUS, check_free, lock_run
 from semivl_cli.engine.text_vectors import embed_classes
 from semivl_cli.engine.train.optim import build_optimizer
 from semivl_cli.errors import InputError, first_line
@@ -44,15 +44,14 @@ def prepare_checkpoint(
     """Turn a published checkpoint into a run that stands before its first step, with the published weights.
 
     `file`: `.pth` with the state dict, bare or under `model`, with or without `module.` prefixes; also safetensors.
-    `flags` name the dataset, whose recipe says how the model is built; `run` is written, and must not hold a run.
+    `flags` name the dataset, whose recipe says how the model is built; `run` is written, and must hold nothing yet.
     `text_file`: class vectors `[N, D]`, `.npy` or safetensors; `None`: embedded with the CLIP weights.
 
     Raises:
         InputError: the file cannot be read, or a tensor of it is missing, unknown or misshapen; there is no text.
     """
     config = configure(merge({"fidelity": "published"}, flags), assignments)
-    if (run / SETTINGS).exists():
-        raise InputError(f"{run} already holds a run: give another --out")
+    check_free(run)
     dataset = open_dataset(config.dataset)
     definition_text, source = read_definition(config, dataset)
     definition = parse_definition(definition_text, source, config.fidelity)

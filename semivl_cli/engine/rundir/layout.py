@@ -49,6 +49,20 @@ def new_run(dataset: str, labeled: int | str) -> Path:
             return run
 
 
+def check_free(run: Path) -> None:
+    """Refuse a directory that holds a run, or anything else but what a start of one left that was killed."""
+    if (run / SETTINGS).exists():
+        raise InputError(f"{run} already holds a run: go on with --resume, or give another --out")
+    if run.is_dir() and not is_left_over(run):
+        raise InputError(f"{run} holds other files: a run wants a directory of its own, give another --out")
+
+
+def is_left_over(run: Path) -> bool:
+    """Whether a directory holds nothing but what a start leaves that is killed before `run.toml` is there."""
+    names = {path.name for path in run.iterdir() if path.suffix not in (".part", ".tmp")}
+    return names <= {LOCK} or (LOCK in names and names <= {LOCK, DEFINITION, SPLIT})  # without a lock: somebody's own
+
+
 def find_run(path: Path | None) -> Path:
     """Return the given run, else the newest one below `runs/` with a checkpoint; raises `InputError` without one."""
     if path is not None:

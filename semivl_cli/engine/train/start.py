@@ -59,10 +59,8 @@ def train(
         resume = begun and (resume or process_group.restarted)
     if not resume:
         config = configure(flags, assignments, reporter.note)
-        if out is not None and (out / layout.SETTINGS).exists():
-            raise InputError(f"{out} already holds a run: go on with --resume, or give another --out")
-        if out is not None and out.is_dir() and any(not _is_left_over(path) for path in out.iterdir()):
-            raise InputError(f"{out} holds other files: a run wants a directory of its own, give another --out")
+        if out is not None:
+            layout.check_free(out)
         inherited = _inherited(config, merge(flags, parse_assignments(assignments)))
         return run_training(config, out, reporter, inherited=inherited, process_group=process_group)
     run = process_group.broadcast(_begun(out))
@@ -190,7 +188,7 @@ def device_of(flags: Mapping[str, Any], assignments: Sequence[str], out: Path | 
 def _begun(out: Path | None) -> Path:
     run = out or layout.find_unfinished()
     if not (run / layout.SETTINGS).is_file():
-        if run.is_dir() and all(_is_left_over(path) for path in run.iterdir()):
+        if run.is_dir() and layout.is_left_over(run):
             raise InputError(f"{run} was stopped before its first step: nothing is lost, start it without --resume")
         raise InputError(f"{run} holds no run to resume: it has no run.toml; start it without --resume")
     return run
@@ -212,11 +210,6 @@ def _inherited(config: RunConfig, given: Mapping[str, Any]) -> Inherited | None:
         words="definition" not in data,
         labels=not ({"dataset", "seed"} & given.keys() or "labels" in data),
     )
-
-
-def _is_left_over(path: Path) -> bool:
-    """Whether a start that was killed before `run.toml` was there left this file."""
-    return path.name in (layout.LOCK, layout.DEFINITION, layout.SPLIT) or path.suffix in (".part", ".tmp")
 
 
 def moved(config: RunConfig, given: Mapping[str, Any], run: Path, process_group: ProcessGroup = ALONE) -> RunConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from semivl_cli.engine.text_vectors import ClassText, class_vectors, concept_vec
 from semivl_cli.errors import InputError, RunError
 from semivl_cli.files import cache_folder, write_bytes
 from semivl_cli.model.clip_weights import weights_id
-from semivl_cli.model.tensor_files import read_safetensors
+from semivl_cli.model.tensor_files import read_header, read_safetensors
 from semivl_cli.reporter import Reporter
 
 
@@ -59,6 +60,18 @@ def embed(config: RunConfig, definition: Definition, reporter: Reporter) -> Text
     except RunError as error:
         reporter.note(f"the text vectors are not kept for the next time: {error}")
     return made
+
+
+def check_target(path: Path) -> None:
+    """Refuse to overwrite anything but text vectors, as `write_vectors` writes them."""
+    if not os.path.lexists(path):
+        return
+    try:
+        ours = path.is_file() and {"prompts", "sha256"} <= read_header(path).metadata.keys()
+    except InputError:
+        ours = False
+    if not ours:
+        raise InputError(f"{path} exists and holds no text vectors that semivl wrote: give another --out")
 
 
 def write_vectors(path: Path, vectors: TextVectors) -> None:

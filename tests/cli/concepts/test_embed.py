@@ -25,6 +25,9 @@ def test_embed_writes_a_file_and_knows_it_the_second_time(tmp_path):
     told = json.loads(run("concepts", "embed", "shapes", "--out", out, "--weights", CLIP, "--json").stdout)
     assert told["cached"]  # the weights are known by what they are, not by how they were named
     assert told["tensors"]["name"][0] == len(CLASSES) and out.is_file()
+    out.write_text("mine")
+    assert "holds no text vectors" in run("concepts", "embed", "shapes", "--out", out, code=2).stderr
+    assert out.read_text() == "mine"
 
 
 @pytest.mark.parametrize("name", shipped())

@@ -43,10 +43,21 @@ def test_preview_and_zero_shot_tell_the_same(scenes, tmp_path):
 def test_preview_passes_over_what_it_cannot_read(scenes, tmp_path):
     broken = scenes / "broken.png"
     broken.write_bytes(b"no picture")
+    (scenes / "link.png").symlink_to("nothing.png")
     result = run("concepts", "preview", "shapes", scenes, "--out", tmp_path / "seen", "--json", code=1)
     lines = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [line["image"] for line in lines if line["error"]] == [str(broken)]
+    assert [line["image"] for line in lines if line["error"]] == [str(scenes / "link.png"), str(broken)]
+    assert "2 of 4 inputs failed, named above; 2 pictures in" in result.stderr
     assert len([*(tmp_path / "seen").iterdir()]) == 2
+
+
+def test_a_preview_that_cannot_be_written_costs_no_other(tmp_path):
+    for name in ("a.png", f"{'l' * 250}.jpg", f"{'l' * 250}.png"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "in" / name)
+    result = run("concepts", "preview", "shapes", tmp_path / "in", "--out", tmp_path / "seen", "--json", code=1)
+    errors = [json.loads(line)["error"] for line in result.stdout.splitlines()]
+    assert errors[0] is None and all("too long" in error for error in errors[1:])
 
 
 def test_preview_overwrites_its_own_pictures_alone(scenes, tmp_path):

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from semivl_plugins.folder import Folder
 
 from semivl_cli.errors import InputError
 
@@ -100,6 +101,20 @@ def test_images_that_come_along_are_read_where_they_are(tmp_path, shop, project)
     ids = shop.ids()
     assert set(ids) == {"proj/ds0/img/a", "proj/ds0/img/c"}
     assert all((found[2:6, 3:7] == 1).all() and np.count_nonzero(found) == 16 for found in ids.values())
+
+
+def test_data_sets_that_are_called_so_are_the_split_and_pictures_of_masks_are_no_images(shop, boxes, project):
+    inside = np.full((4, 4), True)
+    for name, number in (("train", "d"), ("train", "e"), ("val", "f"), ("test", "g")):
+        given = project(folder=f"proj/{name}", images=True, **{number: file(bitmap("road", inside, (3, 2)))})
+        shop.mask(f"{number}.png", boxes, folder=f"proj/{name}/masks_machine")
+    for name in ("a", "c", "day1/b"):
+        (shop.root / f"images/{name}.jpg").unlink()
+    (shop.root / "images/day1").rmdir()
+    (shop.root / "images").rmdir()
+    shop.prepare(given)
+    named = {split: {one.id for one in Folder().records(shop.root, split)} for split in ("train", "val")}
+    assert named == {"train": {"proj/train/img/d", "proj/train/img/e"}, "val": {"proj/val/img/f"}}
 
 
 def test_a_polygon_with_holes_is_filled_as_opencv_does(shop, project):

@@ -6,15 +6,16 @@ import json
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from semivl_cli.concepts.load import load_definition, parse_definition
 from semivl_cli.data.registry import open_dataset
 from semivl_cli.engine.assemble import clip_of
 from semivl_cli.engine.text_vectors import embed_classes, embed_concepts
 from semivl_cli.engine.zero_shot import embed as module
-from semivl_cli.engine.zero_shot.embed import embed, write_vectors
+from semivl_cli.engine.zero_shot.embed import check_target, embed, write_vectors
 from semivl_cli.engine.zero_shot.recipe import zero_shot_config
-from semivl_cli.errors import RunError
+from semivl_cli.errors import InputError, RunError
 from semivl_cli.files import cache_folder
 from semivl_cli.reporter import Silence
 
@@ -146,3 +147,16 @@ def test_classes_of_the_same_words_can_be_embedded():
     )
     found = embed(SHAPES, parse_definition(file, "twins.toml"), Silence())
     assert torch.equal(found.tensors["mean"][0], found.tensors["mean"][1])
+
+
+def test_nothing_but_text_vectors_is_overwritten(tmp_path):
+    out = tmp_path / "v.safetensors"
+    check_target(out)
+    write_vectors(out, embedded())
+    check_target(out)
+    (tmp_path / "words.toml").write_text("title = 'mine'")
+    (tmp_path / "link").symlink_to("nothing")
+    save_file({"weight": torch.zeros(3)}, tmp_path / "model.safetensors", {"semivl": "0.1.0"})
+    for name in ("words.toml", "link", "model.safetensors", "."):
+        with pytest.raises(InputError, match="holds no text vectors that semivl wrote"):
+            check_target(tmp_path / name)

@@ -73,6 +73,9 @@ def test_every_table_is_followed(tmp_path_factory, table):
         (f"background = {'9' * 5000}", "a number has thousands of digits"),
         (f"values = {'[' * 5000}", r"dataset\.toml is not valid TOML: it is nested without end"),
         ("values = [[0]]", "class id"),
+        ("orientation = 'left'", 'expected "shown" or "stored"'),
+        ("orientation = [1]", 'expected "shown" or "stored"'),
+        ("mask_suffix = 3", "mask_suffix = 3: expected the end of a name"),
         ("ignore = [[0]]", "expected a list of raw mask values"),
     ],
 )
