@@ -61,23 +61,27 @@ def divide(
     of_pool = {composed(form) for name in lists["train"] for form in _forms(name)} if "train" in lists else None
     found: dict[str, list[Entry]] = {}
     labeled: list[str] = []
-    chosen, left_out = set[str](), set[str]()
+    held: dict[str, ExportedSplit] = {}
     count = 0
     for entry in listing.entries():
         count += 1
         split, name = (exported or {}).get(entry.id, entry.split), composed(entry.id)
         if name in wanted:
             found.setdefault(name, []).append(entry)
-        if not lists and split == "test":
-            left_out.add(entry.id)
-        elif "val" not in lists and entry.mask is not None and (of_pool is None or name in of_pool):
+        if not lists and split in ("val", "test"):
+            held[entry.id] = split
+        if "val" not in lists and entry.mask is not None and (of_pool is None or name in of_pool):
             labeled.append(entry.id)
-            if not lists and split == "val":
-                chosen.add(entry.id)
     if not count:
         raise InputError(_no_image(listing))
 
     notes = list(listing.notes)
+    if labeled and all(name in held for name in labeled):
+        held.clear()
+        notes.append("by their folder or their export all masks are for validation or a test: they are divided anew")
+    left_out = {name for name, split in held.items() if split == "test"}
+    labeled = [name for name in labeled if name not in left_out]
+    chosen = {name for name in labeled if name in held}
     orphans = sorted(listing.orphans())
     if orphans:
         some = "1 mask has" if len(orphans) == 1 else f"{len(orphans)} masks have"

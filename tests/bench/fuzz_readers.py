@@ -460,6 +460,21 @@ def cityscapes_json():
     }
 
 
+def datumaro():
+    square = [float(number) for corner in SQUARE for number in corner]
+    shapes = [
+        {"id": 0, "type": "polygon", "label_id": 1, "points": square, "z_order": 0, "group": 0},
+        {"id": 1, "type": "bbox", "label_id": 2, "bbox": [1.0, 1.0, 3.0, 3.0], "z_order": 1, "group": 0},
+        {"id": 2, "type": "ellipse", "label_id": 1, "points": [1.0, 1.0, 4.0, 4.0], "z_order": 0, "group": 0},
+        {"id": 3, "type": "mask", "label_id": 1, "rle": {"size": [HEIGHT, WIDTH], "counts": [HEIGHT * WIDTH - 3, 3]}},
+    ]
+    items = [{"id": "a", "annotations": shapes, "image": {"path": "a.jpg", "size": [HEIGHT, WIDTH]}}]
+    labels = [{"name": name, "parent": "", "attributes": []} for name in NAMES]
+    colors = [{"label_id": 1, "r": 1, "g": 2, "b": 3}]
+    categories = {"label": {"labels": labels}, "mask": {"colormap": colors}}
+    return {"annotations/train.json": as_json({"infos": {}, "categories": categories, "items": items})}
+
+
 def cvat_masks():
     labelmap = b"# label:color_rgb:parts:actions\nbackground:0,0,0::\nroad:128,64,128::\ncar:0,0,142::\n"
     return {
@@ -870,6 +885,7 @@ READERS = (
     *annotations("VIA", via),
     *annotations("Supervisely", supervisely),
     *annotations("Cityscapes JSON", cityscapes_json),
+    *annotations("Datumaro JSON", datumaro),
     *annotations("CVAT masks", cvat_masks),
     *annotations("CVAT XML", cvat_xml),
     *annotations("VOC", voc),

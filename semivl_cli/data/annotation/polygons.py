@@ -135,6 +135,9 @@ def _reaches(corners: NDArray[np.float64], size: tuple[int, int]) -> bool:
 
 def _outline(corners: NDArray[np.float64], size: tuple[int, int]) -> Region:
     """Return the pixels that the sides of a polygon cross."""
+    low, high, across = corners.min(0), corners.max(0), np.array((size[1], size[0]))
+    if ((high <= 0) & (low < 0) | (low >= across) & (high > across)).any():
+        return _NOTHING  # it lies beside the image, and touches it at most
     ends = np.roll(corners, -1, 0)
     sides = [np.arange(len(corners))] * 2
     times = [np.zeros(len(corners)), np.ones(len(corners))]  # 0..1 on a side, where one pixel ends and the next begins

@@ -45,7 +45,9 @@ class ZipFiles:
         size = 0
         for info in self._zip.infolist():
             name = _checked_name(path, _name(info))
-            if info.filename.endswith("/") or any(part.startswith((".", "__MACOSX")) for part in name.split("/")):
+            if info.filename.endswith(("/", "\\")) or any(
+                part.startswith((".", "__MACOSX")) for part in name.split("/")
+            ):
                 continue
             if not name:
                 raise InputError(f"{path}: a file in it has no name: pack it anew")

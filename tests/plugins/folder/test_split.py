@@ -90,6 +90,19 @@ def test_folders_of_an_export_are_its_split(tmp_path):
     assert len(ids(tmp_path, "train")) == 9
 
 
+@pytest.mark.parametrize("split", ["test", "val2017"])
+def test_a_split_that_leaves_nothing_to_train_with_is_told_and_not_kept(tmp_path, split):
+    for number in range(4):
+        for folder in ("images", "masks"):
+            path = tmp_path / folder / split / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (4, 4)).save(path)
+    folder = Folder()
+    assert len(list(folder.records(tmp_path, "val"))) == 1
+    assert len(ids(tmp_path, "train")) == 3
+    assert any("all masks are for validation or a test: they are divided anew" in note for note in folder.notes)
+
+
 def test_files_that_are_not_read_are_counted_where_there_is_nothing_else(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "masks").mkdir()
