@@ -150,6 +150,7 @@ def _drawing(name: str, file: Tree, classes: Mapping[str, _Class]) -> Drawing:
         image="/".join((*folders, last)),
         origin=str(file),
         stamp=file.stamp,
+        parts=[file],
         size=(content.size.height, content.size.width),
         marks=len(content.objects),
         split=split_of_folders(folders),
