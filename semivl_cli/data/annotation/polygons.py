@@ -36,7 +36,7 @@ def fill(rings: Sequence[Sequence[float]], size: tuple[int, int], *, keep_thin: 
     for ring in rings:
         corners = _corners(ring)
         part = _inside(corners, size)
-        if not part[0].size and keep_thin:
+        if not part[0].size and keep_thin and _reaches(corners, size):
             part = _outline(corners, size)
         if part[0].size:
             parts.append(part)
@@ -125,6 +125,12 @@ def _steps_down(
     count = np.ceil(exact).astype(np.int64)  # of steps, up to one off where the quotient was rounded
     count = np.where(passed(count - 1), count - 1, np.where(passed(count), count, count + 1))
     return np.where(flat, heights, y + count - 1)
+
+
+def _reaches(corners: NDArray[np.float64], size: tuple[int, int]) -> bool:
+    """Whether a polygon reaches into the image; one outside may touch the border and has no part of it."""
+    low, high, most = corners.min(0), corners.max(0), np.array(size[::-1])
+    return bool(((low >= 0) & (high <= most)).all() or ((high > 0) & (low < most)).all())
 
 
 def _outline(corners: NDArray[np.float64], size: tuple[int, int]) -> Region:

@@ -80,6 +80,20 @@ def test_only_what_vanishes_keeps_its_outline_and_only_within_the_image():
 
 
 @pytest.mark.parametrize(
+    ("ring", "count"),
+    [
+        ([0, -1, 1, -1, 1, 0, 0, 0], 0),
+        ([10, 3, 12, 3, 12, 5, 10, 5], 0),
+        ([-2, -2, 0, -2, 0, 0], 0),
+        ([10, 3.5, 10, 4.5, 10, 3.5], 2),
+        ([-1, -1, 0.2, -1, 0.2, 0.2, -1, 0.2], 1),
+    ],
+)
+def test_one_outside_that_touches_the_border_has_no_part_of_the_image(ring, count):
+    assert np.count_nonzero(painted([ring], (8, 10))) == count
+
+
+@pytest.mark.parametrize(
     ("ring", "message"),
     [
         ([1, 1, 5, 1, 5, 5, 7], "7 numbers: expected pairs"),

@@ -1,7 +1,10 @@
+import unicodedata
+
 import pytest
 from PIL import Image
 from semivl_plugins.folder import Folder
 
+from semivl_cli.data.choose.splits import find_labeled
 from semivl_cli.errors import InputError
 
 
@@ -14,6 +17,18 @@ def test_lists_are_taken_as_they_are(tree):
     (tree / "val.txt").write_text("a\nb\n")
     assert ids(tree, "train") == ["c", "day1/e", "f"]
     assert ids(tree, "val") == ["a", "b"]
+
+
+@pytest.mark.parametrize(("disk", "list_"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_accents_of_a_list_may_be_composed_otherwise_than_on_the_disk(tree, disk, list_):
+    name = unicodedata.normalize(disk, "day1/\u00dcbung")
+    for folder in ("images", "masks"):
+        Image.new("L", (4, 4)).save(tree / folder / f"{name}.png")
+    (tree / "val.txt").write_text(unicodedata.normalize(list_, f"{name}.png\na\n"), encoding="utf-8")
+    assert ids(tree, "val") == [name, "a"]
+    assert name not in ids(tree, "train")
+    records = list(Folder().records(tree, "val"))
+    assert find_labeled(records, (unicodedata.normalize(list_, name),), "x")[0] == (records[0],)
 
 
 def test_what_a_list_names_and_is_not_there_counts_as_missing(tree):
