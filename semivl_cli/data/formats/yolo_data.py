@@ -74,7 +74,7 @@ def names_by_number(data: DataYaml, file: Tree) -> dict[int, str]:
     for key, name in data.names.items():
         text = str(key)
         if not (text.isascii() and text.isdigit() and len(text) < 10):
-            raise InputError(f"{file}: names has the key {key!r}: expected the number of a class")
+            raise InputError(f"{file}: names has the key {text[:40]!r}: expected the number of a class")
         if int(text) in found:
             raise InputError(f"{file}: names has two entries for the class {text}")
         found[int(text)] = str(name)
