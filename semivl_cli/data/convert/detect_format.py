@@ -139,7 +139,8 @@ def _open_pictures(
     others = [str(file) for file in given.files if file.name.lower() not in _LITTER]
     if not given.pictures:
         raise InputError(f"{tree}: nothing in it is known{f' ({_some(others)})' if others else ''}; {_READ}")
-    notes = [f"{tree}: {_some(others)}: of no format that is read: the pictures are taken alone"] if others else []
+    why = "mask_suffix says what is meant" if affixes.mask else "of no format that is read"
+    notes = [f"{tree}: {_some(others)}: {why}: the pictures are taken alone"] if others else []
     tops = {name.partition("/")[0] for name, _ in tree.files() if "/" in name} if "masks" in given.folders else set()
     if {"images", "masks"} <= tops:
         masks = open_masks(tree.below("masks"), class_names, images, affixes, notes)
