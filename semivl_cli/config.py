@@ -158,6 +158,8 @@ class ModelSettings(_Section):
     initial: Literal["clip", "random"] = "clip"
     """What the encoder starts from: that CLIP, or fresh weights of its shape, which want a higher
     `optimizer.encoder_multiplier`; texts and guidance are CLIP's either way."""
+    init: OrNone[Text] = None
+    """A run with whose weights all of the model begins (`--init`); `None`: as `initial` says."""
     activation: Literal["checkpoint", "gelu"] = "checkpoint"
     """Activation of the image tower; `gelu`: exact GELU whatever CLIP was trained with."""
     norm_eps: Positive | Literal["checkpoint"] = "checkpoint"

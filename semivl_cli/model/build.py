@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Literal
+from dataclasses import asdict, replace
+from typing import Any, Literal
 
 import torch
 from pydantic.dataclasses import dataclass
@@ -56,6 +56,12 @@ class ModelSpec:
     def check(self, crop: int) -> None:
         """Raise `InputError` where the decoder cannot have this shape, or not decode crops of `crop` pixels."""
         self._decoder_class.check(self.decoder, self.encoder.patch_size, crop)
+
+    def differences(self, other: ModelSpec) -> list[str]:
+        """Name what keeps weights from being another's, such as `decoder.width: 128, not 64`; positions are resized."""
+        one, two = ({**asdict(spec), **_parts(asdict(spec))} for spec in (self, other))
+        apart = {"encoder", "decoder", "encoder.grid", "output_size"}
+        return [f"{name}: {one[name]}, not {two[name]}" for name in one if name not in apart and one[name] != two[name]]
 
     def build(self, text: Tensor) -> SemiVL:
         """Build the model with fresh weights; `text` holds the class vectors `[N, D]`."""
@@ -107,6 +113,10 @@ class ModelSpec:
     @property
     def _decoder_class(self) -> type[Decoder]:
         return pick(DECODERS, "decoder.kind", self.decoder_kind)
+
+
+def _parts(spec: dict[str, Any]) -> dict[str, Any]:
+    return {f"{part}.{name}": value for part in ("encoder", "decoder") for name, value in spec[part].items()}
 
 
 def model_spec(config: RunConfig, clip: EncoderSpec, statistics: Statistics) -> ModelSpec:

@@ -27,7 +27,7 @@ from semivl_cli.engine.train.best_step import Selection
 from semivl_cli.engine.train.microbatch import MicroBatch
 from semivl_cli.engine.train.nonfinite import refuse_nonfinite
 from semivl_cli.engine.train.schedule import Schedule
-from semivl_cli.engine.train.trainee import Training
+from semivl_cli.engine.train.trainee import Training, begin_with
 from semivl_cli.errors import InputError
 from semivl_cli.files import sweep, write_json, write_text
 from semivl_cli.run_files import read_split
@@ -53,9 +53,12 @@ class Progress:
     def begin(self) -> int:
         """Write what explains the run before its first step; `run.toml` comes last, it makes a directory a run."""
         self.began = time.monotonic()
+        training, run = self.training, self.training.run
+        if training.config.model.init is not None:
+            names = training.material.definition.names
+            begin_with(training.config.model.init, training.trainee, names, training.reporter)
         if not self.is_main:
             return 0
-        training, run = self.training, self.training.run
         sweep(run)
         write_text(run / layout.DEFINITION, training.material.definition_text)
         write_json(run / layout.SPLIT, training.material.index.split())

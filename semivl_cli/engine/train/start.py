@@ -61,8 +61,8 @@ def train(
         config = configure(flags, assignments, reporter.note)
         if out is not None:
             layout.check_free(out)
-        repeated = _repeated(config, merge(flags, parse_assignments(assignments)))
-        return run_training(config, out, reporter, inherited=repeated, process_group=process_group)
+        inherited = _inherited(config, merge(flags, parse_assignments(assignments)))
+        return run_training(config, out, reporter, inherited=inherited, process_group=process_group)
     run = process_group.broadcast(_begun(out))
     config = moved(layout.read_config(run), merge(flags, parse_assignments(assignments)), run, process_group)
     if layout.is_finished(run) and same_length(config, layout.read_config(run)):
@@ -131,7 +131,9 @@ def run_training(
                     counts=counts,
                 )
                 loop = Loop(training)
-                noticed = _changed_since(inherited.run / layout.SETTINGS, training) if inherited is not None else []
+                noticed = []
+                if inherited is not None and config.model.init != str(inherited.run):
+                    noticed = _changed_since(inherited.run / layout.SETTINGS, training)
                 return loop.run(resume=resume, noticed=noticed)
             except BaseException as error:
                 begun = (run / layout.SETTINGS).exists()
@@ -192,12 +194,17 @@ def _begun(out: Path | None) -> Path:
     return run
 
 
-def _repeated(config: RunConfig, given: Mapping[str, Any]) -> Inherited | None:
-    """Return the run that `--recipe <run>/run.toml` repeats: with its words and labels, where no flag names others."""
-    recipe = Path(config.recipe or "")
+def _inherited(config: RunConfig, given: Mapping[str, Any]) -> Inherited | None:
+    """Return the run whose words or labels are taken where no flag names others.
+
+    It is the one that `--recipe <run>/run.toml` repeats, or the one of the same dataset with whose weights, and words,
+    this one begins.
+    """
+    recipe, origin, data = Path(config.recipe or ""), config.model.init, given.get("data", {})
+    if origin is not None and "definition" not in data and layout.read_config(Path(origin)).dataset == config.dataset:
+        return Inherited(run=Path(origin), labels=False)
     if recipe.suffix != ".toml" or not read_settings(recipe)[1] or not (recipe.parent / layout.DEFINITION).is_file():
         return None
-    data = given.get("data", {})
     return Inherited(
         run=recipe.parent,
         words="definition" not in data,
