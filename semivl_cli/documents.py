@@ -26,6 +26,7 @@ else:
 
 T = TypeVar("T")
 
+_HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _HALF = re.compile(r"\\[uU](?:0000)?[dD][89a-fA-F]")
 _SHOWN = 60
 """Characters of a wrong value that a message shows."""
@@ -131,7 +132,10 @@ def as_type(content: object, expected: type[T], name: str) -> T:
 
 
 def _whole_characters(content: object, text: str, name: str) -> object:
-    """Refuse texts with half a character, which no file can be named after and no line can show."""
+    """Refuse texts with half a character, which no file can be named after and no line can show.
+
+    What Python makes of bytes of a name that are no UTF-8 (U+DC80 to U+DCFF) is the name of a file, and stays.
+    """
     stack = [content] if _HALF.search(text) else []
     while stack:
         one = stack.pop()
@@ -139,7 +143,7 @@ def _whole_characters(content: object, text: str, name: str) -> object:
             stack += [*one.keys(), *one.values()]
         elif isinstance(one, list):
             stack += one
-        elif isinstance(one, str) and not one.isascii() and any("\ud800" <= sign <= "\udfff" for sign in one):
+        elif isinstance(one, str) and not one.isascii() and _HALVES.search(one):
             raise InputError(f"{name}: {one[:_SHOWN]!r} holds half a character: it was cut in the middle of one")
     return content
 
@@ -150,12 +154,20 @@ def _adapter(expected: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - any type
 
 
 class _YAML(yaml.SafeLoader):
-    """YAML of settings: no aliases, which can stand for more than memory holds, and no dates."""
+    """YAML of settings: no aliases, which can stand for more than memory holds, no dates, and no key twice."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not read: write the value out")
         return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[tuple[str, str]] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if (key.tag, key.value) in seen:
+                raise yaml.YAMLError(f"line {key.start_mark.line + 1}: the key {key.value[:_SHOWN]!r} is there twice")
+            seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep)
 
 
 _YAML.yaml_implicit_resolvers = {
@@ -172,8 +184,9 @@ def _explain(error: ValidationError) -> str:
     union = len(same) > 1 and first["type"] != "missing"  # pydantic adds a member's name to the place of each
     path = _place(first["loc"][:-1] if union else first["loc"])
     if first["type"] == "missing":
-        lacking = [str(one["loc"][-1]) for one in same if one["type"] == "missing"]
-        return f"{_place(first['loc'][:-1]) or 'the top'}: expected an entry with {' and '.join(lacking)}"
+        lacking = [one["loc"][-1] for one in same if one["type"] == "missing"]
+        kind = "a list" if isinstance(lacking[0], int) else "an entry"
+        return f"{_place(first['loc'][:-1]) or 'the top'}: expected {kind} with {' and '.join(map(str, lacking))}"
     if first["type"] == "value_error":
         return f"{path + ': ' if path else ''}{first['msg'].removeprefix('Value error, ')}"
     if not union and not first["msg"].startswith("Input should be "):

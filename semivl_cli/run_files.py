@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, InstanceOf
 
 from semivl_cli.documents import Document, parse_json, read_json
 from semivl_cli.errors import InputError
@@ -26,6 +26,8 @@ def _share(value: float) -> float:
 
 Share = Annotated[float, Field(allow_inf_nan=True), AfterValidator(_share)]
 """0..1; NaN where nothing was counted."""
+Name = InstanceOf[str]
+"""An id, or the name of a file, which need not be UTF-8."""
 OrEmpty = BeforeValidator(lambda value: None if value == {} else value)
 """What is not there yet is written as `{}`."""
 
@@ -70,19 +72,19 @@ class Unlabeled(Document):
 
     count: Annotated[int, Field(ge=0)]
     sha256: str
-    ids: list[str] | None = None
+    ids: list[Name] | None = None
     """Of the dataset's own, in their order; `None` where they are very many, and in runs of earlier versions."""
-    added: list[str] | None = None
+    added: list[Name] | None = None
     """Paths of files of `data.unlabeled`, in their order, where these are not very many."""
 
 
 class Split(Document):
     """`split.json`: ids of images by what they are for."""
 
-    labeled: Annotated[list[str], Field(min_length=1)]
+    labeled: Annotated[list[Name], Field(min_length=1)]
     unlabeled: Unlabeled
-    val: list[str]
-    held_out: list[str] = Field(default_factory=list)
+    val: list[Name]
+    held_out: list[Name] = Field(default_factory=list)
     sha256: str
 
 

@@ -36,19 +36,21 @@ class Listing:
         self.folders: dict[str, int] = {}
         """Every folder that was looked into -> when its content changed last, in ns."""
         self.notes: list[str] = []
-        self.passed_over: Counter[str] = Counter()
+        self._passed_over: Counter[str] = Counter()
         """Suffixes of files in `images/` that are not read -> how many."""
         self._masks_in = lru_cache(maxsize=64)(self._list_masks)
 
     def entries(self) -> Iterator[Entry]:
         """Yield every image; raises `InputError` if two images have one id, or a folder cannot be read."""
         self.notes.clear()
-        self.passed_over.clear()
+        self._passed_over.clear()
         if self._drawn is not None:
             for _ in self._walk(self.root / "masks"):
                 pass  # to see its folders
         for name, path in self._walk(self.root / "images"):
             yield Entry(name, path, self._mask(name), split_of_folders(name.split("/")[:-1]))
+        if self._passed_over:
+            self.notes.append(f"{self.root / 'images'} holds files that are not read: {self.passed_over()}")
         seen: set[str] = set()
         for source in self._elsewhere:
             for path in source.files():
@@ -60,6 +62,11 @@ class Listing:
                     self._watch(path.parent, source.where)
                 told = split_of_folders(path.relative_to(source.where).parts[:-1]) if source.beside else None
                 yield Entry(name, path, self._mask(name), told)
+
+    def passed_over(self) -> str:
+        """Say how many files in `images/` are not read, by their suffixes; nothing where all are."""
+        most = self._passed_over.most_common(5)
+        return ", ".join(f"{number} {suffix or 'without a suffix'}" for suffix, number in most)
 
     def orphans(self) -> Iterator[str]:
         """Yield the id of every mask in `masks/` that has no image."""
@@ -111,7 +118,7 @@ class Listing:
             for stem, name in _stems(found).items():
                 yield f"{folder}/{stem}" if folder else stem, found.folder / name
             if top == self.root / "images":
-                self.passed_over.update(Path(name).suffix.lower() for name in found.files if not is_image(name))
+                self._passed_over.update(Path(name).suffix.lower() for name in found.files if not is_image(name))
             self.notes.extend(
                 f"{found.folder / name} is a folder, not a picture: looked into"
                 for name in found.folders

@@ -154,7 +154,8 @@ class Preparation:
     @cached_property
     def _found(self) -> list[Annotations | Images]:
         """What the sources are."""
-        unpack_to = index_folders(self.root)[0] / "unpacked"
+        packed = any(path.suffix.lower() == ".zip" for path in self.sources)
+        unpack_to = (writable_folder(self.root) if packed else index_folders(self.root)[0]) / "unpacked"
         affixes = self._affixes
         found = []
         for path in self.sources:
@@ -183,7 +184,7 @@ class Preparation:
             return given
         masks = replace(open_masks(own, self._class_names, self._ids, self._affixes), prevails=True)
         why = ""
-        if not given and self._affixes == DETECTED:
+        if not given and self._affixes == DETECTED and self.classes:  # else classes are looked for
             images = {entry.id: entry.image for entry in self._images.entries()}
             key, orientation = self._key(masks), self._values.orientation
             why = why_converted(own, self._class_names, self._ids, images, key, orientation)

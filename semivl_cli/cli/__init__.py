@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from semivl_cli import __version__
 from semivl_cli.cli.concepts import app as concepts_app
-from semivl_cli.cli.console import one_line
+from semivl_cli.cli.console import one_line, open_streams
 from semivl_cli.cli.evaluate import evaluate
 from semivl_cli.cli.options import remedy
 from semivl_cli.cli.predict import predict
@@ -22,6 +22,7 @@ from semivl_cli.cli.prepare import app as prepare_app
 from semivl_cli.cli.train import train
 from semivl_cli.engine.signals import leave_closed_terminal
 from semivl_cli.errors import SemiVLError
+from semivl_cli.files import FULL
 from semivl_cli.processes import import_nothing_from_here
 
 _CLICK_ERROR: type[BaseException] = next(k for k in typer.BadParameter.__mro__ if k.__name__ == "ClickException")
@@ -38,7 +39,9 @@ class _Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - click's context; whatever the command returns
         """Run a command."""
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
         except SemiVLError as error:
             if str(error):
                 typer.echo(f"semivl: {one_line(str(error))}", err=True)
@@ -48,8 +51,13 @@ class _Group(TyperGroup):
             number = error.args[0] if isinstance(error, _Terminated) else signal.SIGINT
             raise SystemExit(128 + number) from None
         except BrokenPipeError:  # the reader of stdout went away, as `head` does
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _show_nothing_more()
             raise SystemExit(0) from None
+        except OSError as error:  # of the machine: no permission, no room, no such temporary folder
+            _show_nothing_more()
+            where = f"{error.filename}: " if error.filename is not None else ""
+            typer.echo(f"semivl: {where}{error.strerror or error}", err=True)
+            raise SystemExit(3 if error.errno in FULL else 2) from None
         except (_CLICK_ERROR, typer.Exit, typer.Abort) as error:
             _say_remedy(error)
             raise
@@ -57,6 +65,14 @@ class _Group(TyperGroup):
             traceback.print_exc()
             typer.echo("semivl: this is a bug in semivl, not your mistake; please report the lines above", err=True)
             raise SystemExit(70) from None
+
+
+def _show_nothing_more() -> None:
+    """Let what stdout has not written yet go nowhere: it would be tried again at the end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say_remedy(error: BaseException) -> None:
@@ -103,16 +119,21 @@ app.add_typer(concepts_app, name="concepts")
 
 def main() -> None:
     """Run the program."""
+    open_streams()
     # A thread that waits for another must sleep, not spin: beside any other busy program, spinning threads take the
     # cores from the very threads they wait for, and a step takes tens of times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")  # what an Apple GPU cannot do, the CPU does
     import_nothing_from_here()
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # Windows knows no SIGHUP
-        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as nohup leaves SIGHUP
-            signal.signal(number, _terminate)
-    app()
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # not on Windows
+    heard = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]  # as nohup leaves SIGHUP
+    for number in heard:
+        signal.signal(number, _terminate)
+    try:
+        app()
+    finally:  # on the way out nothing is left to be tidied, and nobody could hear of it
+        for number in heard:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -74,8 +76,36 @@ def print_json(value: Any, indent: int | None = 1) -> None:  # noqa: ANN401 - an
     Bytes of a file name that are no UTF-8 become escapes, which readers turn back into that name.
     """
     text = json.dumps(value, indent=indent, ensure_ascii=False)
-    print_line(text.encode("utf-8", "backslashreplace").decode("utf-8"))
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    print_line(text if can_show(text) else json.dumps(value, indent=indent))
     sys.stdout.flush()
+
+
+def can_show(text: str) -> bool:
+    """Whether stdout takes all characters of a text as they are."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def open_streams() -> None:
+    """Let every character be printed, on an ASCII terminal as an escape; and let what was closed go nowhere.
+
+    Else the next file that is opened would take the place of a closed stdout, and what is printed would end up there.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    sys.stdin = sys.stdin or os.fdopen(0, encoding="utf-8", closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def print_table(title: str, columns: list[str], rows: list[list[str]], footer: list[str] | None = None) -> None:

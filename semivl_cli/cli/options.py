@@ -127,7 +127,7 @@ def settings_of(flags: dict[str, Any]) -> dict[str, Any]:
             continue
         given: Any = value
         # A folder that is called like a shipped definition or recipe (its data, say) is not what was meant.
-        if name == "data.root" or (name in ("recipe", "data.definition") and Path(value).is_file()):
+        if name in ("data.root", "model.init") or (name in ("recipe", "data.definition") and Path(value).is_file()):
             given = str(Path(value).resolve()) if Path(value).exists() else str(value)
         elif name == "data.unlabeled":  # patterns too, which no file is called
             given = [os.path.abspath(path) for path in value]  # noqa: PTH100 - a Path would follow links

@@ -27,6 +27,12 @@ def train(
     ] = None,
     definition: DefinitionOption = None,
     recipe: Annotated[str | None, typer.Option(help="Settings: tiny, or a TOML file.", metavar="NAME|FILE")] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(
+            help="Begin with the weights of a run, and with what settings of it no flag changes.", metavar="RUN"
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory. (default: runs/<dataset>-<labels>-<n>)")] = None,
     seed: Annotated[int | None, typer.Option(help="Of every draw. (default: 0)")] = None,
     seeds: Annotated[
@@ -56,6 +62,7 @@ def train(
               semivl train --dataset cityscapes --gpus 4
               semivl train --dataset voc --labels 92 --unlabeled photos/ --unlabeled 'shards-{000..099}.tar'
               semivl train --seeds 3
+              semivl train --init runs/voc-92-1 --set training.steps=5000
               semivl train --resume
     """
     assignments = assignments or []
@@ -65,6 +72,7 @@ def train(
             "method": method,
             "recipe": recipe,
             "seed": seed,
+            "model.init": init,
             "device": device,
             "training.select": select,
             "training.micro_batch": "fit" if fit else None,

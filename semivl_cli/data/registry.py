@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 GROUP = "semivl.datasets"
 """The entry-point group: `voc = "semivl_plugins.voc:VOC"`."""
+OWN_FILE = "plugin:"
+"""How settings begin the name of a file in the package of a dataset's plugin."""
 
 
 def registered() -> list[str]:

@@ -13,7 +13,7 @@ from semivl_cli.data.choose.held_out import hold_out
 from semivl_cli.data.choose.index import Index, build_index, find_root
 from semivl_cli.data.contract import Dataset, Record
 from semivl_cli.data.read.images import value_range_of
-from semivl_cli.data.registry import open_dataset, own_definition, package_file
+from semivl_cli.data.registry import OWN_FILE, open_dataset, own_definition, package_file
 from semivl_cli.engine.rundir.layout import DEFINITION, SPLIT
 from semivl_cli.engine.text_vectors import embed_classes, embed_concepts
 from semivl_cli.errors import InputError
@@ -146,8 +146,8 @@ def clip_of(config: RunConfig, dataset: Dataset, reporter: Reporter) -> Clip:
 def weights_of(config: RunConfig, dataset: Dataset) -> str:
     """What the settings call the weights, with a file of the dataset's plugin as its path."""
     weights = config.model.weights
-    if weights.startswith("plugin:"):
-        return str(package_file(dataset, weights.removeprefix("plugin:")))
+    if weights.startswith(OWN_FILE):
+        return str(package_file(dataset, weights.removeprefix(OWN_FILE)))
     return weights
 
 

@@ -75,7 +75,7 @@ def _fingerprint(index: Index) -> str:
     digest = hashlib.sha256()
     for record in (*index.labeled, *index.held_out, *index.val):
         sizes = [source.stat().st_size for source in (record.image, record.label) if isinstance(source, Path)]
-        digest.update(f"{record.id} {sizes}\n".encode())
+        digest.update(f"{record.id} {sizes}\n".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from semivl_cli.config import RunConfig, none_if_so_called
 from semivl_cli.data.contract import Dataset
-from semivl_cli.data.registry import open_dataset, package_file
+from semivl_cli.data.registry import OWN_FILE, open_dataset, package_file
 from semivl_cli.errors import InputError
 from semivl_cli.settings_toml import Layer, merge, parse_assignments, parse_toml, read_settings, resolve, unknown
 
@@ -23,35 +23,64 @@ def configure(
     Weakest first: defaults, the dataset's recipe, the fidelity preset, the recipe's own table for that fidelity, the
     method preset, the recipe file, flags, assignments. The names of dataset, method, recipe and fidelity are
     themselves settings, found first by the same order. `flags` are nested like the settings, `assignments` are
-    `a.b=value` each. A root without a dataset is a folder, which `say` is told: the scenes of the default lie nowhere.
+    `a.b=value` each. A run that `model.init` names gives all that is not given; where dataset, recipe, method or
+    fidelity are, only what makes up its model. A root without a dataset is a folder, which `say` is told: the scenes of
+    the default lie nowhere.
 
     Raises:
         InputError: an unknown name or setting, a value that does not fit.
     """
     top = merge(flags, parse_assignments(assignments))
     given = merge(_given_recipe(top), top)
-    data = given.get("data")
-    root = none_if_so_called(data.get("root")) if isinstance(data, dict) else None
-    if "dataset" not in given and root is not None:
+    origin = _settings_of_origin(given)
+    root, usual = _value(given, "data", "root"), origin.get("dataset", RunConfig().dataset)
+    if "dataset" not in given and root is not None and usual == RunConfig().dataset:
         say(f"dataset folder: {root} was named without --dataset")
-    usual = RunConfig().dataset if root is None else "folder"
-    return configure_dataset(open_dataset(str(given.get("dataset", usual))), top)
+        usual = "folder"
+    dataset = str(given.get("dataset", usual))
+    if origin and (dataset != origin["dataset"] or {"recipe", "method", "fidelity"} & given.keys()):
+        origin = {"model": origin["model"], "decoder": origin["decoder"]}
+    return configure_dataset(open_dataset(dataset), top, origin)
 
 
-def configure_dataset(dataset: Dataset, top: Layer) -> RunConfig:
-    """Layer and check all settings as `configure` does, of a dataset installed or not; `top`: what was given."""
-    own, given = _recipe(dataset.recipe, partial(package_file, dataset)), _given_recipe(top)
+def configure_dataset(dataset: Dataset, top: Layer, origin: Layer | None = None) -> RunConfig:
+    """Layer and check all settings as `configure` does, of a dataset installed or not.
+
+    `top`: what was given; `origin`: of the run that this one begins with, weaker than what was given.
+    """
+    own, given = _recipe(dataset.recipe, partial(package_file, dataset)), merge(origin or {}, _given_recipe(top))
     names = merge({"fidelity": "paper", "method": "semivl"}, own, given, top)
     fidelity, method = str(names["fidelity"]), str(names["method"])
     (own, own_table), (given, given_table) = _split(own, fidelity), _split(given, fidelity)
     chosen = {"dataset": dataset.name, "fidelity": fidelity, "method": method, "recipe": top.get("recipe")}
     preset, method_preset = _preset("fidelity", fidelity), _preset("method", method)
-    given, given_table, top = map(_with_length, (given, given_table, top))
+    given, given_table, top = map(with_length, (given, given_table, top))
     settings = merge(own, preset, own_table, method_preset, given, given_table, chosen, top)
     return resolve(settings, also=_unknown_kinds(settings))
 
 
-def _with_length(layer: Layer) -> Layer:
+def _value(given: Layer, section: str, key: str) -> Any:  # noqa: ANN401 - whatever was given
+    table = given.get(section)
+    return none_if_so_called(table.get(key)) if isinstance(table, dict) else None
+
+
+def _settings_of_origin(given: Layer) -> Layer:
+    """Return all settings of the run with whose weights this one begins; where it is computed is not its own matter."""
+    run = _value(given, "model", "init")
+    if run is None:
+        return {}
+    path = Path(str(run)) / "run.toml"
+    if not path.is_file():
+        raise InputError(f"model.init = {str(run)!r}: expected the directory of a run, with its run.toml")
+    settings = resolve(read_settings(path)[0], source=str(path))
+    layer, weights = settings.model_dump(), settings.model.weights
+    if weights.startswith(OWN_FILE):  # which another dataset would look for in its own plugin
+        layer["model"]["weights"] = str(package_file(open_dataset(settings.dataset), weights.removeprefix(OWN_FILE)))
+    del layer["device"], layer["recipe"]
+    return layer
+
+
+def with_length(layer: Layer) -> Layer:
     """Let a length in epochs rule over one in steps that a weaker layer gives: by themselves steps are stronger."""
     training = layer.get("training")
     if not isinstance(training, dict):

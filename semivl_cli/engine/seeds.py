@@ -16,7 +16,7 @@ from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
 from semivl_cli.engine.precedence import configure
 from semivl_cli.engine.rundir import layout
 from semivl_cli.engine.train.best_step import Result, read_result
-from semivl_cli.engine.train.start import moved, run_training
+from semivl_cli.engine.train.start import moved, run_training, same_length
 from semivl_cli.errors import InputError, Interrupted, RunError
 from semivl_cli.files import write_json, write_text, writing
 from semivl_cli.reporter import Reporter
@@ -108,8 +108,7 @@ def train_seeds(
         numbers = read_json(out / layout.SUMMARY, Summary).seeds
         if seeds not in (None, len(numbers)):
             raise InputError(f"{out} was started with --seeds {len(numbers)}, not {seeds}: leave the flag out")
-        config = resolve(read_toml(out / layout.RECIPE), source=str(out / layout.RECIPE))
-        config = moved(config, merge(flags, parse_assignments(assignments)), out, process_group)
+        config = _resumed(out, merge(flags, parse_assignments(assignments)), process_group)
     else:
         config = configure(flags, assignments, reporter.note)
         numbers = list(range(config.seed, config.seed + (seeds or 1)))
@@ -146,6 +145,14 @@ def train_seeds(
     if process_group.is_main:
         write_json(out / layout.SUMMARY, {**repeated.as_dict(), "seeds": numbers})
     return repeated
+
+
+def _resumed(out: Path, given: Mapping[str, Any], process_group: ProcessGroup) -> RunConfig:
+    saved = resolve(read_toml(out / layout.RECIPE), source=str(out / layout.RECIPE))
+    config = moved(saved, given, out, process_group)
+    if not same_length(saved, config):
+        raise InputError(f"{out} holds several runs, which become longer one by one: name one, such as {out}/seed-0")
+    return config
 
 
 def _begin(config: RunConfig, out: Path | None, numbers: list[int]) -> Path:

@@ -32,7 +32,8 @@ def write_report(run: Path) -> Path:
     try:
         if content.examples:
             save_image(sheet, examples_sheet(content))
-        write_bytes(page, _render(content, sheet.read_bytes() if content.examples else None).encode("utf-8"))
+        text = _render(content, sheet.read_bytes() if content.examples else None)
+        write_bytes(page, text.encode("utf-8", "backslashreplace"))  # ids may be names of files that are no UTF-8
     except OSError as error:
         raise RunError(
             f"cannot write {page} ({error.strerror or error}): the run itself is complete; make room, then semivl eval "

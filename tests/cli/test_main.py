@@ -1,7 +1,10 @@
 """The program itself: its help is instant, and every command says what it is for."""
 
+import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -62,3 +65,42 @@ def test_every_answer_to_an_option_of_other_tools_is_true():
 def test_options_that_are_like_no_setting_are_refused_as_ever():
     result = CliRunner().invoke(app, ["predict", "a.png", "--steps", "5"])
     assert result.exit_code == 2 and "No such option: --steps" in result.stderr
+
+
+STRASSE = 'title = "x"\n[[class]]\nname = "Straße 🚗"\ncolor = "#000000"\n[[class]]\nname = "b"\ncolor = "#ffffff"\n'
+
+
+def shell(line, folder, **environment):
+    """Run a line of a shell, in which `semivl` is the program."""
+    (folder / "semivl").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m semivl_cli "$@"\n')
+    (folder / "semivl").chmod(0o755)
+    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    variables = {**os.environ, "PATH": path, "PYTHONUTF8": "0", **environment}
+    return subprocess.run(["sh", "-c", line], check=False, cwd=folder, env=variables, capture_output=True, timeout=100)
+
+
+needs_shell = pytest.mark.skipif(sys.platform == "win32", reason="a shell and /dev/full are POSIX")
+
+
+@needs_shell
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_every_character_is_printed_on_any_terminal(tmp_path, encoding):
+    (tmp_path / "street.toml").write_text(STRASSE, encoding="utf-8")
+    done = shell("semivl concepts show street.toml && semivl nothing", tmp_path, PYTHONIOENCODING=encoding)
+    assert b"Stra" in done.stdout and b"\\U0001f697" in done.stdout and b"Traceback" not in done.stderr
+    values = shell("semivl concepts show street.toml --json", tmp_path, PYTHONIOENCODING=encoding)
+    assert json.loads(values.stdout)["class"][0]["name"] == "Straße 🚗"
+
+
+@needs_shell
+def test_a_closed_stdout_goes_nowhere_and_into_no_file(tmp_path):
+    (tmp_path / "street.toml").write_text(STRASSE, encoding="utf-8")
+    done = shell("semivl concepts show street.toml >&- 2>&- <&- && semivl concepts show nowhere >&-", tmp_path)
+    assert done.returncode == 2 and done.stderr.startswith(b"semivl: no such definition")
+
+
+@needs_shell
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is full")
+def test_a_full_stdout_is_one_line(tmp_path):
+    done = shell("semivl concepts show voc > /dev/full", tmp_path)
+    assert done.returncode == 3 and done.stderr == b"semivl: No space left on device\n"

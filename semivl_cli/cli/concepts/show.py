@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from semivl_cli.cli.console import print_json
+from semivl_cli.cli.console import can_show, print_json
 from semivl_cli.cli.options import DefinitionArgument, Json
 from semivl_cli.concepts.load import load_definition
 from semivl_cli.concepts.prompts import with_prompts
@@ -21,9 +21,10 @@ def show(file: DefinitionArgument, as_json: Json = False) -> None:
     if as_json:
         print_json(shown)
         return
+    swatch = "██ " if can_show("█") else "## "
     root = Tree(Text(f"{shown['title']} ({len(shown['class'])} classes)", style="bold"))
     for item in shown["class"]:
-        branch = root.add(Text("██ ", style=item["color"]) + Text(f"{item['id']} {item['name']}", style="bold"))
+        branch = root.add(Text(swatch, style=item["color"]) + Text(f"{item['id']} {item['name']}", style="bold"))
         branch.add(Text(f"concepts: {', '.join(item['concepts'])}"))
         if item["excludes"]:
             branch.add(Text(f"excludes: {', '.join(item['excludes'])}"))

@@ -7,12 +7,14 @@ import binascii
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from functools import cached_property
+from itertools import islice
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
 from semivl_cli.data.annotation.tree import bare
+from semivl_cli.data.ids import composed
 
 _SERVER = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*/*")
 _DATE = r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
@@ -22,6 +24,8 @@ _TAKEN = re.compile(r"(.+)_[A-Za-z0-9]{7}")
 """What Django makes of a name that is taken or too long: it is cut, and seven random characters follow."""
 _KINDS = ("images", "img", "labels", "masks", "jpegimages", "/", "..")
 """Folders that say what files are, not which."""
+_SEVERAL = 4
+"""Ids that cannot be told apart are told, but no more than these."""
 _CUT = 60
 """A shorter name is never cut: with its folder, prefix and suffix it stays below Django's 100 characters."""
 
@@ -32,17 +36,22 @@ class ImageNames:
     def __init__(self, ids: Iterable[str]) -> None:
         """Know `ids`, which are read when they are asked for first."""
         self._ids = ids
+        self._ends: dict[tuple[Callable[[str], str], str], _Ends] = {}
 
     @cached_property
     def _by_last(self) -> Mapping[str, Sequence[str]]:
         """Last part of an id -> the ids that end with it."""
-        return _grouped(self._ids, lambda name: name)
+        return _grouped(self._ids, _last)
+
+    @cached_property
+    def _exact(self) -> Set[str]:
+        return {name for names in self._by_last.values() for name in names}
 
     @cached_property
     def _alike(self) -> Mapping[str, Sequence[str]]:
         """What is left of the last part of an id by any spelling -> the ids of which that is left, in order."""
         ids = (name for names in self._by_last.values() for name in names)
-        return dict(sorted(_grouped(ids, _rest).items()))
+        return dict(sorted(_grouped(ids, lambda name: _rest(_last(name))).items()))
 
     @cached_property
     def _rests(self) -> Sequence[str]:
@@ -54,7 +63,7 @@ class ImageNames:
 
     def knows(self, name: str) -> bool:
         """Whether an image has exactly this path, whatever its suffix."""
-        return bare(name) in self._by_last.get(_last(bare(name)), ())
+        return bare(name) in self._exact
 
     def find(self, name: str) -> tuple[str, ...]:
         """Return the ids that a name or path of an image may mean: one, none, or several that cannot be told apart.
@@ -70,8 +79,8 @@ class ImageNames:
         if self.knows(path):
             return (bare(path),)
         return (
-            _choose(self._by_last.get(_last(bare(path)), ()), bare(path), str)
-            or _choose(self._by_last.get(_last(path), ()), path, str)
+            self._choose(self._by_last, _last(bare(path)), bare(path), str)
+            or self._choose(self._by_last, _last(path), path, str)
             or next(filter(None, self._guesses(path)), ())
         )
 
@@ -79,53 +88,73 @@ class ImageNames:
         """Yield what each further reading of a path means, the likeliest first."""
         written = [bare(reading) for reading in dict.fromkeys((path, *_addressed(path)))]
         uploads = list(dict.fromkeys(upload for reading in written for upload in _uploaded(reading)))
-        for spell in (_composed, _folded):
+        for spell in (composed, _folded):
             for reading in written:
-                yield _choose(self._alike.get(_rest(_last(reading)), ()), reading, spell)
+                yield self._choose(self._alike, _rest(_last(reading)), reading, spell)
             for upload in uploads:
                 yield self._named(upload, spell)
+
+    def _choose(
+        self, groups: Mapping[str, Sequence[str]], group: str, path: str, spell: Callable[[str], str]
+    ) -> tuple[str, ...]:
+        """Return the ids of a group that a path without suffix may mean where both are spelled alike."""
+        ids = groups.get(group, ())
+        if len(ids) < _SEVERAL:
+            return _Ends(ids, spell).find(_parts(spell(path)))
+        if (spell, group) not in self._ends:  # each of a million folders may have an image of one name
+            self._ends[spell, group] = _Ends(ids, spell)
+        return self._ends[spell, group].find(_parts(spell(path)))
 
     def _named(self, upload: str, spell: Callable[[str], str]) -> tuple[str, ...]:
         """Return the ids, in whatever folder, that an upload may be called after: its own is lost."""
         wanted = spell(upload)
-        same = tuple(one for one in self._alike.get(_rest(upload), ()) if wanted in _renamed(one, spell))
+        ids = self._alike.get(_rest(upload), ())
+        same = _some(one for one in ids if wanted in _renamed(one, spell))
         taken = _TAKEN.fullmatch(wanted)
         if same or taken is None:
             return same
         start = taken[1]
         if len(start) < _CUT:
-            return tuple(one for one in self._alike.get(_rest(start), ()) if start in _renamed(one, spell))
-        return tuple(
-            one for one in self._beginning(_rest(start)) if any(name.startswith(start) for name in _renamed(one, spell))
-        )
+            return _some(one for one in self._alike.get(_rest(start), ()) if start in _renamed(one, spell))
+        longer = self._beginning(_rest(start))
+        return _some(one for one in longer if any(name.startswith(start) for name in _renamed(one, spell)))
 
     def _beginning(self, start: str) -> Iterator[str]:
-        for rest in self._rests[bisect_left(self._rests, start) :]:
-            if not rest.startswith(start):
+        for place in range(bisect_left(self._rests, start), len(self._rests)):
+            if not self._rests[place].startswith(start):
                 return
-            yield from self._alike[rest]
+            yield from self._alike[self._rests[place]]
+
+
+class _Ends:
+    """Paths by their ends."""
+
+    def __init__(self, ids: Iterable[str], spell: Callable[[str], str]) -> None:
+        self._whole: dict[tuple[str, ...], list[str]] = {}
+        self._ends: dict[tuple[str, ...], list[str]] = {}
+        for one in ids:
+            parts = _parts(spell(one))
+            self._whole.setdefault(parts, []).append(one)
+            for start in range(len(parts)):
+                self._ends.setdefault(parts[start:], []).append(one)
+
+    def find(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the ids that are a path, else the longest that it ends with, else those that end with it."""
+        for start in range(len(wanted)):  # of `7` and `day1/7`, the path `photos/day1/7` means the second
+            if wanted[start:] in self._whole:
+                return _some(self._whole[wanted[start:]])
+        return _some(self._ends.get(wanted, ()))
+
+
+def _some(ids: Iterable[str]) -> tuple[str, ...]:
+    """Return ids that cannot be told apart, but not more of them than are told."""
+    return tuple(islice(ids, _SEVERAL))
 
 
 def names_picture(text: str) -> bool:
     """Whether a name, a path or an address is that of a picture, by its suffix."""
     path = text.replace("\\", "/")
     return any(bare(reading) != reading for reading in (path, *_addressed(path)))
-
-
-def _choose(ids: Sequence[str], path: str, spell: Callable[[str], str]) -> tuple[str, ...]:
-    """Return those of `ids` that a path without suffix may mean where both are spelled alike."""
-    wanted = _parts(spell(path))
-    if not wanted:
-        return ()
-    parts = {one: _parts(spell(one)) for one in ids}
-    exact = tuple(one for one in ids if parts[one] == wanted)
-    if exact:
-        return exact
-    fitting = [one for one in ids if _is_end(parts[one], wanted)]
-    longest = max((len(parts[one]) for one in fitting if len(parts[one]) < len(wanted)), default=0)
-    if longest:  # of `7` and `day1/7`, the path `photos/day1/7` means the second
-        return tuple(one for one in fitting if len(parts[one]) == longest)
-    return tuple(fitting)
 
 
 def _addressed(path: str) -> Iterator[str]:
@@ -175,23 +204,20 @@ def _valid(name: str) -> str:
     return re.sub(r"[^-\w.]", "", name.replace(" ", "_"))
 
 
-def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
-
-
 def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
+    return composed(unicodedata.normalize("NFD", name).casefold())
 
 
 def _rest(name: str) -> str:
-    """Return what is equal for all names that any spelling makes equal."""
-    return _valid(unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold()))
+    """Return what is equal for all names that any spelling makes equal: letters and digits without accents and case."""
+    letters = _valid(unicodedata.normalize("NFD", name)).casefold()
+    return _valid(unicodedata.normalize("NFD", letters))
 
 
-def _grouped(ids: Iterable[str], of_last: Callable[[str], str]) -> dict[str, list[str]]:
+def _grouped(ids: Iterable[str], by: Callable[[str], str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for name in ids:
-        found.setdefault(of_last(_last(name)), []).append(name)
+        found.setdefault(by(name), []).append(name)
     return found
 
 
@@ -204,8 +230,3 @@ def _parts(name: str) -> tuple[str, ...]:
     parts = PurePosixPath(name).parts
     telling = (part for part in parts[:-1] if part.casefold() not in _KINDS)
     return (*telling, *parts[-1:])
-
-
-def _is_end(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    short, long = sorted((one, other), key=len)
-    return long[len(long) - len(short) :] == short

@@ -26,6 +26,8 @@ def palette_of(opened: Picture) -> Palette | None:
         return None
     kind = picture.palette.rawmode or picture.palette.mode
     raw = np.frombuffer(bytes(picture.palette.palette), np.uint8)
+    if kind == "RGB;L":  # of a TIFF: all reds first
+        return raw[: len(raw) // 3 * 3].reshape(3, -1).T
     wide = 4 if kind in ("RGBA", "RGBX", "BGRX", "BGRA") else 3
     colors = raw[: len(raw) // wide * wide].reshape(-1, wide)[:, :3]
     return colors[:, ::-1] if kind.startswith("BGR") else colors
@@ -61,6 +63,7 @@ class Palettes:
         seen: dict[int, dict[str, Tree]] = {}
         all_classes = True
         for file, used in in_threads(used_colors, files()):
+            all_classes &= len(set(used.values())) == len(used)  # else colours tell less than indices
             for index, color in ((index, to_hex(color)) for index, color in used.items()):
                 if color in self._meant or self._by_index[index] != IGNORE:
                     seen.setdefault(index, {}).setdefault(color, file)

@@ -46,7 +46,7 @@ class ZipFiles:
         size = 0
         for info in self._zip.infolist():
             name = _checked_name(path, _name(info))
-            if info.is_dir() or any(map(is_hidden, name.split("/"))):
+            if info.filename.endswith(("/", "\\")) or any(map(is_hidden, name.split("/"))):
                 continue
             if not name:
                 raise InputError(f"{path}: a file in it has no name: pack it anew")

@@ -20,7 +20,7 @@ def classes_of(sources: Sequence[Annotations]) -> Found:
     Raises:
         InputError: if there are no labels and no values, or more than a definition can hold.
     """
-    labels = {label: color for source in sources for label, color in source.labels.items()}
+    labels = {label: color for source in sources for label, color in source.labels.items() if label not in source.void}
     if labels:
         grounds = [color for label, color in labels.items() if _is_ground(label)]
         some_ground = any(source.shapes for source in sources if source.labels) or bool(grounds)

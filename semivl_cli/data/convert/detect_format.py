@@ -15,11 +15,14 @@ from semivl_cli.data.formats import (
     coco,
     coco_panoptic,
     cvat,
+    datumaro,
     labelme,
     labelstudio,
+    roboflow,
     supervisely,
     via,
     voc,
+    voc_xml,
     yolo,
 )
 from semivl_cli.data.formats.image_folder import images_in, images_of_list, images_packed
@@ -37,6 +40,9 @@ FORMATS = (
     via.FORMAT,
     cityscapes.FORMAT,
     cvat.FORMAT,
+    datumaro.FORMAT,
+    roboflow.FORMAT,
+    voc_xml.FORMAT,
     yolo.FORMAT,
 )
 """In the order in which they are asked: the first one that finds anything decides."""

@@ -7,42 +7,24 @@ at before the first byte is written, and only plain files are.
 from __future__ import annotations
 
 import errno
-import lzma
 import os
 import posixpath
-import re
 import shutil
-import stat
-import struct
-import tarfile
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from itertools import accumulate
 from pathlib import Path
-from typing import IO, NamedTuple
 
 from semivl_cli.data.contract import Say
+from semivl_cli.data.fetch.archive_entries import Packed, list_entries
 from semivl_cli.data.fetch.progress_lines import Pace, in_bytes
-from semivl_cli.errors import InputError, RunError
-from semivl_cli.files import FULL, blocks, replacing
+from semivl_cli.errors import InputError, RunError, SemiVLError
+from semivl_cli.files import FULL, replacing
+from semivl_cli.limits import UNPACKED
 
-MAX_FILES = 1_000_000
 MAX_GROWTH = 100
 """An archive may unpack to so many times its own size, or to `SMALL`; what grows more is a bomb."""
 SMALL = 2**30
-
-_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, struct.error, ValueError,
-           NotImplementedError, RuntimeError, OverflowError)  # fmt: skip
-
-
-class _File(NamedTuple):
-    """A file of an archive."""
-
-    size: int
-    open: Callable[[], IO[bytes] | None]
 
 
 def unpack(archive: Path, folder: Path, report: Say, *, known: Sequence[str] = ()) -> int:
@@ -78,28 +60,17 @@ def unpack(archive: Path, folder: Path, report: Say, *, known: Sequence[str] = (
             shutil.rmtree(hidden, ignore_errors=True)
 
 
-def _list_files(archive: Path, stack: ExitStack) -> dict[str, _File]:
+def _list_files(archive: Path, stack: ExitStack) -> dict[str, Packed]:
     """Return the files of an archive by path, after looking at each; a link stands for the file that it names."""
-    limit = max(SMALL, MAX_GROWTH * archive.stat().st_size)
-    if zipfile.is_zipfile(archive):
-        found = _zip_entries(archive, stack.enter_context(zipfile.ZipFile(archive)))
-    elif tarfile.is_tarfile(archive):
-        found = _tar_entries(archive, stack.enter_context(tarfile.open(archive)))  # noqa: SIM115 - the stack closes it
-    elif next(blocks(archive), b"").startswith(b"PK\3\4"):
-        raise zipfile.BadZipFile("its end is missing")
-    else:
-        raise InputError(f"{archive}: expected a tar or zip archive")
-    entries: dict[str, _File | str] = {}
+    entries: dict[str, Packed | str] = {}
     total = 0
-    for count, (path, entry) in enumerate(found, 1):
-        total += entry.size if isinstance(entry, _File) else 0
-        if total > limit or count > MAX_FILES:
-            raise InputError(
-                f"{archive}: {in_bytes(archive.stat().st_size)} that unpack to more than "
-                f"{f'{MAX_FILES} files' if count > MAX_FILES else in_bytes(limit)}: refused"
-            )
+    for path, entry in list_entries(archive, stack):
+        total += entry.size if isinstance(entry, Packed) else 0
+        _check_growth(archive, total)
+        if entry is None:
+            continue
         if not path:
-            raise InputError(f"{archive}: a file has no name: refused")
+            raise InputError(f"{archive}: a file has no name: refused, nothing was unpacked")
         name = posixpath.basename(path)
         if not (path.startswith("__MACOSX/") or name == ".DS_Store" or name.startswith("._")):  # of macOS
             entries[path] = entry
@@ -108,84 +79,52 @@ def _list_files(archive: Path, stack: ExitStack) -> dict[str, _File]:
     for path in entries:
         if any(parent in entries for parent in accumulate(path.split("/")[:-1], posixpath.join)):
             raise InputError(f"{archive}: {path!r} lies inside something that is a file")
-    files = {path: _linked_file(archive, entries, path) for path in entries}
-    if sum(file.size for file in files.values()) > limit:  # copies of links count
-        raise InputError(f"{archive}: its links unpack to more than {in_bytes(limit)}: refused")
+    files = _linked_files(archive, entries)
+    _check_growth(archive, sum(file.size for file in files.values()))  # copies of links count
     return files
 
 
-def _tar_entries(archive: Path, tar: tarfile.TarFile) -> Iterator[tuple[str, _File | str]]:
-    """Yield the path of each entry that is no folder, and the file; or where a link leads, from the archive's root."""
-    for info in tar:
-        path = _inside(archive, info.name)
-        if info.isdir():
-            continue
-        if info.issym() or info.islnk():
-            near = posixpath.dirname(path) if info.issym() else ""
-            yield path, _link_target(archive, path, near, info.linkname)
-        elif info.isreg():
-            yield path, _File(info.size, partial(tar.extractfile, info))
-        else:
-            raise InputError(f"{archive}: {info.name!r} is a device, a pipe or the like: refused")
+def _check_growth(archive: Path, total: int) -> None:
+    """Refuse more than an archive of its size can mean; where the user set `UNPACKED`, that rules alone."""
+    size = archive.stat().st_size
+    growth = UNPACKED.most * 2**30 if os.environ.get(UNPACKED.variable) else max(SMALL, MAX_GROWTH * size)
+    most = min(growth, UNPACKED.most * 2**30)
+    if total > most:
+        raise InputError(
+            f"{archive}: {in_bytes(size)} that unpack to more than {in_bytes(most)}: refused; if it is meant, set "
+            f"{UNPACKED.variable} to as many GiB as it may take"
+        )
 
 
-def _zip_entries(archive: Path, packed: zipfile.ZipFile) -> Iterator[tuple[str, _File | str]]:
-    """Yield as `_tar_entries` does."""
-    for info in packed.infolist():
-        path = _inside(archive, info.filename)
-        kind = stat.S_IFMT(info.external_attr >> 16) if info.create_system == 3 else 0  # 3: written on Unix
-        if info.flag_bits & 1:
-            raise InputError(f"{archive}: {info.filename!r} is encrypted: unpack the archive yourself")
-        if info.is_dir():
-            continue
-        if kind == stat.S_IFLNK:
-            if info.file_size > 4096:
-                raise InputError(f"{archive}: {info.filename!r} is a link of {info.file_size} bytes: refused")
-            yield path, _link_target(archive, path, posixpath.dirname(path), os.fsdecode(packed.read(info)))
-        elif kind in (0, stat.S_IFREG):
-            yield path, _File(info.file_size, partial(packed.open, info))
-        else:
-            raise InputError(f"{archive}: {info.filename!r} is a device, a pipe or the like: refused")
+def _linked_files(archive: Path, entries: Mapping[str, Packed | str]) -> dict[str, Packed]:
+    """Return the file whose content stands at each path, through links to links."""
+    files = {path: entry for path, entry in entries.items() if isinstance(entry, Packed)}
+    for path in entries:
+        chain: list[str] = []
+        here = path
+        while here not in files:
+            if here not in entries or len(chain) > len(entries):
+                raise InputError(f"{archive}: {path!r} is a link to {here!r}, which is no file in the archive")
+            chain.append(here)
+            here = str(entries[here])  # no file, so a link
+        for link in chain:
+            files[link] = files[here]
+    return {path: files[path] for path in entries}
 
 
-def _inside(archive: Path, name: str) -> str:
-    """Return the path of an entry, with `/` between its parts, and refuse one that could leave the folder."""
-    plain = name.replace("\\", "/")
-    parts = [part for part in plain.split("/") if part not in ("", ".")]
-    if plain.startswith("/") or re.match("[A-Za-z]:", plain) or ".." in parts or "\0" in plain:
-        raise InputError(f"{archive}: {name!r} would be written outside the folder: refused, nothing was unpacked")
-    return "/".join(parts)
-
-
-def _link_target(archive: Path, path: str, near: str, link: str) -> str:
-    """Return the entry that a link names, and refuse a link that leaves the archive."""
-    target = posixpath.normpath(posixpath.join(near, link.replace("\\", "/")))
-    if target.startswith(("/", "../")) or target == ".." or re.match("[A-Za-z]:", target):
-        raise InputError(f"{archive}: {path!r} is a link that points out ({link}): refused, nothing was unpacked")
-    return target
-
-
-def _linked_file(archive: Path, entries: Mapping[str, _File | str], path: str) -> _File:
-    """Return the file whose content stands at `path`, through links to links."""
-    entry, seen = entries[path], {path}
-    while isinstance(entry, str):
-        if entry in seen or entry not in entries:
-            raise InputError(f"{archive}: {path!r} is a link to {entry!r}, which is no file in the archive")
-        seen.add(entry)
-        entry = entries[entry]
-    return entry
-
-
-def _write(files: Mapping[str, _File], hidden: Path, pace: Pace) -> None:
-    for number, (path, (size, open_)) in enumerate(files.items(), 1):
+def _write(files: Mapping[str, Packed], hidden: Path, pace: Pace) -> None:
+    written: dict[int, Path] = {}
+    for number, (path, (size, place, open_)) in enumerate(files.items(), 1):
         target = hidden / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        source = open_()
-        assert source is not None, f"{path} is a plain file"
-        with source, target.open("wb") as file:
-            shutil.copyfileobj(source, file, 2**20)
-            if file.tell() != size:
-                raise EOFError(f"{path} has {file.tell()} bytes instead of {size}")
+        if place in written:  # a link; the archive would have to be unpacked once more to come back there
+            shutil.copyfile(written[place], target)
+        else:
+            with open_() as source, target.open("wb") as file:
+                shutil.copyfileobj(source, file, 2**20)
+                if file.tell() != size:
+                    raise EOFError(f"{path} has {file.tell()} bytes instead of {size}")
+        written[place] = target
         pace.step(number, len(files))
 
 
@@ -213,12 +152,17 @@ def _in_one_line(archive: Path) -> Iterator[None]:
     """Turn whatever a reader or the disk raises into one line."""
     try:
         yield
-    except (OSError, *_DAMAGE) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        if not isinstance(error, OSError):
-            raise InputError(f"{archive}: the archive is damaged ({reason}): fetch it again") from error
+    except SemiVLError:
+        raise
+    except OSError as error:
         if error.errno in FULL:
             raise RunError(
                 f"{archive.name} could not be unpacked: the disk is full; nothing was left behind"
             ) from error
-        raise InputError(f"{archive}: cannot be unpacked ({reason})") from error
+        raise InputError(f"{archive}: cannot be unpacked ({_said(error)})") from error
+    except Exception as error:  # readers trip over a damaged archive in any way
+        raise InputError(f"{archive}: the archive is damaged ({_said(error)}): fetch it again") from error
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -32,6 +32,7 @@ _NOT_DRAWN = "license plate"
 _GROUP = "group"
 """What ends the label of several things that nobody told apart, such as `cargroup`."""
 
+_Corner = Annotated[list[float], Field(min_length=2, max_length=2)]
 _Side = Annotated[int, Field(ge=1)]
 
 
@@ -39,7 +40,7 @@ class _Object(Document):
     """A polygon, each over those before."""
 
     label: str
-    polygon: list[tuple[float, float]]
+    polygon: list[_Corner]
     deleted: int = 0
 
 
@@ -121,7 +122,7 @@ def _paint(objects: Sequence[_Object], origin: str, key: Key, size: tuple[int, i
     return canvas
 
 
-def _paint_polygon(canvas: Canvas, polygon: Sequence[tuple[float, float]], class_id: int) -> None:
+def _paint_polygon(canvas: Canvas, polygon: Sequence[Sequence[float]], class_id: int) -> None:
     if len(polygon) < 3:
         raise InputError(f"a polygon has {len(polygon)} corners: expected three at least")
     if any(abs(side) > 10**6 for corner in polygon for side in corner):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import PurePosixPath
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeGuard, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from pydantic import BeforeValidator, Discriminator, Tag
@@ -117,18 +117,22 @@ class _Coco(Document):
 
 
 def find_coco(given: Given) -> list[Tree]:
-    """Return the JSON files with annotations of objects."""
-    return [file for file, content in given.json if is_coco(content) and not is_panoptic(content)]
+    """Return the JSON files with annotations of objects; one that lacks a part is meant where it is given alone."""
+    least = 2 if given.is_file else len(_PARTS)
+    return [file for file, content in given.json if is_coco(content, least) and not is_panoptic(content)]
 
 
-def is_coco(content: object) -> bool:
-    """Whether JSON has the parts of a COCO file."""
-    return isinstance(content, dict) and all(isinstance(content.get(part), list) for part in _PARTS)
+def is_coco(content: object, least: int = len(_PARTS)) -> TypeGuard[dict[str, Any]]:
+    """Whether JSON has the parts of a COCO file, or `least` so many of them."""
+    return isinstance(content, dict) and sum(isinstance(content.get(part), list) for part in _PARTS) >= least
 
 
-def is_panoptic(content: Any) -> bool:  # noqa: ANN401 - JSON
+def is_panoptic(content: dict[str, Any]) -> bool:
     """Whether the annotations of a COCO file are of segments of pictures."""
-    return any(isinstance(one, dict) and "segments_info" in one for one in content["annotations"][:10])
+    annotations = content.get("annotations")
+    return isinstance(annotations, list) and any(
+        isinstance(one, dict) and "segments_info" in one for one in annotations[:10]
+    )
 
 
 def open_coco(file: Tree) -> Annotations:

@@ -10,11 +10,21 @@ from pathlib import Path
 
 from semivl_cli.data.annotation.annotations import Images
 from semivl_cli.data.annotation.tree import Tree, bare
+from semivl_cli.data.formats.roboflow import CLASSES, MASK
 from semivl_cli.data.formats.voc import FOLDERS
 from semivl_cli.errors import InputError, RunError
 from semivl_cli.files import FULL, replacing_folder
 
-_OF_MASKS = frozenset((*FOLDERS, "SegmentationObject", "masks"))
+_OF_MASKS = frozenset(
+    (
+        *FOLDERS,
+        "SegmentationObject",
+        "masks",
+        "masks_machine",
+        "masks_human",
+        "masks_instances",
+    )  # the last: Supervisely's
+)
 """Folders whose pictures are no images."""
 _STAMP = ".unpacked"
 """File that tells from what state of an archive its images were unpacked."""
@@ -61,7 +71,12 @@ def images_of_list(file: Tree) -> Images:
 
 
 def _pictures(tree: Tree) -> Iterator[tuple[str, Tree]]:
-    return ((name, file) for name, file in tree.files() if file.is_picture and _OF_MASKS.isdisjoint(name.split("/")))
+    return ((name, file) for name, file in tree.files() if file.is_picture and not _is_mask(name, file))
+
+
+def _is_mask(name: str, file: Tree) -> bool:
+    """Whether a picture is the mask of another, by its folder, or as Roboflow calls them."""
+    return not _OF_MASKS.isdisjoint(name.split("/")) or bool(bare(name).endswith(MASK) and file.beside(CLASSES))
 
 
 def _unpack(packed: Tree, place: Path) -> None:

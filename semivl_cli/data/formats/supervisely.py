@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field
 from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key, left_out
 from semivl_cli.data.annotation.canvas import Canvas
 from semivl_cli.data.annotation.embedded_picture import embedded_region
+from semivl_cli.data.annotation.exported_split import split_of_folders
 from semivl_cli.data.annotation.format_contract import Format, Given
 from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.contract import Color
@@ -40,7 +41,7 @@ class _Rings(Document):
 
 
 def _ringed(points: object) -> object:
-    return {"exterior": points} if isinstance(points, list) else points  # corners of a turned box stand in no ring
+    return {"exterior": points} if isinstance(points, list) else points or {}  # corners of a turned box are no ring
 
 
 class _Object(Document):
@@ -90,7 +91,7 @@ def open_supervisely(source: Tree) -> Annotations:
         if _is_annotation(content):
             files.append((name, file))
         elif file.name == "meta.json" and isinstance(content, Mapping) and "classes" in content:
-            classes.update({one.title: one for one in as_type(content, _Meta, str(file)).classes})
+            classes.update(_classes(as_type(content, _Meta, str(file)), file))
     labels: dict[str, None] = {}
     flat: Counter[str] = Counter()
     for _, file in files:
@@ -108,6 +109,14 @@ def open_supervisely(source: Tree) -> Annotations:
         on_top="what stands later in the file lies on top",
         notes=left_out(flat),
     )
+
+
+def _classes(meta: _Meta, file: Tree) -> dict[str, _Class]:
+    named = {one.title: one for one in meta.classes}
+    if len(named) < len(meta.classes):
+        twice = next(title for title, times in Counter(one.title for one in meta.classes).items() if times > 1)
+        raise InputError(f"{file}: two classes are called {twice!r}")
+    return named
 
 
 def _is_annotation(content: object) -> bool:
@@ -138,12 +147,15 @@ def _color(text: str | None) -> Color | None:
 
 def _drawing(name: str, file: Tree, classes: Mapping[str, _Class]) -> Drawing:
     content = as_type(file.json(), _File, str(file))
+    *folders, last = (part for part in name.removesuffix(".json").split("/") if part != "ann")
     return Drawing(
-        image="/".join(part for part in name.removesuffix(".json").split("/") if part != "ann"),
+        image="/".join((*folders, last)),
         origin=str(file),
         stamp=file.stamp,
+        parts=[file],
         size=(content.size.height, content.size.width),
         marks=len(content.objects),
+        split=split_of_folders(folders),
         paint=partial(_paint, [(one, _kind(one, classes)) for one in content.objects], str(file)),
     )
 

@@ -12,12 +12,12 @@ import numpy as np
 from semivl_cli.class_ids import IGNORE, NO_CLASS
 from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key, to_hex
 from semivl_cli.data.annotation.canvas import Canvas
-from semivl_cli.data.annotation.exported_split import splits_of_lists
 from semivl_cli.data.annotation.format_contract import Format, Given
 from semivl_cli.data.annotation.label_pictures import paint_mask
 from semivl_cli.data.annotation.tree import Tree, bare
 from semivl_cli.data.contract import Color
-from semivl_cli.errors import InputError
+from semivl_cli.data.formats.split_lists import splits_of_lists
+from semivl_cli.errors import InputError, listed
 
 FOLDERS = ("SegmentationClass", "SegmentationClassAug", "SegmentationClassPNG")
 _LINE = re.compile(r"(.+?)\s*:\s*(\d{1,4})\s*,\s*(\d{1,4})\s*,\s*(\d{1,4})\s*(?::.*)?|([^:]+):\s*:.*")
@@ -26,7 +26,7 @@ _IGNORED = "__ignore__"
 
 
 @dataclass(frozen=True, slots=True)
-class _LabelMap:
+class LabelMap:
     """What the values and colours of the masks are called."""
 
     values: Mapping[int, str]
@@ -46,7 +46,7 @@ def open_voc(source: Tree) -> Annotations:
     Raises:
         InputError: if what explains them is broken or contradicts itself.
     """
-    label_map: _LabelMap | None = None
+    label_map: LabelMap | None = None
     told_by: Tree | None = None
     masks: list[tuple[str, Tree]] = []
     lists: dict[str, Sequence[str]] = {}
@@ -68,7 +68,7 @@ def open_voc(source: Tree) -> Annotations:
 
     def drawings() -> Iterator[Drawing]:
         for name, file in masks:
-            paint = partial(_paint, file, explained)
+            paint = partial(paint_explained, file, explained) if explained else partial(paint_mask, file)
             stamp = f"{file.stamp} {explained}"  # a colour that is called otherwise is another drawing
             split = splits.get(bare(name))
             yield Drawing(image=name, origin=str(file), stamp=stamp, paint=paint, picture=file, split=split)
@@ -79,10 +79,11 @@ def open_voc(source: Tree) -> Annotations:
         labels=label_map.labels if label_map else {},
         drawings=drawings,
         shapes=label_map is not None,
+        some_unseen=label_map is not None,
     )
 
 
-def _read_label_map(file: Tree) -> _LabelMap:
+def _read_label_map(file: Tree) -> LabelMap:
     """Read lines `name:red,green,blue:parts:actions`, with colours or all without."""
     values: list[str] = []
     colors: dict[str, str] = {}
@@ -105,30 +106,44 @@ def _read_label_map(file: Tree) -> _LabelMap:
                     f"{file}:{number}: the labels {other!r} and {name!r} both have the colour {to_hex(color)}: the "
                     "masks cannot tell them apart: give each its own colour, and export again"
                 )
-    return _LabelMap(dict(enumerate(values)), colors, labels)
+    return LabelMap(dict(enumerate(values)), colors, labels)
 
 
-def _read_class_names(file: Tree) -> _LabelMap:
+def _read_class_names(file: Tree) -> LabelMap:
     """Read labelme's list: a name a line by value, counted from -1 where it begins with what is ignored."""
     names = [line.strip() for line in file.text().splitlines() if line.strip()]
     first = -1 if names[:1] == [_IGNORED] else 0
     values = {value: name for value, name in enumerate(names, first) if value >= 0}
-    return _LabelMap(values, {}, dict.fromkeys(values.values()))
+    return LabelMap(values, {}, dict.fromkeys(values.values()))
 
 
 _READERS = {"labelmap.txt": _read_label_map, "class_names.txt": _read_class_names}
 
 
-def _paint(file: Tree, label_map: _LabelMap | None, key: Key, size: tuple[int, int]) -> Canvas:
-    if label_map is None:
-        return paint_mask(file, key, size)
-    colors = {color: key.class_of[label] for color, label in label_map.colors.items()}
+def paint_explained(file: Tree, label_map: LabelMap, key: Key, size: tuple[int, int]) -> Canvas:
+    """Paint a mask by what its values or its colours are called.
+
+    Raises:
+        InputError: as `paint_mask` does, and where it shows a label that is no class; names those that are none.
+    """
+    classes = {label: key.class_of[label] for label in label_map.labels}
     table = np.full(65536, NO_CLASS, np.uint8)
     table[IGNORE] = IGNORE
     for value, label in label_map.values.items():
-        table[value] = key.class_of[label]
+        if value < len(table):
+            table[value] = classes[label]
+    colors = {color: classes[label] for color, label in label_map.colors.items() if classes[label] != NO_CLASS}
     explained = replace(key, class_of=colors, class_ids=lambda raw: table[np.clip(raw, 0, 65535)])
-    return paint_mask(file, explained, size, palette=bool(colors))
+    try:
+        return paint_mask(file, explained, size, palette=bool(label_map.colors))
+    except InputError as error:
+        called = {label: color for color, label in label_map.colors.items()} or {
+            label: str(value) for value, label in label_map.values.items()
+        }
+        unknown = [f"{label!r} ({called.get(label)})" for label, number in classes.items() if number == NO_CLASS]
+        if not unknown:
+            raise
+        raise InputError(f"{error}; labels that are no class: {listed(unknown)}") from error
 
 
 FORMAT = Format(

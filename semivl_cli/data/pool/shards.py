@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import tarfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semivl_cli.data.contract import TarEntry
+from semivl_cli.data.read.tar_headers import DamagedTarError, tar_headers
 from semivl_cli.errors import InputError
 from semivl_cli.files import cache_folder, image_suffixes, replacing
 from semivl_cli.processes import clean_context, usable_cores
@@ -111,12 +111,9 @@ def _scan(path: Path) -> NDArray[np.uint32]:
     """Read all headers of a shard."""
     found: list[tuple[int, int]] = []
     last_key, last_rank = "", 0
-    at = 0
     try:
-        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            while (entry := tar.next()) is not None:
-                at = tar.offset
-                tar.members = []  # type: ignore[attr-defined]  # typeshed forgot it; else all would be kept
+        with path.open("rb") as file:
+            for entry in tar_headers(file):
                 folder, _, name = entry.name.rpartition("/")
                 stem, dot, rest = name.partition(".")
                 suffix = dot + rest.lower()
@@ -131,12 +128,10 @@ def _scan(path: Path) -> NDArray[np.uint32]:
                     found.pop()
                 last_key, last_rank = key, rank
                 found.append((entry.offset_data // _BLOCK, entry.size))
-            file.seek(at)
-            if any(file.read(_BLOCK)):  # tarfile takes a header that makes no sense for the end
-                raise tarfile.ReadError("no header there")
-    except tarfile.TarError as error:
+    except DamagedTarError as error:
         raise InputError(
-            f"{path} at byte {at}: the shard is damaged or cut off ({error}): copy it again, or leave it out"
+            f"{path} at byte {error.at}: the shard is damaged or cut off ({error.reason}): copy it again, or leave it "
+            "out"
         ) from error
     except OSError as error:
         raise InputError(f"{path}: the shard cannot be read ({error.strerror})") from error

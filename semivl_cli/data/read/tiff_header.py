@@ -11,15 +11,16 @@ from semivl_cli.errors import InputError
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 """Bytes of a value of each type."""
 _WHOLE = {1: "B", 3: "H", 4: "I", 16: "Q"}
-_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLES, _PLANAR, _EXTRA, _FORMAT = (
-    256, 257, 258, 262, 274, 277, 284, 338, 339)  # fmt: skip
+_WIDTH, _HEIGHT, _BITS, _PACKING, _PHOTOMETRIC, _STRIPS, _ORIENTATION, _SAMPLES, _ROWS, _PLANAR, _TILES, _EXTRA = (
+    256, 257, 258, 259, 262, 273, 274, 277, 278, 284, 324, 338)  # fmt: skip
+_FORMAT = 339
 _DIRECTORIES = (0x8769, 0x8825, 0xA005)
 """Tags that lead to further directories, of cameras and positions, which Pillow reads."""
 _MOST_VALUES = 64
 """Values of a tag that are looked at: more channels has no picture."""
 UNSIGNED, SIGNED, FRACTIONS = 1, 2, 3
 """Formats of numbers."""
-GREY_INVERTED, GREY, RGB = 0, 1, 2
+GREY_INVERTED, GREY, RGB, YCBCR = 0, 1, 2, 6
 """Photometric interpretations."""
 
 
@@ -42,6 +43,8 @@ class TiffHeader:
     orientation_at: int | None = None
     """Where the number of the orientation lies in the file."""
     big_endian: bool = False
+    cut: bool = False
+    """Whether there are not as many pixels in the file; Pillow would show those of absent strips black."""
 
     def __str__(self) -> str:
         kinds = {UNSIGNED: "whole numbers", SIGNED: "whole numbers", FRACTIONS: "fractions"}
@@ -79,18 +82,24 @@ def read_tiff_header(file: IO[bytes], size: int) -> TiffHeader:
         raise InputError("it tells no width and height")
     extra = values(_EXTRA, 0)
     orientation = entries.get(_ORIENTATION)
+    samples, planar = values(_SAMPLES, 1)[0], values(_PLANAR, 1)[0] == 2
+    bits, photometric = max(values(_BITS, 1)), values(_PHOTOMETRIC, GREY)[0]
+    strips = -(-height // max(min(values(_ROWS, height)[0], height), 1)) * (samples if planar else 1)
+    there = entries[_STRIPS].count if _STRIPS in entries else 0
+    plain = values(_PACKING, 1)[0] == 1 and photometric != YCBCR  # which may have fewer numbers of colour
     return TiffHeader(
         width=width,
         height=height,
-        bits=max(values(_BITS, 1)),
-        samples=values(_SAMPLES, 1)[0],
+        bits=bits,
+        samples=samples,
         form=max(values(_FORMAT, UNSIGNED)),
-        photometric=values(_PHOTOMETRIC, GREY)[0],
-        planar=values(_PLANAR, 1)[0] == 2,
+        photometric=photometric,
+        planar=planar,
         alpha=bool(extra) and extra[0] in (1, 2),
         orientation=_value(file, orientation, order, 1) if orientation else 1,
         orientation_at=orientation.at if orientation else None,
         big_endian=order == ">",
+        cut=(_TILES not in entries and there < strips) or (plain and width * height * samples * bits > 8 * size),
     )
 
 

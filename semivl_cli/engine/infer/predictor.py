@@ -10,12 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from semivl_cli.concepts.load import load_definition, parse_definition
+from semivl_cli.concepts.schema import Definition
+from semivl_cli.config import RunConfig
 from semivl_cli.documents import read_json
 from semivl_cli.engine.device import autocast, pick_device, to_device
 from semivl_cli.engine.infer.reword import reword
 from semivl_cli.engine.infer.segmenter import Segmenter
 from semivl_cli.engine.infer.windows import Inference, class_scores, classes_at
-from semivl_cli.engine.rundir.checkpoint import MODEL, STATE, checkpoint_steps, first_sound, load_checkpoint
+from semivl_cli.engine.rundir.checkpoint import MODEL, STATE, Stored, checkpoint_steps, first_sound, load_checkpoint
 from semivl_cli.engine.rundir.layout import DEFINITION, SETTINGS, STATUS, checkpoint_folder, find_run
 from semivl_cli.errors import InputError
 from semivl_cli.model.semivl import SemiVL
@@ -75,15 +77,8 @@ def load(
         reporter.note(f"checkpoint {other} of {folder} is damaged ({wrong}): taking step {step} instead")
     stored = load_checkpoint(folder, step)
     where = pick_device(device)
-    config = resolve(parse_toml(stored.config, str(folder / SETTINGS)), source=str(folder / SETTINGS))
-    if definition is None:
-        words = parse_definition(stored.definition, str(folder / DEFINITION), config.fidelity)
-        if len(words.classes) != len(stored.model.text):
-            raise InputError(
-                f"{checkpoint_folder(folder, step) / MODEL} names {len(words.classes)} classes, its model has "
-                f"{len(stored.model.text)}: the file is damaged; take the checkpoint before it"
-            )
-    else:
+    config, words = _settings_and_words(stored, checkpoint_folder(folder, step) / MODEL)
+    if definition is not None:
         words = load_definition(definition, config.fidelity)
         trained_on = read_json(checkpoint_folder(folder, step) / STATE, Progress).clip_sha256
         reword(stored.model, config, words, trained_on, reporter)
@@ -97,6 +92,21 @@ def load(
         how=Inference(config, stored.spec.smallest),
         device=where,
     )
+
+
+def _settings_and_words(stored: Stored, path: Path) -> tuple[RunConfig, Definition]:
+    """Return the settings and the definition that a checkpoint holds; `path`: its file, for the message."""
+    try:
+        config = resolve(parse_toml(stored.config, SETTINGS), source=SETTINGS)
+        words = parse_definition(stored.definition, DEFINITION, config.fidelity)
+        if len(words.classes) != len(stored.model.text):
+            raise InputError(f"{len(words.classes)} classes for a model of {len(stored.model.text)}")
+    except InputError as error:
+        raise InputError(
+            f"checkpoint {path} holds settings or words that cannot be read ({error}): put back a copy of it, or "
+            f"delete the folder {path.parent} to take the checkpoint before it"
+        ) from error
+    return config, words
 
 
 def described(rule: str, step: int, best: int | None) -> str:

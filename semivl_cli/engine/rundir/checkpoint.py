@@ -142,6 +142,12 @@ def set_aside(run: Path, step: int) -> None:
         folder.replace(aside)
 
 
+def read_spec(run: Path, step: int) -> ModelSpec:
+    """Return the shape of the model of a checkpoint; raises `InputError` where its file is damaged."""
+    path = checkpoint_folder(run, step) / MODEL
+    return parse_json(read_header(path).metadata.get("semivl", "null"), Header, str(path)).spec
+
+
 def load_checkpoint(run: Path, step: int) -> Stored:
     """Build the model of `checkpoints/<step>`; raises `InputError` where the files are damaged."""
     path = checkpoint_folder(run, step) / MODEL

@@ -26,7 +26,8 @@ from semivl_cli.engine.train.alarms import Alarms
 from semivl_cli.engine.train.best_step import Selection
 from semivl_cli.engine.train.microbatch import MicroBatch
 from semivl_cli.engine.train.nonfinite import refuse_nonfinite
-from semivl_cli.engine.train.trainee import Training
+from semivl_cli.engine.train.schedule import Schedule
+from semivl_cli.engine.train.trainee import Training, begin_with
 from semivl_cli.errors import InputError
 from semivl_cli.files import sweep, write_json, write_text
 from semivl_cli.run_files import read_split
@@ -52,26 +53,32 @@ class Progress:
     def begin(self) -> int:
         """Write what explains the run before its first step; `run.toml` comes last, it makes a directory a run."""
         self.began = time.monotonic()
+        training, run = self.training, self.training.run
+        if training.config.model.init is not None:
+            names = training.material.definition.names
+            begin_with(training.config.model.init, training.trainee, names, training.reporter)
         if not self.is_main:
             return 0
-        training, schedule = self.training, self.training.schedule
-        run, index, trainee = training.run, training.material.index, training.trainee
         sweep(run)
+        write_text(run / layout.DEFINITION, training.material.definition_text)
+        write_json(run / layout.SPLIT, training.material.index.split())
+        self._write_settings()
+        self.metrics = Metrics(run, -1)  # none: what is noticed before the first step is noticed again
+        self.write_status(None)
+        return 0
+
+    def _write_settings(self) -> None:
+        training, schedule = self.training, self.training.schedule
+        index, trainee = training.material.index, training.trainee
         facts = (
             f"# Written by semivl {__version__}, torch {torch.__version__}.\n"
             f"# Weights: {trainee.clip_name}, sha256 {trainee.clip_sha256}\n"
             f"# Data: {training.material.root}, split sha256 {index.split()['sha256']}\n"
             f"# Length: {schedule.steps} steps, {schedule.epoch} an epoch\n\n"
         )
-        write_text(run / layout.DEFINITION, training.material.definition_text)
-        write_json(run / layout.SPLIT, index.split())
-        table = tomli_w.dumps(
-            {"environment": environment(training.device, index, trainee.clip_sha256, training.counts)}
-        )
-        write_text(run / layout.SETTINGS, f"{facts}{to_toml(training.config)}\n{table}")
-        self.metrics = Metrics(run, -1)  # none: what is noticed before the first step is noticed again
-        self.write_status(None)
-        return 0
+        table = environment(training.device, index, trainee.clip_sha256, training.counts)
+        text = f"{facts}{to_toml(training.config)}\n{tomli_w.dumps({'environment': table})}"
+        write_text(training.run / layout.SETTINGS, text)
 
     def restore(self) -> int:
         """Go back to the newest undamaged checkpoint; where none was written yet, to the start."""
@@ -108,7 +115,21 @@ class Progress:
             self.metrics = Metrics(run, start, evaluated=evaluated)
         self.write_status(start)
         reporter.note(f"resuming {run} at step {start} of {training.schedule.steps}")
+        if training.shorter is not None:
+            self._lengthen(start, training.shorter)
         return start
+
+    def _lengthen(self, start: int, before: Schedule) -> None:
+        """Make the run longer from here on: what its new length decides is not what it was a step ago."""
+        schedule = self.training.schedule
+        if self.is_main:  # after it is written that the run is not finished
+            self._write_settings()
+        old, new = (100 * one.rate_factor(start) for one in (before, schedule))
+        line = (
+            f"{before.steps} steps become {schedule.steps}: from step {start} on, rates and guidance follow the new "
+            f"length (the learning rate is {new:.0f} % of its first, it was {old:.0f} %)"
+        )
+        self.say(start, [line])
 
     def state_dict(self, unlogged: Sequence[Mapping[str, float]]) -> dict[str, Any]:
         """Return plain values for `state.json`; `unlogged`: summed over the processes."""

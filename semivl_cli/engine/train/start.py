@@ -16,12 +16,12 @@ from semivl_cli.engine.assemble import Inherited, open_material, with_value_rang
 from semivl_cli.engine.device import in_words, is_here, pick_device
 from semivl_cli.engine.distributed.group import ALONE, ProcessGroup
 from semivl_cli.engine.environment import deterministic, differences, environment
-from semivl_cli.engine.precedence import configure
+from semivl_cli.engine.precedence import configure, with_length
 from semivl_cli.engine.rundir import layout
 from semivl_cli.engine.rundir.checkpoint import checkpoint_steps
 from semivl_cli.engine.train.best_step import Result, read_result
 from semivl_cli.engine.train.loop import Loop
-from semivl_cli.engine.train.schedule import schedule_of
+from semivl_cli.engine.train.schedule import Schedule, schedule_of
 from semivl_cli.engine.train.trainee import Training, build_trainee
 from semivl_cli.errors import InputError
 from semivl_cli.files import sweep
@@ -33,6 +33,8 @@ MOVABLE = (
     *("training.micro_batch", "training.checkpoint_activations"),
 )
 """Settings that may be others when a run is resumed: they say where it runs, not what it computed so far."""
+LENGTH = ("training.steps", "training.epochs")
+"""Settings by which a run may become longer when it is resumed."""
 
 
 def train(
@@ -59,14 +61,14 @@ def train(
         config = configure(flags, assignments, reporter.note)
         if out is not None:
             layout.check_free(out)
-        repeated = _repeated(config, merge(flags, parse_assignments(assignments)))
-        return run_training(config, out, reporter, inherited=repeated, process_group=process_group)
+        inherited = _inherited(config, merge(flags, parse_assignments(assignments)))
+        return run_training(config, out, reporter, inherited=inherited, process_group=process_group)
     run = process_group.broadcast(_begun(out))
     config = moved(layout.read_config(run), merge(flags, parse_assignments(assignments)), run, process_group)
-    if layout.is_finished(run):
+    if layout.is_finished(run) and same_length(config, layout.read_config(run)):
         if process_group.is_main:
             sweep(run)
-        reporter.note(f"{run} is finished: nothing is left to do")
+        reporter.note(f"{run} is finished: nothing is left to do (a larger training.steps would make it longer)")
         return read_result(run)
     return run_training(config, run, reporter, resume=True, process_group=process_group)
 
@@ -115,6 +117,7 @@ def run_training(
                         reporter.note(faint)
                 with process_group.local_main_first():
                     trainee = build_trainee(config, material, device, reporter)
+                schedule = schedule_of(config, len(material.index.unlabeled))
                 training = Training(
                     config=config,
                     run=run,
@@ -123,11 +126,14 @@ def run_training(
                     device=device,
                     reporter=reporter,
                     process_group=process_group,
-                    schedule=schedule_of(config, len(material.index.unlabeled)),
+                    schedule=schedule,
+                    shorter=_shorter(run, schedule, len(material.index.unlabeled)) if resume else None,
                     counts=counts,
                 )
                 loop = Loop(training)
-                noticed = _changed_since(inherited.run / layout.SETTINGS, training) if inherited is not None else []
+                noticed = []
+                if inherited is not None and config.model.init != str(inherited.run):
+                    noticed = _changed_since(inherited.run / layout.SETTINGS, training)
                 return loop.run(resume=resume, noticed=noticed)
             except BaseException as error:
                 begun = (run / layout.SETTINGS).exists()
@@ -135,6 +141,29 @@ def run_training(
                 if new and not started:  # a start that failed leaves no run behind
                     shutil.rmtree(run, ignore_errors=True)
                 raise
+
+
+def same_length(config: RunConfig, before: RunConfig) -> bool:
+    """Whether two settings make trainings of the same length."""
+    return (config.training.steps, config.training.epochs) == (before.training.steps, before.training.epochs)
+
+
+def _shorter(run: Path, schedule: Schedule, unlabeled: int) -> Schedule | None:
+    """Return the schedule that a run had before it becomes longer; `None`: it keeps its length.
+
+    Raises:
+        InputError: it would not become longer.
+    """
+    saved = layout.read_config(run)
+    if same_length(schedule.config, saved):
+        return None
+    before = schedule_of(saved, unlabeled)
+    if schedule.steps <= before.steps:
+        raise InputError(
+            f"{run} was started for {before.steps} steps, not {schedule.steps}: a run that goes on may become longer, "
+            "not shorter; leave the setting out, or start a new run"
+        )
+    return before
 
 
 def _changed_since(before: Path, training: Training) -> list[str]:
@@ -165,12 +194,17 @@ def _begun(out: Path | None) -> Path:
     return run
 
 
-def _repeated(config: RunConfig, given: Mapping[str, Any]) -> Inherited | None:
-    """Return the run that `--recipe <run>/run.toml` repeats: with its words and labels, where no flag names others."""
-    recipe = Path(config.recipe or "")
+def _inherited(config: RunConfig, given: Mapping[str, Any]) -> Inherited | None:
+    """Return the run whose words or labels are taken where no flag names others.
+
+    It is the one that `--recipe <run>/run.toml` repeats, or the one of the same dataset with whose weights, and words,
+    this one begins.
+    """
+    recipe, origin, data = Path(config.recipe or ""), config.model.init, given.get("data", {})
+    if origin is not None and "definition" not in data and layout.read_config(Path(origin)).dataset == config.dataset:
+        return Inherited(run=Path(origin), labels=False)
     if recipe.suffix != ".toml" or not read_settings(recipe)[1] or not (recipe.parent / layout.DEFINITION).is_file():
         return None
-    data = given.get("data", {})
     return Inherited(
         run=recipe.parent,
         words="definition" not in data,
@@ -181,18 +215,22 @@ def _repeated(config: RunConfig, given: Mapping[str, Any]) -> Inherited | None:
 def moved(config: RunConfig, given: Mapping[str, Any], run: Path, process_group: ProcessGroup = ALONE) -> RunConfig:
     """Let flags say where the run goes on and where its data lie now; refuse what contradicts it.
 
-    A device that is not here, where none is named, is exchanged for one that is.
+    A device that is not here, where none is named, is exchanged for one that is. Whether another length is a longer
+    one is asked when the images are known.
     """
     saved = config.model_dump()
     here = {} if is_here(config.device, process_group) else {"device": "auto"}
-    wanted = resolve(saved, here, given)
+    wanted = resolve(saved, here, with_length(dict(given)))
     now = wanted.model_dump()
     for name in known_settings():
         section, _, key = name.rpartition(".")
         old, value = (table[section][key] if section else table[key] for table in (saved, now))
-        if value != old and name not in MOVABLE:
+        numbers = isinstance(old, int | float) and isinstance(value, int | float)
+        longer = name in LENGTH and not (numbers and value < old)
+        if value != old and name not in MOVABLE and not longer:
+            grows = ", only its length may grow" if name in LENGTH else ""
             raise InputError(
                 f"{run} was started with {name} = {json.dumps(old)}, not {json.dumps(value)}: "
-                "a resumed run keeps its settings; leave the flag out, or start a new run"
+                f"a resumed run keeps its settings{grows}; leave the flag out, or start a new run"
             )
     return wanted

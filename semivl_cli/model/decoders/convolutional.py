@@ -24,6 +24,8 @@ class ConvolutionalDecoder(Decoder):
     trouble, only wider. Texts, heads, layers and pooling are not used; the classes are fixed.
     """
 
+    class_rows = ("head.weight", "head.bias")
+
     def __init__(self, spec: DecoderSpec, classes: int) -> None:
         super().__init__(spec, classes)
         self.context = Aspp(spec.embed_dim, spec.width, spec.dilations)

@@ -39,6 +39,8 @@ class Decoder(nn.Module):
 
     reads_text = False
     """Whether the texts say what the classes are: such a decoder can be given other words, and other classes."""
+    class_rows: tuple[str, ...] = ()
+    """Parameters that have a row a class, where the classes are fixed."""
 
     def __init__(self, spec: DecoderSpec, classes: int) -> None:
         super().__init__()

@@ -41,6 +41,14 @@ def test_a_name_means_the_image_whose_path_it_ends_or_that_ends_it(name, found):
     assert names.find(name) == found
 
 
+def test_images_of_one_name_in_many_folders_are_told_apart_by_these():
+    names = ImageNames([f"day{number}/rgb" for number in range(9)])
+    assert names.find("photos/day3/rgb.png") == ("day3/rgb",)
+    assert names.find("photos/Day3/RGB.png") == ("day3/rgb",)
+    assert names.find("day10/rgb.png") == ()
+    assert names.find("rgb.png") == ("day0/rgb", "day1/rgb", "day2/rgb", "day3/rgb")
+
+
 @pytest.mark.parametrize(
     ("name", "ids", "found"),
     [

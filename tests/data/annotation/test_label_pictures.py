@@ -50,3 +50,23 @@ def test_large_ids_and_binary_masks_mean_what_dataset_toml_says(shop, boxes):
     shop.prepare()
     assert (shop.ids()["a"] == boxes).all()
     assert (shop.ids()["c"] == (boxes > 0)).all()
+
+
+def test_a_mask_of_another_size_is_refused_by_its_header(shop, boxes):
+    for name in ("a", "c"):
+        shop.mask(f"{name}.png", shop.colored(boxes))
+    huge = Image.new("1", (20_000, 30_000))  # 75 MB of pixels where they are read, of bytes hardly any
+    huge.save(shop.root / "masks/day1.png")
+    (shop.root / "masks/day1").mkdir()
+    (shop.root / "masks/day1.png").rename(shop.root / "masks/day1/b.png")
+    (problem,) = shop.prepare().problems["masks that cannot be converted"]
+    assert "the mask is 20000 x 30000 pixels (width x height)" in problem or "more than 500 megapixels" in problem
+
+
+def test_many_colors_that_are_no_class_are_counted_the_most_frequent_first(shop, boxes):
+    pixels = shop.colored(boxes)
+    pixels[0, 0], pixels[1, :3] = (1, 2, 3), (4, 5, 6)
+    shop.mask("a.png", pixels)
+    shop.mask("c.png", shop.colored(boxes))
+    (problem,) = shop.prepare().problems["masks that cannot be converted"]
+    assert "the colours #040506 (3 pixels), #010203 (1 pixels) are no classes" in problem

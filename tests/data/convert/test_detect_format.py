@@ -1,3 +1,4 @@
+import zipfile
 from importlib import import_module
 from pathlib import Path
 
@@ -49,3 +50,40 @@ def test_files_of_two_tools_in_a_folder_are_opened_in_their_order_and_a_layout_b
     shop.prepare(shop.root / "tools")
     assert [line.rpartition(": ")[2] for line in shop.lines[:2]] == ["Label Studio JSON", "COCO JSON"]
     assert not shop.told("YOLO")
+
+
+def test_what_lies_beside_annotations_and_is_not_known_is_told(shop, boxes):
+    shop.json("tools/c.json", shop.coco())
+    for name in ("meta.json", "boxes.xml", "table.csv"):
+        (shop.root / "tools" / name).write_text("{}")
+    shop.prepare(shop.root / "tools")
+    shop.same(boxes, "a", "day1/b")
+    assert shop.told("3 files, ", "boxes.xml", "meta.json", "of no format that is read: passed over")
+
+
+def test_what_lies_beside_pictures_and_is_not_known_is_told(shop, boxes):
+    for name in ("a", "c"):
+        shop.mask(f"{name}.png", boxes)
+    shop.image("x", folder="more")
+    (shop.root / "more/x.xml").write_text("<annotation/>")
+    (shop.root / "more/boxes.mat").write_bytes(b"MATLAB")
+    shop.prepare(shop.root / "more")
+    assert shop.told("2 files, ", "boxes.mat", "x.xml", "the pictures are taken alone")
+
+
+def test_annotations_of_another_tool_beside_a_whole_are_told(shop):
+    shop.json("tools/a.json", {"imagePath": "a.jpg", "shapes": [{"label": "road", "points": shop.road}]})
+    shop.json("tools/b.json", {"imagePath": "c.jpg", "shapes": [{"label": "road", "points": shop.road}]})
+    shop.json("tools/coco.json", shop.coco())
+    shop.prepare(shop.root / "tools")
+    assert shop.told("1 file, ", "coco.json (COCO JSON) beside labelme JSON: name it alone to take it in")
+
+
+def test_an_archive_in_an_archive_and_one_of_another_kind_say_what_to_do(shop, tmp_path):
+    with zipfile.ZipFile(tmp_path / "out.zip", "w") as packed:
+        packed.writestr("task_1.zip", b"PK")
+    with pytest.raises(InputError, match=r"nothing in it is known \(1 file, .*task_1\.zip\)"):
+        shop.prepare(tmp_path / "out.zip")
+    (tmp_path / "x.tar").write_bytes(b"")
+    with pytest.raises(InputError, match="archives other than zip are not read here: unpack it"):
+        shop.prepare(tmp_path / "x.tar")

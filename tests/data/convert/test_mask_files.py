@@ -1,6 +1,11 @@
 import numpy as np
+import pytest
 from PIL import Image
 from semivl_plugins.folder import Folder
+
+from semivl_cli.data.choose.survey import survey
+
+CLASSES = (("background", (0, 0, 0)), ("road", (128, 64, 128)), ("traffic light", (250, 170, 30)))
 
 
 def test_masks_are_made_again_when_numbers_or_colors_are_called_otherwise(shop, boxes):
@@ -86,3 +91,67 @@ def test_overlaps_are_told(shop):
     content["annotations"][1]["segmentation"] = [shop.flat(shop.road)]
     shop.prepare(shop.json("c.json", content))
     assert shop.told("shapes of two classes overlap in 1 images", "100 pixels", "the smaller one lies on top")
+
+
+def annotated(shop, *shapes):
+    """COCO in which every image has the annotations `shapes`."""
+    return shop.coco(
+        annotations=[
+            {"id": 10 * image + number, "image_id": image, "category_id": 3, "iscrowd": 0, "area": 5, **shape}
+            for image in (7, 8, 9)
+            for number, shape in enumerate(shapes)
+        ]
+    )
+
+
+def test_an_image_that_is_drawn_on_and_shows_nothing_is_refused(shop):
+    outside = {"segmentation": [[40, 5, 50, 5, 50, 15]]}
+    shop.prepare(shop.json("c.json", annotated(shop, outside, outside)))
+    problem = shop.problems["masks that cannot be converted"][0]
+    assert "2 things are drawn on a.jpg, and nothing of that has an area inside it" in problem
+    assert not (shop.root / "prepared/masks/a.png").exists()
+
+
+def test_an_empty_drawing_is_background_or_no_mask(shop, boxes):
+    labels = shop.root / "yolo"
+    (labels / "labels").mkdir(parents=True)
+    (labels / "data.yaml").write_text("names: [road]")
+    ring = " ".join(f"{x / 30} {y / 20}" for x, y in shop.road)
+    for name, text in (("a", ""), ("c", f"0 {ring}"), ("day1/b", f"0 {ring}")):
+        (labels / f"labels/{name}.txt").parent.mkdir(exist_ok=True)
+        (labels / f"labels/{name}.txt").write_text(text)
+    assert (shop.prepare(labels).ids()["a"] == 0).all()
+    shop.prepare(labels, classes=(("road", (128, 64, 128)),))
+    assert set(shop.ids()) == {"c", "day1/b"}
+    assert shop.told("nothing is drawn on 1 images, and no class is the background: they have no mask")
+    assert not (shop.root / "prepared/masks/a.png").exists()
+
+
+def test_consequences_of_a_problem_are_none_of_their_own(shop, look):
+    content = annotated(shop, {"segmentation": [shop.flat(shop.road)]})
+    content["images"][0]["file_name"] = "lost.jpg"
+    problems, _ = look(shop, content)
+    assert [line.partition(":")[0] for line in problems] == ["masks that cannot be matched with an image"]
+    content = annotated(shop, {"segmentation": [[40, 5, 50, 5, 50, 15]]})
+    problems, _ = look(shop, content)
+    assert [line.partition(":")[0] for line in problems] == ["masks that cannot be converted"]
+
+
+def test_an_image_that_cannot_be_read_is_one_problem(shop, look):
+    (shop.root / "images/a.jpg").write_bytes(b"404")
+    content = annotated(shop, {"segmentation": [shop.flat(shop.road)]})
+    problems, _ = look(shop, content)
+    assert problems == (f"images that cannot be read: {shop.root}/images/a.jpg: not an image that can be read",)
+
+
+@pytest.fixture
+def look():
+    """Prepares COCO, and looks at all files as the command does; returns problems and notes."""
+
+    def run(shop, content):
+        folder = Folder()
+        folder.prepare(shop.root, [shop.json("c.json", content)], CLASSES, False, shop.lines.append)
+        found = survey(folder, shop.root, [name for name, _ in CLASSES])
+        return found.problems, found.notes
+
+    return run

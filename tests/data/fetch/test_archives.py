@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semivl_cli.data.fetch import archives
+from semivl_cli.data.fetch import archive_entries, archives
 from semivl_cli.data.fetch.archives import unpack
 from semivl_cli.errors import InputError, RunError
 
@@ -165,10 +165,90 @@ def test_bombs_are_refused(tmp_path, monkeypatch):
     for path in (packed, tarred, linked):
         with pytest.raises(InputError, match=r"unpack to more than .*: refused"):
             run(path, tmp_path / "out")
-    monkeypatch.setattr(archives, "MAX_FILES", 5)
+    monkeypatch.setattr(archive_entries, "MAX_ENTRIES", 5)
     with pytest.raises(InputError, match="more than 5 files"):
         run(make_zip(tmp_path / "many.zip", {f"{number}": b"" for number in range(6)}), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_who_means_a_large_archive_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "SMALL", 2**20)
+    path = make_zip(tmp_path / "x.zip", {"a": bytes(2**21)})
+    with pytest.raises(InputError, match="set SEMIVL_MAX_UNPACKED_GIB"):
+        run(path, tmp_path / "out")
+    monkeypatch.setenv("SEMIVL_MAX_UNPACKED_GIB", "1")
+    assert run(path, tmp_path / "out") == 1
+
+
+def test_folders_count_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive_entries, "MAX_ENTRIES", 5)
+    folders = {f"{number}": {"type": tarfile.DIRTYPE} for number in range(6)}
+    with pytest.raises(InputError, match="more than 5 files"):
+        run(make_tar(tmp_path / "x.tar", folders), tmp_path / "out")
+
+
+def test_a_directory_of_a_zip_that_would_take_the_memory_is_refused(tmp_path, monkeypatch):
+    path = make_zip(tmp_path / "x.zip", {f"{number:090}": b"" for number in range(9)})
+    monkeypatch.setattr(archive_entries, "MAX_ENTRIES", 5)
+    with pytest.raises(InputError, match="its directory has 1224 bytes"):
+        run(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_names_that_begin_with_a_dot_and_a_slash_or_have_nothing_else(tmp_path, kind):
+    make = make_tar if kind == "tar" else make_zip
+    path = make(tmp_path / f"x.{kind}", {"./m/a.png": b"a", ".//m/./b.png": b"b"})
+    assert run(path, tmp_path / "out") == 2
+    assert tree(tmp_path / "out") == {"m/a.png": b"a", "m/b.png": b"b"}
+    for name in ("", ".", "./."):
+        with pytest.raises(InputError, match=r"a file has no name|'' .*|outside"):
+            run(make(tmp_path / f"y.{kind}", {name: b"x"}), tmp_path / "none")
+    with pytest.raises(InputError, match="a name of 5001 characters"):
+        run(make(tmp_path / f"z.{kind}", {"a/" * 2500 + "b": b"x"}), tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_tar_whose_last_file_is_a_zip_is_a_tar(tmp_path):
+    inner = make_zip(tmp_path / "inner.zip", {"a": b"a"}).read_bytes()
+    assert run(make_tar(tmp_path / "x.tar", {"deep/inner.zip": inner}), tmp_path / "out") == 1
+    assert tree(tmp_path / "out") == {"deep/inner.zip": inner}
+
+
+def test_chains_of_links_take_no_time(tmp_path):
+    links = {f"{number}": {"type": tarfile.SYMTYPE, "linkname": f"{number + 1}"} for number in range(3000)}
+    path = make_tar(tmp_path / "x.tar.gz", {"3000": b"end", **links}, "w:gz")
+    assert run(path, tmp_path / "out") == 3001
+    assert (tmp_path / "out" / "0").read_bytes() == b"end"
+
+
+def test_a_file_with_holes_is_refused(tmp_path):
+    info = tarfile.TarInfo("a")
+    info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "9"}
+    content = b"1\n0\n9\n".ljust(512, b"\0") + b"content..".ljust(512, b"\0")
+    info.size = len(content)
+    with tarfile.open(tmp_path / "x.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(info, io.BytesIO(content))
+    with pytest.raises(InputError, match=r"with holes \(sparse\)"):
+        run(tmp_path / "x.tar", tmp_path / "out")
+
+
+@given(st.data(), st.sampled_from(["tar", "tar.gz", "zip"]))
+def test_damage_anywhere_is_one_line(tmp_path_factory, data, kind):
+    home = tmp_path_factory.mktemp("home")
+    members = {"a/long" + "g" * 120: b"a", "b": bytes(range(256)), "c": {"type": tarfile.SYMTYPE, "linkname": "b"}}
+    path = home / f"x.{kind}"
+    if kind == "zip":
+        make_zip(path, {**members, "c": (stat.S_IFLNK | 0o777, b"b")})
+    else:
+        make_tar(path, members, "w:" + kind.partition(".")[2])
+    damaged = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 6))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(damaged)
+    try:
+        run(path, home / "out")
+    except InputError as error:
+        assert "\n" not in str(error)
 
 
 @pytest.mark.parametrize("suffix", ["tar", "tar.gz", "zip"])

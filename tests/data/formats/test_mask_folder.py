@@ -40,3 +40,54 @@ def test_a_class_alone_has_one_value_and_overlaps_are_told(shop, boxes):
     )
     assert (np.array(Image.open(shop.root / "prepared/masks/c.png")) == 2).all()
     assert shop.told("shapes of two classes overlap", "the class with the higher id lies on top")
+
+
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize(
+    "names", [("a_mask.gif", "c_mask.gif"), ("a.jpg.png", "c.jpg.png"), ("a-labels.tif", "c-labels.tif")]
+)
+def test_masks_whose_names_all_end_alike_belong_to_their_images(shop, boxes, names, given):
+    for name in names:
+        shop.mask(name, boxes, folder="../masks" if given else "masks")
+    shop.prepare(*([shop.root.parent / "masks"] if given else []))
+    shop.same(boxes, "a", "c")
+
+
+def test_what_names_end_in_can_be_said_and_other_pictures_are_counted(shop, boxes):
+    for name in ("a", "c"):
+        shop.mask(f"{name}_ids.png", boxes)
+        shop.mask(f"{name}_color.png", shop.colored(boxes))
+    shop.mask("x_ids.png", boxes)
+    shop.prepare()
+    assert shop.problems
+    assert shop.told("names of masks without image end in '_color', '_ids'", 'mask_suffix = "_color"')
+    (shop.root / "dataset.toml").write_text('mask_suffix = "_ids"')
+    shop.prepare()
+    assert shop.told("2 pictures are no masks: their names do not end in '_ids'")
+    (unmatched,) = shop.problems["masks that cannot be matched with an image"]
+    assert "x_ids.png: x.png: no such image" in unmatched
+    (shop.root / "masks/x_ids.png").unlink()
+    shop.prepare()
+    shop.same(boxes, "a", "c")
+
+
+def test_names_that_end_alike_beside_exact_ones_are_no_masks(shop, boxes):
+    for name in ("a", "c"):
+        shop.mask(f"{name}.png", shop.colored(boxes))
+        shop.mask(f"{name}_overlay.png", shop.colored(boxes))
+    shop.prepare()
+    assert len(shop.problems["masks that cannot be matched with an image"]) == 2
+
+
+def test_folders_of_images_and_masks_at_any_depth_are_taken_in(shop, boxes, tmp_path):
+    for split in ("train", "valid"):
+        for name in ("x", "y"):
+            shop.image(f"{split}{name}", folder=f"../export/{split}/images")
+            shop.mask(f"{split}{name}.png", boxes, folder=f"../export/{split}/masks")
+    (shop.root / "images").rename(tmp_path / "old")
+    shop.prepare(tmp_path / "export")
+    found = shop.ids()
+    assert {name: (ids == boxes).all() for name, ids in found.items()} == {
+        f"export/{split}/images/{split}{name}": True for split in ("train", "valid") for name in ("x", "y")
+    }
+    assert shop.told("wrote", "2 training and 2 validation images")

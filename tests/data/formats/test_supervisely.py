@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from semivl_plugins.folder import Folder
 
 from semivl_cli.errors import InputError
 
@@ -102,6 +103,20 @@ def test_images_that_come_along_are_read_where_they_are(tmp_path, shop, project)
     assert all((found[2:6, 3:7] == 1).all() and np.count_nonzero(found) == 16 for found in ids.values())
 
 
+def test_data_sets_that_are_called_so_are_the_split_and_pictures_of_masks_are_no_images(shop, boxes, project):
+    inside = np.full((4, 4), True)
+    for name, number in (("train", "d"), ("train", "e"), ("val", "f"), ("test", "g")):
+        given = project(folder=f"proj/{name}", images=True, **{number: file(bitmap("road", inside, (3, 2)))})
+        shop.mask(f"{number}.png", boxes, folder=f"proj/{name}/masks_machine")
+    for name in ("a", "c", "day1/b"):
+        (shop.root / f"images/{name}.jpg").unlink()
+    (shop.root / "images/day1").rmdir()
+    (shop.root / "images").rmdir()
+    shop.prepare(given)
+    named = {split: {one.id for one in Folder().records(shop.root, split)} for split in ("train", "val")}
+    assert named == {"train": {"proj/train/img/d", "proj/train/img/e"}, "val": {"proj/val/img/f"}}
+
+
 def test_a_polygon_with_holes_is_filled_as_opencv_does(shop, project):
     outside, hole = [(3, 2), (25, 4), (22, 18), (4, 15)], [(8, 6), (15, 7), (12, 12)]
     expected = np.zeros((20, 30), np.uint8)
@@ -134,6 +149,7 @@ def test_old_projects_tell_the_geometry_by_the_class(shop, project, boxes):
     objects = [
         old("road", bitmap={"data": base64_bitmap(np.full((10, 10), True)), "origin": [10, 5]}),
         old("traffic light", points=points((2, 0), (5, 0), (5, 3), (2, 3))),
+        old("road", bitmap={"data": base64_bitmap(np.full((2, 2), True)), "origin": [12, 7]}) | {"points": None},
         old("pole", points=points((1, 1), (9, 9), (1, 9))),
     ]
     shop.prepare(project(a=file(*objects), c=file(*objects)))
@@ -145,7 +161,7 @@ def test_old_projects_tell_the_geometry_by_the_class(shop, project, boxes):
     [
         (thing("dog", "cuboid_2d"), r"object 1 \(dog\): the geometry 'cuboid_2d' cannot be painted: expected bitmap"),
         (thing("road", "bitmap"), r"object 1 \(road\): it has no bitmap"),
-        (bitmap("road", np.full((21, 3), True)), "its picture is 3 x 21 pixels"),
+        (bitmap("road", np.full((21, 3), True)), "its picture: 3 x 21 pixels"),
         (thing("road", "bitmap", bitmap={"data": "eA==", "origin": [0, 0]}), "its picture"),
         (thing("road", "rectangle", points=points((1, 1))), "a box has two corners, this one 1"),
         (thing("road", "multipolygon", parts=[points()]), "it has no corners"),
@@ -164,3 +180,5 @@ def test_what_supervisely_does_not_write_is_one_line(shop, project):
         shop.prepare(project(a=file({"id": 1})))
     with pytest.raises(InputError, match=r"meta.json: classes: expected a list"):
         shop.prepare(project(meta={"classes": 1}, a=file()))
+    with pytest.raises(InputError, match=r"meta.json: two classes are called 'road'"):
+        shop.prepare(project(meta={"classes": [*META["classes"], {"title": "road"}]}, a=file()))

@@ -62,6 +62,22 @@ def test_labelme_s_own_voc_export_counts_from_ignore(shop, boxes):
     shop.same(boxes, "a", "c")
 
 
+@pytest.mark.parametrize("colored", [True, False])
+def test_a_label_that_no_mask_shows_needs_no_class_and_one_that_is_shown_is_told(shop, boxes, colored):
+    labels = ["background", "road", "traffic light", "scale bar"]
+    colors = ["0,0,0", "128,64,128", "250,170,30", "9,8,7"] if colored else [""] * 4
+    text = "".join(f"{label}:{color}::\n" for label, color in zip(labels, colors, strict=True))
+    picture = shop.png(shop.colored(boxes)) if colored else shop.png(boxes)
+    shop.prepare(cvat(shop.root / "task.zip", {"a": picture, "c": picture}, text))
+    shop.same(boxes, "a", "c")
+    shown = shop.colored(boxes) if colored else boxes.copy()
+    shown[0, 0] = (9, 8, 7) if colored else 3
+    shop.image("d")
+    masks = {"a": picture, "c": picture, "d": shop.png(shown)}
+    [(_, [problem])] = shop.prepare(cvat(shop.root / "task.zip", masks, text)).problems.items()
+    assert problem.endswith(f"labels that are no class: 'scale bar' ({'#090807' if colored else '3'})")
+
+
 def voc(root, files):
     for name, content in files.items():
         path = root / name
@@ -137,3 +153,9 @@ def test_whatever_explains_masks_is_read_or_one_line(tmp_path_factory, text, nam
         open_voc(voc(tmp_path_factory.mktemp("voc"), {name: text}))
     except InputError as error:
         assert "\n" not in str(error)
+
+
+def test_a_definition_that_fits_no_label_is_refused_at_once(shop, boxes):
+    archive = cvat(shop.root / "task.zip", {"a": shop.png(shop.colored(boxes))}, "background:0,0,0::\ncar:1,2,3::\n")
+    with pytest.raises(InputError, match=r"'car' is no class; the classes are 0 background, 1 road"):
+        shop.prepare(archive)

@@ -16,7 +16,7 @@ from semivl_cli.errors import InputError
 FORMATS = {"u": 1, "i": 2, "f": 3, "c": 6}
 
 
-def tiff(pixels, order="<", photometric=None, planar=1, orientation=None, size=None, more=()):
+def tiff(pixels, order="<", photometric=None, planar=1, orientation=None, size=None, rows=None, more=()):
     """Return a TIFF `[H, W, C]` of any type, as programs of science write it: one strip a plane, nothing packed."""
     pixels = np.atleast_3d(pixels)
     height, width, channels = pixels.shape
@@ -26,7 +26,7 @@ def tiff(pixels, order="<", photometric=None, planar=1, orientation=None, size=N
     shown = size or (height, width)
     tags = [
         (256, 4, [shown[1]]), (257, 4, [shown[0]]), (258, 3, [pixels.dtype.itemsize * 8] * channels), (259, 3, [1]),
-        (262, 3, [meaning]), (273, 4, [0] * strips), (277, 3, [channels]), (278, 4, [shown[0]]),
+        (262, 3, [meaning]), (273, 4, [0] * strips), (277, 3, [channels]), (278, 4, [rows or shown[0]]),
         (279, 4, [len(planes) // strips] * strips), (284, 3, [planar]),
         (339, 3, [FORMATS[pixels.dtype.kind]] * channels), *([(274, 3, [orientation])] if orientation else []), *more,
     ]  # fmt: skip
@@ -210,6 +210,17 @@ def test_the_size_of_a_tiff_is_refused_before_memory_is_taken(kind, channels):
     data = tiff(numbers(kind, channels), size=(50_000, 60_000))
     with pytest.raises(InputError, match=r"^a: 60000 x 50000 pixels .*SEMIVL_MAX_MEGAPIXELS"):
         open_picture(data, "a", lambda picture: picture.shown())
+
+
+def test_a_tiff_whose_pixels_are_not_all_there_is_refused(tmp_path):
+    whole = tiff(numbers("u2"))
+    for data in (whole[:-3], tiff(numbers("u2"), size=(40, 6)), tiff(numbers("u2"), size=(9, 6), rows=4)):
+        with pytest.raises(InputError, match=r"the image cannot be read .*(cut off|truncated)"):
+            read_image(written(tmp_path, data))
+    many = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8))
+    for packing in (None, "tiff_lzw", "packbits", "tiff_deflate"):
+        many.save(tmp_path / "b.tif", compression=packing, strip_size=512)
+        assert np.array_equal(read_image(tmp_path / "b.tif")[..., 0], np.asarray(many))
 
 
 def test_a_tiff_whose_tags_claim_more_than_its_bytes_is_refused():

@@ -73,6 +73,9 @@ def test_every_table_is_followed(tmp_path_factory, table):
         (f"background = {'9' * 5000}", "a number has thousands of digits"),
         (f"values = {'[' * 5000}", r"dataset\.toml is not valid TOML: it is nested without end"),
         ("values = [[0]]", "class id"),
+        ("orientation = 'left'", 'expected "shown" or "stored"'),
+        ("orientation = [1]", 'expected "shown" or "stored"'),
+        ("mask_suffix = 3", "mask_suffix = 3: expected the end of a name"),
         ("ignore = [[0]]", "expected a list of raw mask values"),
     ],
 )
@@ -86,3 +89,18 @@ def test_a_dataset_toml_that_is_no_file_is_not_passed_over(tree):
     (tree / "dataset.toml").mkdir()
     with pytest.raises(InputError, match=r"dataset\.toml: the file cannot be read \(Is a directory\)"):
         list(Folder().records(tree, "train"))
+
+
+def test_a_range_of_brightness_is_told_whatever_the_masks_are(tree):
+    def told(content):
+        mapped(tree, content, [0])
+        folder = Folder()
+        list(folder.records(tree, "train"))
+        return folder.value_range
+
+    assert told("") is None
+    assert told("value_range = [0, 4095]") == (0, 4095)
+    assert told("value_range = [-1024.0, 3071]") == (-1024, 3071)
+    for wrong in ("[1]", "[4, 3]", "[3, 3]", '["0", 1]', "4095", "[0, inf]", "[nan, 1]", "[true, 7]", "{ a = 1 }"):
+        with pytest.raises(InputError, match=r"dataset\.toml: value_range = .*such as \[0, 4095\]"):
+            told(f"value_range = {wrong}")

@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from semivl_cli.data.annotation.tree import Tree
+from semivl_cli.data.formats.cityscapes import open_cityscapes
+from semivl_cli.errors import InputError
+
+CLASSES = (("road", (128, 64, 128)), ("car", (0, 0, 142)), ("polegroup", (1, 2, 3)))
+
+
+def polygons(*objects, size=(20, 30)):
+    """A file as the dataset's label tool writes it."""
+    entries = [
+        {"date": "25-Jun-2019 23:14:25", "deleted": 0, "draw": True, "id": number, "label": label, "polygon": polygon}
+        | ({"deleted": 1} if deleted else {})
+        for number, (label, polygon, *deleted) in enumerate(objects)
+    ]
+    return {"imgHeight": size[0], "imgWidth": size[1], "objects": entries}
+
+
+ALL = [[0, 0], [29, 0], [29, 19], [0, 19]]
+BOX = [[10, 5], [19, 5], [19, 14], [10, 14]]
+
+
+def test_polygons_of_a_city_are_painted_as_its_own_tool_does(shop):
+    shop.image("aachen/aachen_000000_000019_leftImg8bit")
+    shop.image("aachen/aachen_000001_000019_leftImg8bit")
+    content = polygons(
+        ("road", ALL),
+        ("cargroup", BOX),
+        ("license plate", [[12, 6], [14, 6], [14, 8], [12, 8]]),
+        ("sky", ALL, True),
+        ("ego vehicle", [[0, 15], [29, 15], [29, 19], [0, 19]]),
+        ("polegroup", [[0, 0], [3, 0], [3, 3]]),
+    )
+    for number in (0, 1):
+        shop.json(f"gtFine/train/aachen/aachen_00000{number}_000019_gtFine_polygons.json", content)
+    shop.prepare(shop.root / "gtFine", classes=CLASSES)
+    picture = Image.new("L", (30, 20), 255)
+    draw = ImageDraw.Draw(picture)
+    draw.polygon([tuple(corner) for corner in ALL], fill=0)
+    draw.polygon([tuple(corner) for corner in BOX], fill=1)
+    draw.rectangle((0, 15, 29, 19), fill=255)
+    draw.polygon([(0, 0), (3, 0), (3, 3)], fill=2)
+    found = np.array(Image.open(shop.root / "prepared/masks/aachen/aachen_000000_000019_leftImg8bit.png"))
+    assert (found == np.array(picture)).all()
+    assert shop.problems == {}
+    assert shop.told("'ego vehicle': ignored, for no class is called so")
+
+
+def test_a_label_that_the_dataset_does_not_know_is_no_class(shop):
+    shop.json("x_gtFine_polygons.json", polygons(("unicorn", BOX)))
+    with pytest.raises(InputError, match="'unicorn' is no class"):
+        shop.prepare(shop.root / "x_gtFine_polygons.json", classes=CLASSES)
+
+
+def test_what_is_broken_is_one_line(shop):
+    path = shop.json("a_polygons.json", {**polygons(), "objects": [{"label": "road", "polygon": [[1, 2, 3]]}]})
+    with pytest.raises(InputError, match=r"objects\[0\]\.polygon\[0\]: list should have at most 2"):
+        open_cityscapes(Tree(path))
+    path = shop.json("a_polygons.json", polygons(("road", [[1, 2], [3, 4]])))
+    (drawing,) = open_cityscapes(Tree(path)).drawings()
+    assert (drawing.image, drawing.size, drawing.marks) == ("a.png", (20, 30), 1)
+    with pytest.raises(InputError, match="only 'a' has a mask"):
+        shop.prepare(path, classes=CLASSES)
+    assert shop.told(f"{path}: object 0 (road): a polygon has 2 corners: expected three at least")
