@@ -115,11 +115,11 @@ class DataSettings(_Section):
     of their type: 0..65535 where they are whole, 0..1 where they are not."""
     crop: Side = 512
     """Side of the square training crop and of evaluation windows, in pixels."""
-    base_scale: OrNone[Pair[Count]] = None
+    base_scale: OrNone[Pair[Side]] = None
     """Long and short side of the box that is scaled and then holds the image; `None`: its own size is scaled."""
-    scale_range: Range[Positive] = [0.5, 2.0]
+    scale_range: Range[Annotated[float, Field(gt=0, le=1000)]] = [0.5, 2.0]
     """Smallest and largest random scale."""
-    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    workers: Few | Literal["auto"] = "auto"
     """Loader processes."""
 
 
@@ -142,7 +142,7 @@ class AugmentSettings(_Section):
     """Probability that a view has a box at all."""
     cutmix_area: Range[Share] = [0.02, 0.4]
     """Share of the view that a box fills, drawn uniformly."""
-    cutmix_ratio: Range[Positive] = [0.3, 1 / 0.3]
+    cutmix_ratio: Range[Annotated[float, Field(ge=0.01, le=100)]] = [0.3, 1 / 0.3]
     """Height over width, drawn uniformly."""
     partner: Literal["pair", "same_image"] = "pair"
     """What CutMix pastes: the neighbour in the batch, or another crop of the same image."""
@@ -352,6 +352,8 @@ class RunConfig(_Section):
             )
         if (skips := 2 - (self.model.detail is not None)) != len(self.model.skips):
             raise ValueError(f"model.skips must name {skips} block(s), it names {len(self.model.skips)}")
+        if len(set(self.model.skips)) < skips:
+            raise ValueError(f"model.skips = {self.model.skips}: expected {skips} different blocks")
         (_, area), ratio = self.augment.cutmix_area, self.augment.cutmix_ratio
         form = min(max(1.0, ratio[0]), ratio[1])  # of the drawn ones the nearest to the view's own
         if math.sqrt(area * max(form, 1 / form)) > 0.95:  # of a side: larger boxes would be redrawn without end

@@ -154,12 +154,20 @@ def _adapter(expected: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - any type
 
 
 class _YAML(yaml.SafeLoader):
-    """YAML of settings: no aliases, which can stand for more than memory holds, and no dates."""
+    """YAML of settings: no aliases, which can stand for more than memory holds, no dates, and no key twice."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not read: write the value out")
         return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[tuple[str, str]] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if (key.tag, key.value) in seen:
+                raise yaml.YAMLError(f"line {key.start_mark.line + 1}: the key {key.value[:_SHOWN]!r} is there twice")
+            seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep)
 
 
 _YAML.yaml_implicit_resolvers = {

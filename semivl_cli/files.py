@@ -228,7 +228,7 @@ def locked(path: Path, *, busy: str, refused: Callable[[OSError], str]) -> Itera
     Raises:
         InputError: `busy`, where another process holds it; what `refused` says, where it cannot be written.
     """
-    lock = FileLock(path)
+    lock = FileLock(path, mode=0o666)  # as far as the umask lets it: a group may share a run
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)

@@ -41,6 +41,12 @@ def test_what_is_wrong_is_one_line_with_its_place(text, says):
     assert len(str(refused.value)) < 400
 
 
+def test_a_key_that_stands_twice_in_yaml_is_refused():
+    with pytest.raises(InputError, match=r"x\.yaml: not YAML: line 3: the key '0' is there twice"):
+        load_yaml("names:\n  0: car\n  0: bus\n", "x.yaml")
+    assert load_yaml("a: {0: x}\nb: {0: y, '0': z}\n", "x.yaml") == {"a": {0: "x"}, "b": {0: "y", "0": "z"}}
+
+
 def test_yaml_has_no_aliases_no_dates_and_no_end_of_nesting():
     assert load_yaml("names: [2024-01-01, 1]", "a") == {"names": ["2024-01-01", 1]}
     for text in ("a: &x [1]\nb: *x", "[" * 5000, "? [1]\n: 2", "\t- a: b:\n c"):

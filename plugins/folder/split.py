@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from semivl_cli.data.annotation.exported_split import ExportedSplit
-from semivl_cli.data.ids import read_ids
+from semivl_cli.data.ids import composed, read_ids
 from semivl_cli.errors import InputError
 
 from .listing import Entry, Listing
@@ -57,27 +57,31 @@ def divide(
     """
     root = listing.root
     lists = {name: read_ids(root / f"{name}.txt") for name in ("train", "val") if (root / f"{name}.txt").is_file()}
-    wanted = {form for names in lists.values() for name in names for form in _forms(name)}
-    of_pool = {form for name in lists["train"] for form in _forms(name)} if "train" in lists else None
-    found: dict[str, Entry] = {}
+    wanted = {composed(form) for names in lists.values() for name in names for form in _forms(name)}
+    of_pool = {composed(form) for name in lists["train"] for form in _forms(name)} if "train" in lists else None
+    found: dict[str, list[Entry]] = {}
     labeled: list[str] = []
-    chosen, left_out = set[str](), set[str]()
+    held: dict[str, ExportedSplit] = {}
     count = 0
     for entry in listing.entries():
         count += 1
-        split = (exported or {}).get(entry.id, entry.split)
-        if entry.id in wanted:
-            found[entry.id] = entry
-        if not lists and split == "test":
-            left_out.add(entry.id)
-        elif "val" not in lists and entry.mask is not None and (of_pool is None or entry.id in of_pool):
+        split, name = (exported or {}).get(entry.id, entry.split), composed(entry.id)
+        if name in wanted:
+            found.setdefault(name, []).append(entry)
+        if not lists and split in ("val", "test"):
+            held[entry.id] = split
+        if "val" not in lists and entry.mask is not None and (of_pool is None or name in of_pool):
             labeled.append(entry.id)
-            if not lists and split == "val":
-                chosen.add(entry.id)
     if not count:
         raise InputError(_no_image(listing))
 
     notes = list(listing.notes)
+    if labeled and all(name in held for name in labeled):
+        held.clear()
+        notes.append("by their folder or their export all masks are for validation or a test: they are divided anew")
+    left_out = {name for name, split in held.items() if split == "test"}
+    labeled = [name for name in labeled if name not in left_out]
+    chosen = {name for name in labeled if name in held}
     orphans = sorted(listing.orphans())
     if orphans:
         some = "1 mask has" if len(orphans) == 1 else f"{len(orphans)} masks have"
@@ -115,10 +119,14 @@ def _no_image(listing: Listing) -> str:
     return f"{listing.root / 'images'} holds no image{instead}: expected files such as .jpg, .png, .tif at any depth"
 
 
-def _entry(name: str, found: dict[str, Entry], root: Path) -> Entry:
-    """Return what a list names; what is absent counts as missing."""
-    there = (found[form] for form in _forms(name) if form in found)
-    return next(there, Entry(name, root / "images" / name, None))
+def _entry(name: str, found: Mapping[str, Sequence[Entry]], root: Path) -> Entry:
+    """Return what a list names, be accents composed or not; what is absent, or might be two, counts as missing."""
+    for form in _forms(name):
+        alike = found.get(composed(form), ())
+        for entry in alike:
+            if entry.id == form or len(alike) == 1:
+                return entry
+    return Entry(name, root / "images" / name, None)
 
 
 def _forms(name: str) -> tuple[str, ...]:

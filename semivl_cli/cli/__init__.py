@@ -125,11 +125,15 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")  # what an Apple GPU cannot do, the CPU does
     import_nothing_from_here()
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # Windows knows no SIGHUP
-        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as nohup leaves SIGHUP
-            signal.signal(number, _terminate)
-    app()
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # not on Windows
+    heard = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]  # as nohup leaves SIGHUP
+    for number in heard:
+        signal.signal(number, _terminate)
+    try:
+        app()
+    finally:  # on the way out nothing is left to be tidied, and nobody could hear of it
+        for number in heard:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -62,7 +62,9 @@ Gpus = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object a line and picture.")]
-Images = Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files, or folders of them.")]
+Images = Annotated[
+    list[Path], typer.Argument(metavar="IMAGES...", help="Image files, folders of them, or patterns.", readable=False)
+]
 Labels = Annotated[
     str | None,
     typer.Option(help="Labelled images: a count, a fraction, a file, all. (default: the recipe's)", metavar="N"),

@@ -29,6 +29,13 @@ def predict(
     zero_shot: Annotated[
         bool, typer.Option("--zero-shot", help="Let the frozen CLIP segment, without any run: --definition says what.")
     ] = False,
+    value_range: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            metavar="LOW HIGH",
+            help="Numbers that pictures of more than 8 bits show black and white. (default: as in the run's training)",
+        ),
+    ] = None,
     weights: WeightsOption = None,
     dataset: RecipeOfOption = None,
     device: Device = None,
@@ -75,6 +82,8 @@ def predict(
             reporter.note(
                 f"using {predictor.run}, step {predictor.step} ({predictor.selected}){words if definition else ''}"
             )
+        if value_range is not None:
+            predictor = predictor.reading(value_range)
         if legend:
             from semivl_cli.report.legend import write_legend  # noqa: PLC0415 - matplotlib is imported when it is needed
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -23,3 +24,8 @@ def read_ids(path: Path) -> tuple[str, ...]:
         twice = next(name for name, times in Counter(ids).items() if times > 1)
         raise InputError(f"{path}: {len(ids) - len(set(ids))} ids are listed twice, the first is {twice!r}")
     return ids
+
+
+def composed(name: str) -> str:
+    """Return a name with its accents composed: macOS keeps names decomposed, which look the same and are not equal."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)

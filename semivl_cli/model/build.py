@@ -77,27 +77,38 @@ class ModelSpec:
             InputError: a number of it is no size, or the model that it describes has other tensors.
         """
         encoder, decoder = self.encoder, self.decoder
-        if (
-            max(encoder.layers, decoder.layers, len(decoder.dilations)) > len(shapes)  # each has tensors of its own
-            or min(*(part for shape in shapes.values() for part in shape), *encoder.grid, *decoder.dilations) < 1
-            or min(encoder.patch_size, encoder.heads, decoder.pool, decoder.heads) < 1
-            or max(encoder.patch_size * decoder.pool, self.output_size or 1, *decoder.dilations) > _LARGEST
-            or not all(0 < number < math.inf for number in (encoder.norm_eps, *self.statistics[1]))
-            or len(shapes.get("text", ())) != 2
-        ):
+        earlier = encoder.width if self.detail_base is None else 4 * self.detail_base
+        possible = (
+            max(encoder.layers, decoder.layers, len(decoder.dilations)) <= len(shapes)  # each has tensors of its own
+            and min(*encoder.grid, encoder.patch_size, encoder.heads, decoder.heads, decoder.pool, *decoder.dilations)
+            > 0
+            and max(encoder.patch_size * decoder.pool, self.output_size or 1, *decoder.dilations) <= _LARGEST
+            and all(0 < number < math.inf for number in (encoder.norm_eps, *self.statistics[1]))
+            and all(len(numbers) == 3 and math.isfinite(sum(numbers)) for numbers in self.statistics)
+            and encoder.width % encoder.heads == 0
+            and decoder.skip_channels == (earlier, encoder.width)
+            and len(shapes.get("text", ())) == 2
+            and shapes["text"][1] == encoder.embed_dim == decoder.embed_dim
+            and set(self.skips) <= set(range(encoder.layers))
+            and len(set(self.skips)) == (2 if self.detail_base is None else 1)
+            and (self.output_size is None or self.output_size > 0)
+        )
+        if not possible:
             raise InputError("its spec holds sizes that no model has")
-        side = max(self.smallest, encoder.patch_size)
         try:
-            with torch.device("meta"), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                model = self.build(torch.empty(shapes["text"]))
-                model(torch.empty(1, 3, side, side, dtype=torch.uint8))
-        except (RuntimeError, ValueError, TypeError, ArithmeticError, LookupError, AssertionError) as error:
+            self.check(_LARGEST)
+            own = {name: tuple(tensor.shape) for name, tensor in self.planned(shapes["text"]).items()}
+        except (RuntimeError, ValueError, ArithmeticError) as error:
             raise InputError(f"its spec describes no model ({first_line(error)[:100]})") from error
-        own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
         if own != dict(shapes):
             name = min(name for name in own.keys() | shapes.keys() if own.get(name) != shapes.get(name))
             raise InputError(f"its spec asks for {name} {own.get(name)}, the file holds {shapes.get(name)}")
+
+    def planned(self, text: tuple[int, ...]) -> dict[str, Tensor]:
+        """Return the tensors of the model without their numbers; `text`: shape of the class vectors."""
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of layers without any width
+            return self.build(torch.empty(text)).state_dict()
 
     @property
     def _decoder_class(self) -> type[Decoder]:
@@ -133,9 +144,8 @@ def model_spec(config: RunConfig, clip: EncoderSpec, statistics: Statistics) -> 
         detail_base=BASE if detail else None,
     )
     spec.check(config.data.crop)
-    with torch.device("meta"):  # before memory is taken for it
-        numbers = spec.build(torch.empty(2, encoder.embed_dim)).state_dict().values()
-    PARAMETERS.check(sum(tensor.numel() for tensor in numbers) / 1e6, "the model of these settings")
+    numbers = sum(tensor.numel() for tensor in spec.planned((2, encoder.embed_dim)).values())
+    PARAMETERS.check(numbers / 1e6, "the model of these settings")  # before memory is taken for it
     return spec
 
 

@@ -71,6 +71,21 @@ class _Config(Document):
     vision_cfg: _VisionConfig
     text_cfg: _TextConfig
 
+    @property
+    def parameters(self) -> float:
+        """How many numbers such a model has, about."""
+        vision, text = self.vision_cfg, self.text_cfg
+        depth = vision.layers if isinstance(vision.layers, int) else sum(vision.layers)
+        side = vision.image_size if isinstance(vision.image_size, int) else max(vision.image_size)
+        patches = (side // vision.patch_size) ** 2
+        of_images = depth * (4 + 2 * vision.mlp_ratio) * vision.width + 3 * vision.patch_size**2 + patches
+        of_texts = text.layers * (4 + 2 * text.mlp_ratio) * text.width + text.vocab_size + text.context_length
+        return (
+            vision.width * (of_images + self.embed_dim)
+            + text.width * (of_texts + self.embed_dim)
+            + text.context_length**2  # which word looks at which
+        )
+
 
 _OPENAI_SCALE = 100.0  # the learned temperature of OpenAI's models, which a converted image tower does not hold
 
@@ -145,24 +160,20 @@ def load_clip(model: str | dict[str, Any], weights: str, seed: int = 0) -> Clip:
     path, tag = find_weights(model, weights)
     content = read_weights(path) if path else Weights(About(), {})
     about = content.about
-    config = _configuration(model, about)
+    config = _configuration(model, content)
     name = model if isinstance(model, str) and model != FROM_WEIGHTS else "CLIP"
     quick_gelu = content.by_openai or about.quick_gelu or bool(tag.get("quick_gelu"))
-    with torch.device("meta"):  # what it would be, before memory is taken for it
-        plan = _build(config, name, seed, quick_gelu=quick_gelu)
-    _spec(plan.visual, name)
-    state, own, source = _state(content), plan.state_dict(), str(path)
+    module = _build(config, name, seed, quick_gelu=quick_gelu)
+    spec = _spec(module.visual, name)
+    state, own, source = _state(content), module.state_dict(), str(path)
     converted = _converted_encoder(content.state)
     alone = bool(state) and all(key.startswith("visual.") for key in state)  # an image tower
     if converted is not None:
-        _check_fit(source, content, _encoder_state(plan.visual), converted)
+        _check_fit(source, content, _encoder_state(module.visual), converted)
     elif alone:
         _check_fit(source, content, {key: value for key, value in own.items() if key.startswith("visual.")}, state)
     elif path:
         _check_fit(source, content, own, state)
-    else:
-        PARAMETERS.check(sum(tensor.numel() for tensor in own.values()) / 1e6, f"model.clip = {name}")
-    module = _build(config, name, seed, quick_gelu=quick_gelu)
     if converted is not None or alone:
         text = TextTower(None, None, None)
     else:
@@ -174,7 +185,7 @@ def load_clip(model: str | dict[str, Any], weights: str, seed: int = 0) -> Clip:
     clip = Clip(
         name=f"{name}, {weights if not path or tag else path.name} weights",
         sha256=_hash(converted or module.state_dict()),
-        spec=_spec(module.visual, name),
+        spec=spec,
         state=converted or _encoder_state(module.visual),
         text=text,
         logit_scale=_OPENAI_SCALE if converted or alone else float(module.logit_scale.detach().exp()),
@@ -223,32 +234,45 @@ def build_encoder(clip: Clip, spec: EncoderSpec) -> DenseEncoder:
     return encoder
 
 
-def _configuration(model: str | dict[str, Any], about: About) -> dict[str, Any]:
+def _configuration(model: str | dict[str, Any], content: Weights) -> dict[str, Any]:
     if isinstance(model, dict):
-        return _own(model)
+        return _own(model, content)
     if model == FROM_WEIGHTS:
-        if about.open_clip_config is None:
+        if content.about.open_clip_config is None:
             raise InputError(
                 'model.clip = "from-weights", but the weights file does not say what it holds (no open_clip_config '
                 'in its metadata): name the open_clip model instead, such as model.clip = "ViT-B-16"'
             )
-        return _own(about.open_clip_config)
+        return _own(content.about.open_clip_config, content)
     found: dict[str, Any] = open_clip.get_model_config(model)
     return found
 
 
-def _own(config: dict[str, Any]) -> dict[str, Any]:
+def _own(config: dict[str, Any], content: Weights) -> dict[str, Any]:
     """Return a configuration that somebody wrote; refuse sizes that no model has, and models of other libraries."""
-    as_type(config, _Config, "model.clip is no open_clip configuration")
+    checked = as_type(config, _Config, "model.clip is no open_clip configuration")
     foreign = [name for name in config["text_cfg"] if name.startswith("hf_")]
     if foreign:
         raise InputError(f"model.clip is no open_clip configuration that is read here: {foreign[0]} would be fetched")
+    held = sum(tensor.numel() for tensor in content.state.values())
+    PARAMETERS.check(checked.parameters / 1e6, "model.clip")  # before memory is taken for it
+    if held and checked.parameters > 4 * held + 4e6:  # an image tower alone is about half
+        raise InputError(
+            f"model.clip has about {checked.parameters / 1e6:.0f} million parameters, the weights are "
+            f"{held / 1e6:.0f} million: name the open_clip model that they belong to"
+        )
     return config
 
 
 def _build(config: dict[str, Any], name: str, seed: int, *, quick_gelu: bool) -> Any:  # noqa: ANN401
     vision, text = config.get("vision_cfg", {}), config.get("text_cfg", {})
-    if vision.get("timm_model_name") or not isinstance(vision.get("layers", 12), int) or "multimodal_cfg" in config:
+    pooled = vision.get("attentional_pool")
+    if (
+        vision.get("timm_model_name")
+        or pooled
+        or not isinstance(vision.get("layers", 12), int)
+        or "multimodal_cfg" in config
+    ):
         raise InputError(f"{name} has no plain CLIP ViT as image tower: take one such as ViT-B-16")
     config = {**config, "quick_gelu": quick_gelu or config.get("quick_gelu", False)}
     custom = config.pop("custom_text", False) or "hf_model_name" in text

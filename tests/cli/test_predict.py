@@ -89,3 +89,12 @@ def test_mistakes_are_one_line(scenes, tmp_path, options, said):
     result = run("predict", scenes, "--out", tmp_path / "masks", *options, code=2)
     assert said in result.stderr.strip().splitlines()[-1]
     assert "Traceback" not in result.output and not (tmp_path / "masks").exists()
+
+
+def test_an_input_that_nobody_may_read_is_a_failure_among_others_and_no_mistake_of_the_call(
+    scenes, tmp_path, monkeypatch
+):
+    given = sorted(scenes.iterdir())
+    monkeypatch.setattr("os.access", lambda path, _: str(path) != str(given[0]))
+    result = run("predict", *given, *ZERO_SHOT, "--out", tmp_path / "masks")
+    assert "2 masks in" in result.stderr  # opening it is what counts

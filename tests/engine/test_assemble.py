@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from semivl_cli.engine.assemble import open_material
+from semivl_cli.data.registry import open_dataset
+from semivl_cli.engine.assemble import open_material, with_value_range
 from semivl_cli.engine.precedence import configure
 from semivl_cli.engine.train.trainee import build_trainee
 from semivl_cli.errors import InputError
@@ -76,3 +77,20 @@ def test_a_run_finds_its_file_of_labels_from_another_folder(tmp_path, monkeypatc
     monkeypatch.chdir("/")
     again = resolve(parse_toml(kept, "run.toml"))
     assert {record.id for record in open_material(again).index.labeled} == set(chosen)
+
+
+def test_a_run_keeps_the_range_of_brightness_that_its_dataset_tells():
+    plain, folder = configure({}), open_dataset("folder")
+    assert with_value_range(plain, folder) is plain
+    folder.value_range = (0.0, 4095.0)
+    kept = with_value_range(plain, folder)
+    assert kept.data.value_range == [0, 4095]
+    assert with_value_range(kept, folder, fixed=True) is kept
+    assert resolve(parse_toml(to_toml(kept), "run.toml")).data.value_range == [0, 4095]
+    with pytest.raises(InputError, match=r"folder.* says value_range = \[0.0, 4095.0\], and data.value_range is none"):
+        with_value_range(plain, folder, fixed=True)
+    with pytest.raises(InputError, match=r"data.value_range is \[0.0, 1.0\]"):
+        with_value_range(configure({}, ("data.value_range=[0,1]",)), folder)
+    for wrong in ("[1]", "[2,1]", "[0,0]", "[0,inf]", "5"):
+        with pytest.raises(InputError, match=r"data\.value_range"):
+            configure({}, (f"data.value_range={wrong}",))

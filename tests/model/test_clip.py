@@ -8,8 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from semivl_cli.documents import as_type
 from semivl_cli.errors import InputError
-from semivl_cli.model.clip import build_encoder, load_clip
+from semivl_cli.model.clip import _Config, build_encoder, load_clip
 from semivl_cli.model.clip_weights import FROM_WEIGHTS
 from semivl_cli.model.published_parameters import published_name
 
@@ -134,3 +135,48 @@ def test_weights_that_the_published_code_converted_give_the_same_dense_features(
     del converted[f"{prefix}ln0.bias"]
     with pytest.raises(InputError, match=r"lacks pre_norm\.bias"):
         load_clip(CONFIG, save(tmp_path / "short.pth", converted))
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "hint"),
+    [
+        ("token_ids", [1, 2], "token_ids must name 49408 tokens"),
+        ("token_ids", [1.5], "token_ids[0]: expected a whole number"),
+        ("token_ids", "9" * 5000, "token_ids: expected a list"),
+        ("image_mean", [0.5, 0.5], "image_mean: list should have at least 3 items"),
+        ("image_mean", ["a", 0.5, 0.5], "image_mean[0]: expected a number, got 'a'"),
+        ("image_std", [0, 1, 1], "image_std[0]: expected greater than 0"),
+        ("image_std", [float("nan"), 1, 1], "image_std[0]: expected a finite number"),
+        ("open_clip_config", [], "open_clip_config: expected"),
+        ("open_clip_config", {**CONFIG, "embed_dim": 10**6}, "embed_dim: expected less than or equal to 65536"),
+        ("open_clip_config", {**CONFIG, "vision_cfg": {"layers": 10**9}}, "vision_cfg.layers"),
+        ("open_clip_config", {**CONFIG, "vision_cfg": {"width": 65536}}, "SEMIVL_MAX_PARAMETERS_MILLION"),
+        ("open_clip_config", {**CONFIG, "vision_cfg": {"width": 4096}}, "the weights are 0 million"),
+        ("open_clip_config", {**CONFIG, "text_cfg": {"hf_model_name": "x"}}, "hf_model_name would be fetched"),
+        ("open_clip_config", {**CONFIG, "vision_cfg": {"timm_model_name": "x", "width": 8}}, "no plain CLIP ViT"),
+        ("quick_gelu", "yes", "quick_gelu: expected a boolean, got 'yes'"),
+    ],
+)
+def test_what_a_file_says_of_itself_is_checked_before_memory_is_taken(tmp_path, state, name, said, hint):
+    metadata = {"open_clip_config": json.dumps(CONFIG), name: json.dumps(said)}
+    save_file(state, tmp_path / "a.safetensors", metadata)
+    assert hint in mistake(FROM_WEIGHTS, tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "9" * 5000, "\0"])
+def test_metadata_that_is_no_json_is_one_line(tmp_path, state, text):
+    save_file(state, tmp_path / "a.safetensors", {"open_clip_config": json.dumps(CONFIG), "token_ids": text})
+    assert "token_ids: not JSON" in mistake(FROM_WEIGHTS, tmp_path / "a.safetensors")
+
+
+def test_random_weights_of_a_giant_are_refused(monkeypatch):
+    giant = {**CONFIG, "vision_cfg": {**CONFIG["vision_cfg"], "width": 8192, "layers": 100}}
+    assert "SEMIVL_MAX_PARAMETERS_MILLION" in mistake(giant, "random")
+
+
+@pytest.mark.parametrize("name", ["ViT-B-16", "ViT-L-14", "ViT-S-32-alt", "ViT-bigG-14"])
+def test_the_number_of_parameters_is_guessed_well(name):
+    config = open_clip.get_model_config(name)
+    with torch.device("meta"):
+        numbers = sum(tensor.numel() for tensor in open_clip.CLIP(**config).state_dict().values())
+    assert as_type(config, _Config, name).parameters == pytest.approx(numbers, rel=0.01)

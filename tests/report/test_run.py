@@ -6,7 +6,7 @@ import math
 import pytest
 
 from semivl_cli.errors import InputError
-from semivl_cli.report.run import read_run
+from semivl_cli.report.run import number, read_run
 
 from .conftest import write_run
 
@@ -69,13 +69,41 @@ def test_a_last_line_without_newline_counts_if_it_is_whole(young):
         ("scores.json", "{"),
         ("split.json", ""),
         ("metrics.jsonl", "{broken\n{}\n"),
+        ("metrics.jsonl", b"\xff\x00\xfe\n" * 3),
+        ("metrics.jsonl", '{"step": "1", "kind": "train"}\n\n'),
+        ("metrics.jsonl", '{"step": 1}\n\n'),
+        ("metrics.jsonl", f'{{"step": {"9" * 5000}, "kind": "train"}}\n\n'),
+        ("metrics.jsonl", "[" * 100_000 + "\n\n"),
+        ("run.json", b"\xff\xfe\x00"),
+        ("run.json", "[]"),
+        ("run.json", '{"last": "300"}'),
+        ("scores.json", '{"last": {"step": 1}}'),
+        ("scores.json", '{"last": {"step": 1, "miou": 7, "iou": {}}}'),
+        ("split.json", '{"labeled": 3}'),
+        ("run.toml", "a = " + "9" * 5000),
+        ("run.toml", "a = " + "[" * 5000),
+        ("run.toml", b"\xff\xfe\x00"),
     ],
 )
 def test_a_broken_file_is_named_in_one_line(young, name, content):
-    (young / name).write_text(content)
+    (young / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputError, match=name) as error:
         read_run(young)
-    assert "\n" not in str(error.value)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 500
+
+
+def test_numbers_that_no_chart_can_show_are_none(young):
+    line = {"step": 1, "kind": "train", "loss": 10**400, "L_s": [1], "L_u": "x", "lr": None, "seconds": math.inf}
+    (young / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    (read,) = read_run(young).train
+    assert all(math.isnan(number(read[name])) for name in line if name not in ("step", "kind"))
+
+
+@pytest.mark.parametrize("name", ["scores.json", "metrics.jsonl", "split.json", "run.json"])
+def test_a_folder_in_the_place_of_a_file_is_named(young, name):
+    (young / name).mkdir()
+    with pytest.raises(InputError, match=name):
+        read_run(young)
 
 
 @pytest.mark.parametrize("missing", ["run.toml", "definition.toml"])

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from semivl_cli.cli.console import ConsoleReporter, counted, percent, print_json, print_line, print_table
+from semivl_cli.cli.console import ConsoleReporter, counted, one_line, percent, print_json, print_line, print_table
 from semivl_cli.cli.options import DefinitionOption, Json, Root, settings_of
 from semivl_cli.errors import CheckFailed
 
@@ -59,9 +59,9 @@ def data(
             f"classes in the masks ({percent(found.ignored_share)} % is ignored)", ["class", "pixels %", "masks"], rows
         )
         for note in found.notes:
-            print_line(f"note: {note}")
+            print_line(f"note: {one_line(note)}")
         for problem in found.problems:
-            print_line(f"problem: {problem}")
+            print_line(f"problem: {one_line(problem)}")
     if found.problems:
         raise CheckFailed(
             f"{counted(len(found.problems), 'kind')} of problem: training would refuse this dataset as it is"

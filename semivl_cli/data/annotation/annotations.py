@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from semivl_cli.data.annotation.canvas import Canvas
 from semivl_cli.data.annotation.exported_split import ExportedSplit
 from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.contract import Classes, Color
+from semivl_cli.data.ids import composed
 from semivl_cli.data.read.images import known_classes
 from semivl_cli.errors import InputError, listed
 
@@ -161,12 +163,15 @@ def make_key(
         background = next(iter(named.find("background")), IGNORE)
     class_of, shared = _classes_of_colors(classes, meanings)
     class_of.update(numbers)
-    unknown, unclear, left_out = [], [], []
+    unknown, unclear, left_out, unseen = list[str](), [], [], list[str]()
+    known = 0
     for label in source.labels:
         found = said.find(label) or named.find(label)
         if not found and label.lower() in class_of:
             found = {class_of[label.lower()]} - {NO_CLASS}
-        if not found and (label.casefold() in NO_SHAPE or plain_name(label) in NO_SHAPE):
+        ground = label.casefold() in NO_SHAPE or plain_name(label) in NO_SHAPE
+        known += bool(found) and not ground
+        if not found and ground:
             found = {background}
         if not found and (plain_name(label) in NO_LABEL or label in source.void):
             found = {IGNORE}
@@ -175,21 +180,23 @@ def make_key(
             class_of[label] = next(iter(found))
         elif found:
             unclear.append(f"{label!r} may be {' or '.join(_called(number, names) for number in sorted(found))}")
-        elif source.some_unseen:
-            class_of[label] = NO_CLASS
         else:
-            unknown.append(label)
+            (unseen if source.some_unseen else unknown).append(label)
     if unclear:
         raise InputError(
             f"{source.where}: {'; '.join(unclear[:3])}: names are compared without case, and with _ and - as spaces: "
             "rename the label or the class"
         )
+    class_of.update(dict.fromkeys(unseen, NO_CLASS))
+    if unseen and not known:  # then it is the definition that does not fit
+        unknown = unseen
     if unknown:
+        quoted = json.dumps(unknown[0], ensure_ascii=False)  # as TOML has it
         raise InputError(
             f"{source.where}: {listed([repr(label) for label in unknown])} "
             f"{'is no class' if len(unknown) == 1 else 'are no classes'}; "
             f"the classes are {known_classes(names)}: name the label like a class, or say in dataset.toml what it "
-            f'means: values = {{ "{unknown[0]}" = 0 }} or ignore = ["{unknown[0]}"]'
+            f"means: values = {{ {quoted} = 0 }} or ignore = [{quoted}]"
         )
     notes = [f"{source.where}: {listed(left_out)}: ignored, for no class is called so"] if left_out else []
     return Key(class_of=class_of, background=background, class_ids=class_ids, names=names, shared=shared, notes=notes)
@@ -234,5 +241,6 @@ def to_hex(color: Sequence[int]) -> str:
 
 
 def plain_name(name: str) -> str:
-    """Return a name as names are compared: without case, and with `_` and `-` as spaces."""
-    return " ".join(name.casefold().replace("_", " ").replace("-", " ").split()) if name not in NO_SHAPE else name
+    """Return a name as names are compared: with accents composed, without case, and with `_` and `-` as spaces."""
+    plain = composed(name).casefold().replace("_", " ").replace("-", " ")
+    return name if name in NO_SHAPE else " ".join(plain.split())

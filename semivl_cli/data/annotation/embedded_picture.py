@@ -38,6 +38,8 @@ def embedded_region(text: str, size: tuple[int, int]) -> NDArray[np.bool_]:
             )
         if picture.pillow is not None and picture.pillow.has_transparency_data:
             return np.array(picture.pillow.convert("RGBA").getchannel("A")) > 0
+        if picture.pillow is not None and picture.pillow.mode in ("1", "L", "I", "I;16"):
+            return np.array(picture.pillow) > 0  # however little a 1 of many bits is
         return np.asarray(picture.shown()[0].max(axis=2) > 0)
 
     return open_picture(content, "its picture", region)

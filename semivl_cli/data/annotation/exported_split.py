@@ -1,13 +1,10 @@
-"""What an exporter held an image for, as the names of its folders and files and its lists tell."""
+"""What an exporter held an image for, as the names of its folders and files tell."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
+from collections.abc import Sequence
 from typing import Literal
-
-from semivl_cli.data.annotation.image_names import ImageNames
 
 ExportedSplit = Literal["train", "val", "test"]
 
@@ -38,17 +35,6 @@ def split_called(word: str) -> ExportedSplit | None:
 def split_of_file(stem: str) -> ExportedSplit | None:
     """Return what the last word of a file's name says, such as `instances_val2017` or `train`."""
     return _word(_LAST, stem)
-
-
-def splits_of_lists(images: Sequence[str], lists: Mapping[str, Sequence[str]]) -> dict[str, ExportedSplit]:
-    """Return what images are held for by lists such as `val.txt` (path -> names of images), if for one thing alone."""
-    find = ImageNames(images).find
-    told: dict[str, set[ExportedSplit]] = {}
-    for name, lines in lists.items():
-        if split := split_of_file(PurePosixPath(name).stem):
-            for image in (image for line in lines for image in find(line.strip())):
-                told.setdefault(image, set()).add(split)
-    return {image: next(iter(splits)) for image, splits in told.items() if len(splits) == 1}
 
 
 def _word(pattern: re.Pattern[str], name: str) -> ExportedSplit | None:

@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote
 
 from semivl_cli.data.annotation.tree import bare
+from semivl_cli.data.ids import composed
 
 _SERVER = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*/*")
 _DATE = r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
@@ -87,7 +88,7 @@ class ImageNames:
         """Yield what each further reading of a path means, the likeliest first."""
         written = [bare(reading) for reading in dict.fromkeys((path, *_addressed(path)))]
         uploads = list(dict.fromkeys(upload for reading in written for upload in _uploaded(reading)))
-        for spell in (_composed, _folded):
+        for spell in (composed, _folded):
             for reading in written:
                 yield self._choose(self._alike, _rest(_last(reading)), reading, spell)
             for upload in uploads:
@@ -203,12 +204,8 @@ def _valid(name: str) -> str:
     return re.sub(r"[^-\w.]", "", name.replace(" ", "_"))
 
 
-def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
-
-
 def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
+    return composed(unicodedata.normalize("NFD", name).casefold())
 
 
 def _rest(name: str) -> str:

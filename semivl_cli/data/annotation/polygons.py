@@ -36,7 +36,7 @@ def fill(rings: Sequence[Sequence[float]], size: tuple[int, int], *, keep_thin: 
     for ring in rings:
         corners = _corners(ring)
         part = _inside(corners, size)
-        if not part[0].size and keep_thin:
+        if not part[0].size and keep_thin and _reaches(corners, size):
             part = _outline(corners, size)
         if part[0].size:
             parts.append(part)
@@ -127,8 +127,17 @@ def _steps_down(
     return np.where(flat, heights, y + count - 1)
 
 
+def _reaches(corners: NDArray[np.float64], size: tuple[int, int]) -> bool:
+    """Whether a polygon reaches into the image; one outside may touch the border and has no part of it."""
+    low, high, most = corners.min(0), corners.max(0), np.array(size[::-1])
+    return bool(((low >= 0) & (high <= most)).all() or ((high > 0) & (low < most)).all())
+
+
 def _outline(corners: NDArray[np.float64], size: tuple[int, int]) -> Region:
     """Return the pixels that the sides of a polygon cross."""
+    low, high, across = corners.min(0), corners.max(0), np.array((size[1], size[0]))
+    if ((high <= 0) & (low < 0) | (low >= across) & (high > across)).any():
+        return _NOTHING  # it lies beside the image, and touches it at most
     ends = np.roll(corners, -1, 0)
     sides = [np.arange(len(corners))] * 2
     times = [np.zeros(len(corners)), np.ones(len(corners))]  # 0..1 on a side, where one pixel ends and the next begins

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -81,7 +82,7 @@ class Tree:
     def beside(self, name: str) -> Tree | None:
         """Return the file that a name or path means, relative to its own folder; none where there is no such file."""
         if self.archive is not None:
-            entry = str(PurePosixPath(self.entry).parent / name)
+            entry = posixpath.normpath(PurePosixPath(self.entry).parent / name)
             return Tree(self.path, self.archive, entry) if self.archive.holds(entry) else None
         path = self.path.parent / name
         return Tree(path) if os.path.isfile(path) else None  # noqa: PTH113 - also of text that can be no path

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from semivl_cli.errors import InputError
+from semivl_cli.files import is_hidden
 from semivl_cli.limits import DOCUMENT, UNPACKED
 
 _SMALL = 2**28
@@ -45,7 +46,7 @@ class ZipFiles:
         size = 0
         for info in self._zip.infolist():
             name = _checked_name(path, _name(info))
-            if info.filename.endswith("/") or any(part.startswith((".", "__MACOSX")) for part in name.split("/")):
+            if info.filename.endswith(("/", "\\")) or any(map(is_hidden, name.split("/"))):
                 continue
             if not name:
                 raise InputError(f"{path}: a file in it has no name: pack it anew")

@@ -26,7 +26,7 @@ def too_faint(count: int, of: int, first: str) -> str:
     return (
         f"{count} of {of} images use less than a sixteenth of the range of their numbers, such as {first!r}: they look "
         "nearly black, or like a single grey; if their camera has another range, tell which numbers are black and "
-        "white, such as value_range = [0, 4095] (in dataset.toml, or data.value_range)"
+        "white, such as value_range = [0, 4095] in dataset.toml (semivl predict --value-range 0 4095)"
     )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from semivl_cli.data.contract import Dataset, Record
-from semivl_cli.data.ids import read_ids
+from semivl_cli.data.ids import composed, read_ids
 from semivl_cli.data.pool.records import Records
 from semivl_cli.data.read.images import read_label
 from semivl_cli.data.registry import find_package_file
@@ -91,6 +91,10 @@ def find_labeled(train: Sequence[Record], ids: Sequence[str], listed: str) -> Ch
         raise InputError(f"{listed}: the list of labelled ids is empty")
     wanted = set(ids)
     known = {record.id: record for record in train if record.id in wanted}
+    if len(known) < len(wanted):  # accents may be composed in a list and not on the disk
+        alike = {composed(name): name for name in ids if name not in known}
+        others = ((alike.get(composed(record.id)), record) for record in train if record.id not in known)
+        known |= {name: record for name, record in others if name is not None}
     strangers = [name for name in ids if name not in known]
     if strangers:
         raise InputError(

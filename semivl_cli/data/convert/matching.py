@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from semivl_cli.data.annotation.annotations import Annotations, Drawing
 from semivl_cli.data.annotation.exported_split import ExportedSplit
 from semivl_cli.data.annotation.image_names import ImageNames
+from semivl_cli.data.formats.mask_names import likely_affixes
+from semivl_cli.errors import listed
 
 
 @dataclass(slots=True)
@@ -45,6 +47,7 @@ def match_images(sources: Sequence[Annotations], names: ImageNames) -> Matches:
     """
     matches = Matches(sources)
     prevailing: set[str] = set()
+    masks: list[str] = []
     for source in sources:
         found: list[str | None] = []
         whole: set[str] = set()
@@ -55,6 +58,8 @@ def match_images(sources: Sequence[Annotations], names: ImageNames) -> Matches:
             if len(ids) != 1:
                 why = f"it could be {' or '.join(ids[:3])}" if ids else "no such image"
                 matches.unmatched.append(drawing.image)
+                if drawing.picture is not None:
+                    masks.append(drawing.image)
                 matches.problems.append(f"{drawing.origin}: {drawing.image}: {why}")
                 found.append(None)
             elif ids[0] in prevailing or ids[0] in whole:
@@ -73,4 +78,12 @@ def match_images(sources: Sequence[Annotations], names: ImageNames) -> Matches:
         matches.problems.extend(source.strays)
         if again:
             matches.notes.append(f"{len(again)} images are drawn twice: the first counts, not {again[0]}")
+    likely = likely_affixes(masks, names)
+    if likely:
+        ends = listed([repr(affixes.mask) for affixes in likely], 5)
+        image = f' and image_suffix = "{likely[0].image}"' if likely[0].image else ""
+        matches.notes.append(
+            f"names of masks without image end in {ends}: if such are masks of images, say in dataset.toml which, such "
+            f'as mask_suffix = "{likely[0].mask}"{image}'
+        )
     return matches

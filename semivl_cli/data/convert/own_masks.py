@@ -9,7 +9,7 @@ from pathlib import Path
 from semivl_cli.data.annotation.annotations import Annotations, Key
 from semivl_cli.data.annotation.image_names import ImageNames
 from semivl_cli.data.annotation.palettes import Palette, Palettes, palette_of
-from semivl_cli.data.annotation.tree import Tree
+from semivl_cli.data.annotation.tree import Tree, bare
 from semivl_cli.data.annotation.turned_images import Orientation
 from semivl_cli.data.formats.mask_names import layer_of
 from semivl_cli.data.read.images import image_layout
@@ -50,19 +50,27 @@ def why_converted(
         return _look(*named, class_names, names, images, orientation)
 
     palettes = Palettes(key)
-    known = unknown = 0
+    known: set[str] = set()
+    unknown: list[str] = []
     for (name, _), head in in_threads(look, pictures()):
         if head.why:
             return head.why
         if names.knows(name):
-            known += 1
+            known.add(bare(name))
         else:
-            unknown += 1
+            unknown.append(name)
         if head.palette is not None:
             palettes.add(head.palette)
     if palettes.by_color(lambda: (file for _, file in pictures())):
         return "their palettes show the colours of the classes in another order"
-    return "their names are not those of images" if unknown and not known else ""
+    if unknown and not known:
+        return "their names are not those of images"
+    found = (names.find(name) for name in unknown)
+    return (
+        "some names are spelled otherwise than their images"
+        if any(len(ids) == 1 and ids[0] not in known for ids in found)
+        else ""
+    )
 
 
 def read_by_palette(source: Annotations, key: Key) -> bool:

@@ -117,13 +117,14 @@ class _Coco(Document):
 
 
 def find_coco(given: Given) -> list[Tree]:
-    """Return the JSON files with annotations of objects."""
-    return [file for file, content in given.json if is_coco(content) and not is_panoptic(content)]
+    """Return the JSON files with annotations of objects; one that lacks a part is meant where it is given alone."""
+    least = 2 if given.is_file else len(_PARTS)
+    return [file for file, content in given.json if is_coco(content, least) and not is_panoptic(content)]
 
 
-def is_coco(content: object) -> TypeGuard[dict[str, Any]]:
-    """Whether JSON has two of the parts of a COCO file at least."""
-    return isinstance(content, dict) and sum(isinstance(content.get(part), list) for part in _PARTS) > 1
+def is_coco(content: object, least: int = len(_PARTS)) -> TypeGuard[dict[str, Any]]:
+    """Whether JSON has the parts of a COCO file, or `least` so many of them."""
+    return isinstance(content, dict) and sum(isinstance(content.get(part), list) for part in _PARTS) >= least
 
 
 def is_panoptic(content: dict[str, Any]) -> bool:

@@ -45,7 +45,7 @@ def find_panoptic(given: Given) -> list[Tree]:
 
 
 def open_panoptic(file: Tree) -> Annotations:
-    """Open a panoptic file; pictures lie in a folder of its name, or beside it.
+    """Open a panoptic file, and the pictures that lie in a folder of its name, or beside it.
 
     Raises:
         InputError: if its images, categories or annotations lack what they need, or two have one id.
@@ -65,9 +65,7 @@ def open_panoptic(file: Tree) -> Annotations:
         if image is None:
             strays.append(f"{origin}: image_id {annotation.image_id!r} is none of {some(images)}")
             continue
-        picture = file.beside(f"{PurePosixPath(file.name).stem}/{annotation.file_name}") or file.beside(
-            annotation.file_name
-        )
+        picture = _picture(file, annotation.file_name)
         drawings.append(
             Drawing(
                 image=f"{folder}{image.name}",
@@ -87,6 +85,13 @@ def open_panoptic(file: Tree) -> Annotations:
         drawings=lambda: drawings,
         strays=strays,
     )
+
+
+def _picture(file: Tree, name: str) -> Tree | None:
+    """Return a picture from the folder of the file's own name, beside the file or above it, or from its folder."""
+    stem = PurePosixPath(file.name).stem
+    places = (file.beside(f"{folder}{name}") for folder in (f"{stem}/", "", f"../{stem}/"))
+    return next(filter(None, places), None)
 
 
 def _labels(annotation: _Annotation, categories: Mapping[int | str, CocoCategory], origin: str) -> dict[int, str]:

@@ -55,12 +55,12 @@ def open_cvat(file: Tree) -> Annotations:
         flat.update(shape.tag for shape in shapes if shape.tag not in _WITH_AREA)
         solid = sorted((shape for shape in shapes if shape.tag in _WITH_AREA), key=_z_order)
         labels.update((label, colors.get(label)) for label in (shape.get("label", "") for shape in solid))
-        name, number = image.get("name", ""), image.get("id", "(without id)")
-        origin = f"{file}: image {number}"
-        told = split_called(image.get("subset", "")) or subsets.get(image.get("task_id", "")) or subsets.get("")
+        name, subset = image.get("name", ""), image.get("subset", "")
+        origin = f"{file}: image {image.get('id', '(without id)')}"
+        told = split_called(subset) or subsets.get(image.get("task_id", "")) or subsets.get("")
         drawings.append(
             Drawing(
-                image=name,
+                image=f"{subset}/{name}" if subset else name,  # in a project names may repeat
                 origin=origin,
                 stamp=file.stamp,
                 size=_size(image),

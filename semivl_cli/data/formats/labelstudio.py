@@ -26,8 +26,8 @@ class _Annotation(Document):
     was_cancelled: bool | None = None
     skipped: bool | None = None
     ground_truth: bool | None = None
-    created_at: str | int | None = None
-    updated_at: str | int | None = None
+    created_at: str | float | None = None
+    updated_at: str | float | None = None
 
     @property
     def rank(self) -> tuple[bool, str]:

@@ -49,6 +49,17 @@ def shared_affixes(names: Sequence[str], images: ImageNames) -> Affixes | None:
     return next((one for one in candidates if fit(one, names[:_TRIED]) and fit(one, names)), None)
 
 
+def likely_affixes(names: Sequence[str], images: ImageNames) -> list[Affixes]:
+    """Return what names of masks that belong to no image may have beyond those of images, each once."""
+    ends = _ends(images.lasts())
+    found: dict[Affixes, None] = {}
+    for stem in map(bare, names[:_TRIED]):
+        cuts = [at for at in range(len(stem) - 1, stem.rfind("/") + 1, -1) if stem[at] in _SIGNS]
+        likely = (Affixes(stem[at:], end) for at in cuts for end in ends if len(images.find(stem[:at] + end)) == 1)
+        found.update(dict.fromkeys(list(likely)[:1]))
+    return list(found)
+
+
 def _ends(names: Collection[str]) -> list[str]:
     """Return nothing, and what all names end in that begins with a sign, the shortest first."""
     if not names:

@@ -41,7 +41,7 @@ class _Rings(Document):
 
 
 def _ringed(points: object) -> object:
-    return {"exterior": points} if isinstance(points, list) else points  # corners of a turned box stand in no ring
+    return {"exterior": points} if isinstance(points, list) else points or {}  # corners of a turned box are no ring
 
 
 class _Object(Document):
@@ -91,7 +91,7 @@ def open_supervisely(source: Tree) -> Annotations:
         if _is_annotation(content):
             files.append((name, file))
         elif file.name == "meta.json" and isinstance(content, Mapping) and "classes" in content:
-            classes.update({one.title: one for one in as_type(content, _Meta, str(file)).classes})
+            classes.update(_classes(as_type(content, _Meta, str(file)), file))
     labels: dict[str, None] = {}
     flat: Counter[str] = Counter()
     for _, file in files:
@@ -109,6 +109,14 @@ def open_supervisely(source: Tree) -> Annotations:
         on_top="what stands later in the file lies on top",
         notes=left_out(flat),
     )
+
+
+def _classes(meta: _Meta, file: Tree) -> dict[str, _Class]:
+    named = {one.title: one for one in meta.classes}
+    if len(named) < len(meta.classes):
+        twice = next(title for title, times in Counter(one.title for one in meta.classes).items() if times > 1)
+        raise InputError(f"{file}: two classes are called {twice!r}")
+    return named
 
 
 def _is_annotation(content: object) -> bool:
@@ -144,6 +152,7 @@ def _drawing(name: str, file: Tree, classes: Mapping[str, _Class]) -> Drawing:
         image="/".join((*folders, last)),
         origin=str(file),
         stamp=file.stamp,
+        parts=[file],
         size=(content.size.height, content.size.width),
         marks=len(content.objects),
         split=split_of_folders(folders),

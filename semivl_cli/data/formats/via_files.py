@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
@@ -165,6 +166,8 @@ def _read_table(file: Tree) -> list[Image]:
 
 def _convert(project: _Project, where: str) -> list[Image]:
     """Return the images of a project of VIA 3 as VIA 2 would write them."""
+    _check_unique((one.fid for one in project.file.values()), f"{where}: two files have the id")
+    _check_unique((one.aname for one in project.attribute.values()), f"{where}: two attributes are called")
     regions: dict[Id, list[dict[str, object]]] = {one.fid: [] for one in project.file.values()}
     for number, one in project.metadata.items():
         if not one.xy or one.z:  # of the whole file, or of a moment in a film
@@ -177,6 +180,12 @@ def _convert(project: _Project, where: str) -> list[Image]:
         regions[files[0]].append({"shape_attributes": _shape_3(one.xy), "region_attributes": chosen})
     names = [{"filename": one.fname, "regions": regions[one.fid]} for one in project.file.values()]
     return as_type(names, list[Image], where)
+
+
+def _check_unique(names: Iterable[object], what: str) -> None:
+    for name, times in Counter(names).items():
+        if times > 1:
+            raise InputError(f"{what} {name!r}")
 
 
 def _chosen(attribute: _Attribute, text: str) -> object:

@@ -12,11 +12,11 @@ import numpy as np
 from semivl_cli.class_ids import IGNORE, NO_CLASS
 from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key, to_hex
 from semivl_cli.data.annotation.canvas import Canvas
-from semivl_cli.data.annotation.exported_split import splits_of_lists
 from semivl_cli.data.annotation.format_contract import Format, Given
 from semivl_cli.data.annotation.label_pictures import paint_mask
 from semivl_cli.data.annotation.tree import Tree, bare
 from semivl_cli.data.contract import Color
+from semivl_cli.data.formats.split_lists import splits_of_lists
 from semivl_cli.errors import InputError, listed
 
 FOLDERS = ("SegmentationClass", "SegmentationClassAug", "SegmentationClassPNG")

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from semivl_cli.data.annotation.exported_split import ExportedSplit, split_of_folders, splits_of_lists
+from semivl_cli.data.annotation.exported_split import ExportedSplit, split_of_folders
 from semivl_cli.data.annotation.image_names import ImageNames
 from semivl_cli.data.annotation.tree import Tree
+from semivl_cli.data.formats.split_lists import splits_of_lists
 from semivl_cli.documents import Document, as_type, load_yaml
 from semivl_cli.errors import InputError
 
@@ -73,7 +74,7 @@ def names_by_number(data: DataYaml, file: Tree) -> dict[int, str]:
     for key, name in data.names.items():
         text = str(key)
         if not (text.isascii() and text.isdigit() and len(text) < 10):
-            raise InputError(f"{file}: names has the key {key!r}: expected the number of a class")
+            raise InputError(f"{file}: names has the key {text[:40]!r}: expected the number of a class")
         if int(text) in found:
             raise InputError(f"{file}: names has two entries for the class {text}")
         found[int(text)] = str(name)

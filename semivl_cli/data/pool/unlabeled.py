@@ -168,7 +168,7 @@ def _listed(path: Path) -> Iterator[Path]:
             for number, line in enumerate(lines, 1):
                 name = line.rstrip("\r\n")
                 if name.strip():
-                    if not _is_taken(name):
+                    if not _is_taken(name) or "\0" in name:
                         raise InputError(f"{path}:{number}: {name!r} is neither an image nor a .tar shard by its name")
                     yield folder / name
     except OSError as error:

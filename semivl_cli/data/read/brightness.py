@@ -79,7 +79,7 @@ def _shown(numbers: NDArray[Any], value_range: ValueRange | None) -> NDArray[np.
             expected = "0..1, as fractions have" if fractions else "0..65535"
             raise InputError(
                 f"its numbers are {least:g} to {most:g}, expected {expected}: tell which are black and white: "
-                "value_range = [low, high] in dataset.toml, or --set data.value_range=[low,high]"
+                "value_range = [low, high] in dataset.toml (semivl predict --value-range LOW HIGH)"
             )
     return _scaled(numbers.astype(np.float64), *(value_range or ((0, 1) if fractions else (0, 65535))))
 

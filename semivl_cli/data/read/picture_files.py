@@ -108,7 +108,7 @@ def open_picture(source: Path | TarEntry | bytes, name: str, work: Callable[[Pic
     with decoding(name), _stream(source, name) as (file, size):
         start = file.read(16)
         if not start:
-            raise InputError(f"{name}: not an image that can be read: it is empty")
+            raise UnidentifiedImageError if isinstance(source, bytes) else InputError(f"{name}: the file is empty")
         tiff = None
         if is_tiff(start):
             tiff = read_tiff_header(file, size)

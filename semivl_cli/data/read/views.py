@@ -16,6 +16,7 @@ from PIL import Image
 from semivl_cli.class_ids import IGNORE
 from semivl_cli.config import DataSettings
 from semivl_cli.data.read.opencv import cv2
+from semivl_cli.limits import check_pixels
 
 Size = tuple[int, int]
 """Height and width in pixels."""
@@ -120,8 +121,9 @@ def at_short_side(image: NDArray[np.uint8], short_side: int | None) -> NDArray[n
 
 
 def _scaled(size: Size, factor: float, over: int = 1) -> Size:
-    """Return the whole numbers nearest to `size * factor / over`."""
+    """Return the whole numbers nearest to `size * factor / over`; raises `InputError` above `MEGAPIXELS`."""
     height, width = (max(int(side * factor / over + 0.5), 1) for side in size)
+    check_pixels(height, width, f"an image of {size[1]} x {size[0]}, scaled as the settings say")
     return height, width
 
 

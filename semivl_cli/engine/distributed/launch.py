@@ -53,11 +53,20 @@ def launch(count: int, device: str, arguments: Sequence[str]) -> int:
     except SignalException as error:
         return 128 + error.sigval
     except ChildFailedError as error:
-        codes = [failure.exitcode for failure in error.failures.values()]
-        if all(code < 0 for code in codes):
-            raise RunError(
-                f"a process of the training was killed by signal {-codes[0]}, mostly for lack of memory: the run "
-                "stands at its last checkpoint; go on with --resume"
-            ) from None
-        return max(codes)
+        return _exit_code([failure.exitcode for failure in error.failures.values()])
     return 0
+
+
+def _exit_code(codes: Sequence[int]) -> int:
+    """Return what the processes that failed end with; once one is lost, the launcher stops the others by a signal.
+
+    Raises:
+        RunError: a process was killed.
+    """
+    lost = [-code for code in codes if code < 0]
+    if lost:
+        raise RunError(
+            f"a process of the training was killed by signal {lost[0]}, mostly for lack of memory: the run stands at "
+            "its last checkpoint; go on with --resume"
+        ) from None
+    return max(codes)

@@ -29,6 +29,8 @@ from semivl_cli.reporter import Reporter
 _AHEAD = 4
 _LARGE = 64_000_000
 """Pixels that are held of pictures ahead and behind; a larger one goes its way alone."""
+_MUCH = 2**28
+"""Bytes from which it is asked whether so many are free."""
 _JPEG_SIDE = 65_500
 """Pixels of the longest side that a JPEG can have."""
 
@@ -140,8 +142,8 @@ def read_picture(segmenter: Segmenter, path: Path) -> Shown:
     """Read a picture for which there is enough memory, uint8 RGB `[H, W, 3]`; raises `InputError`."""
     with enough_memory(path):
         height, width = image_size(path)
-        needed, free = segmenter.memory((height, width)), free_memory()
-        if free is not None and needed > free:
+        needed = segmenter.memory((height, width))
+        if needed > _MUCH and (free := free_memory()) is not None and needed > free:
             raise InputError(
                 f"{path}: {width} x {height} pixels (width x height) take {needed / 2**30:.1f} GiB of memory, "
                 f"{free / 2**30:.1f} are free: cut it into tiles, or close other programs"

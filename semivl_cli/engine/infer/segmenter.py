@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from semivl_cli.concepts.schema import Color, Definition
 from semivl_cli.config import RunConfig
+from semivl_cli.data.read.brightness import ValueRange
 from semivl_cli.data.read.handed_over import ImageLike, pixels_of
 from semivl_cli.data.read.views import validation_size
+from semivl_cli.settings_toml import resolve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,10 @@ class Segmenter(ABC):
         seen = size if short_side is None else validation_size(size, short_side)
         maps = 4 * self.maps * (seen[0] * seen[1] + (0 if seen == size else pixels))  # float32
         return (8 + 8) * pixels + (maps if self.device.type == "cpu" else 0)  # 8 to decode it, 8 for its ids
+
+    def reading(self, value_range: ValueRange) -> Segmenter:
+        """Return the same segmenter for images whose numbers are black and white at the ends of `value_range`."""
+        return replace(self, config=resolve(self.config.model_dump(), {"data": {"value_range": list(value_range)}}))
 
     def predict(self, image: ImageLike) -> NDArray[np.uint8]:
         """Segment one image -> class ids uint8 `[H, W]`, of its size as shown.

@@ -55,8 +55,8 @@ class DenseEncoder(nn.Module):
         self.checkpointing = False
         e = spec.width
         self.patch_embedding = nn.Conv2d(3, e, spec.patch_size, stride=spec.patch_size, bias=False)
-        self.class_token = nn.Parameter(torch.randn(e) * e**-0.5)
-        self.position_embedding = nn.Parameter(torch.randn(1 + spec.grid[0] * spec.grid[1], e) * e**-0.5)
+        self.class_token = nn.Parameter(_drawn(e, deviation=e**-0.5))
+        self.position_embedding = nn.Parameter(_drawn(1 + spec.grid[0] * spec.grid[1], e, deviation=e**-0.5))
         self.pre_norm = nn.LayerNorm(e, eps=spec.norm_eps) if spec.pre_norm else nn.Identity()
         self.blocks = nn.ModuleList(
             Block(e, spec.heads, spec.mlp_width, spec.activation, spec.norm_eps) for _ in range(spec.layers)
@@ -120,6 +120,12 @@ def resize_positions(positions: Tensor, stored: tuple[int, int], wanted: tuple[i
     grid = positions[1:].unflatten(0, stored).permute(2, 0, 1)[None]  # [1, E, rows, columns]
     grid = F.interpolate(grid.float(), size=wanted, mode="bicubic", align_corners=False).to(positions.dtype)
     return torch.cat([positions[:1], grid[0].flatten(1).T])
+
+
+def _drawn(*shape: int, deviation: float) -> Tensor:
+    """Draw from a normal distribution; for a model without numbers, on the device `meta`, nothing."""
+    empty = torch.empty(*shape)
+    return empty if empty.is_meta else torch.randn(*shape) * deviation
 
 
 def _as_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -21,6 +21,14 @@ def test_colors_of_dataset_toml_count_beside_those_of_the_definition(shop, boxes
     assert (shop.ids()["a"] == np.array([0, 1, 255])[boxes]).all()
 
 
+def test_accents_of_a_label_may_be_composed_otherwise_than_those_of_its_class(shop, boxes):
+    classes = (("background", (0, 0, 0)), ("Gebäude", (128, 64, 128)), ("Bäume", (250, 170, 30)))
+    names = ("Geb\u0061\u0308ude", "ba\u0308ume")
+    labels = [{"id": number, "name": name} for number, name in zip((3, 18), names, strict=True)]
+    shop.prepare(shop.json("c.json", shop.coco(categories=labels)), classes=classes)
+    shop.same(boxes, "a", "day1/b")
+
+
 @pytest.mark.parametrize("label", ["__ignore__", "_ignore_", "Ignore", "VOID", "unlabeled", "Unlabelled"])
 def test_a_label_that_says_it_means_nothing_is_ignored_where_it_is_no_class(shop, label):
     content = shop.coco(categories=[{"id": 3, "name": "road"}, {"id": 18, "name": label}])

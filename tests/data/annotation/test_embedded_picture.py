@@ -26,6 +26,7 @@ def text(pixels, pack=bytes, **how):
     [
         text(INSIDE),
         text(INSIDE.astype(np.uint8)),
+        text(INSIDE.astype(np.uint16)),
         text(np.dstack([np.full((2, 3, 3), 9, np.uint8), INSIDE * np.uint8(255)])),
         text(INSIDE[..., None] * np.array([0, 0, 1], np.uint8)),
         text(INSIDE.astype(np.uint8), pack=zlib.compress, transparency=0),  # as Supervisely writes it
@@ -42,7 +43,7 @@ def test_a_region_is_what_is_opaque_or_else_what_is_not_black(written):
         ("\u00e9", "its picture is no base64 text"),
         ("", "its picture: not an image"),
         (base64.b64encode(b"\x78\x9cno").decode(), "its picture cannot be unpacked"),
-        (text(np.zeros((5, 3), np.uint8)), "its picture is 3 x 5 pixels .* more than those of the image, 4 x 4"),
+        (text(np.zeros((5, 3), np.uint8)), "its picture: 3 x 5 pixels .* more than those of the image, 4 x 4"),
         (text(INSIDE)[:60], "its picture: the image cannot be read"),
         (base64.b64encode(zlib.compress(bytes(2**22))).decode(), "unpacks to more than 1048640 bytes"),
     ],

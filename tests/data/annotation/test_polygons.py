@@ -69,12 +69,28 @@ def test_only_what_vanishes_keeps_its_outline_and_only_within_the_image():
     border = [30, 0, 30, 20, 30, 7]
     assert (painted([border], (20, 30)) == (np.arange(30) == 29)).all()
     assert not painted([border], (20, 29)).any()
+    beside = ([30, 0, 30, 20, 31, 7], [0, 5, 0, 9, -3, 7], [3, 20, 9, 20, 5, 40], [0, 0, 30, 0, 7, -0.1])
+    assert not painted(beside, (20, 30)).any()
     across = painted([[-500, 4.2, 500, 4.2, 500, 4.25]], (20, 30))
     assert (across == (np.arange(20) == 4)[:, None]).all()
     square, line = [2, 2, 6, 2, 6, 6, 2, 6], [10, 3.1, 14, 3.1, 14, 3.2]
     both = painted([square, line], (20, 30))
     assert both.sum() == 16 + 5
     assert (painted([square, line], (20, 30), keep_thin=False) == painted([square], (20, 30))).all()
+
+
+@pytest.mark.parametrize(
+    ("ring", "count"),
+    [
+        ([0, -1, 1, -1, 1, 0, 0, 0], 0),
+        ([10, 3, 12, 3, 12, 5, 10, 5], 0),
+        ([-2, -2, 0, -2, 0, 0], 0),
+        ([10, 3.5, 10, 4.5, 10, 3.5], 2),
+        ([-1, -1, 0.2, -1, 0.2, 0.2, -1, 0.2], 1),
+    ],
+)
+def test_one_outside_that_touches_the_border_has_no_part_of_the_image(ring, count):
+    assert np.count_nonzero(painted([ring], (8, 10))) == count
 
 
 @pytest.mark.parametrize(

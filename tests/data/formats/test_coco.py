@@ -272,6 +272,14 @@ def test_a_file_of_two_parts_says_which_is_lacking(shop, part):
         shop.prepare(shop.json("image_info_test.json", content))
 
 
+def test_captions_beside_annotations_of_objects_are_passed_over(shop, boxes):
+    shop.json("annotations/captions_val.json", {"images": [], "annotations": [{"image_id": 7, "caption": "A road."}]})
+    shop.json("annotations/instances_val.json", shop.coco())
+    shop.prepare(shop.root / "annotations")
+    shop.same(boxes, "a", "day1/b")
+    assert shop.told("captions_val.json", "of no format that is read")
+
+
 def test_images_without_a_name_have_an_address(opened):
     """LVIS, whose files tell neither `file_name` nor `iscrowd`."""
     image = {"id": 1, "height": 20, "width": 30, "coco_url": "http://images.cocodataset.org/train2017/a.jpg"}

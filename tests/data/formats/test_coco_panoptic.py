@@ -39,16 +39,23 @@ def panoptic(tmp_path, boxes):
     return folder / "panoptic_val2017.json", content
 
 
+@pytest.mark.parametrize("pictures", ["annotations/panoptic_val2017", "annotations", "panoptic_val2017"])
 @pytest.mark.parametrize("packed", [False, True])
-def test_pictures_of_segments_are_read_by_the_categories_of_their_colours(tmp_path, shop, boxes, panoptic, packed):
+def test_pictures_of_segments_are_read_by_the_categories_of_their_colours(
+    tmp_path, shop, boxes, panoptic, packed, pictures
+):
     path, content = panoptic
     path.write_text(json.dumps(content))
+    (tmp_path / pictures).mkdir(exist_ok=True)
+    for name in ("a.png", "c.png"):
+        (path.parent / "panoptic_val2017" / name).rename(tmp_path / pictures / name)
     given = path
     if packed:
         given = tmp_path / "panoptic.zip"
         with zipfile.ZipFile(given, "w") as archive:
-            for file in sorted(path.parent.rglob("*.*")):
-                archive.write(file, file.relative_to(path.parent.parent))
+            archive.write(path, "annotations/panoptic_val2017.json")
+            for name in ("a.png", "c.png"):
+                archive.write(tmp_path / pictures / name, f"{pictures}/{name}")
     shop.prepare(given)
     shop.same(boxes, "a", "c")
     assert shop.told("panoptic_val2017.json: COCO panoptic JSON")

@@ -318,3 +318,38 @@ def test_labels_may_be_numbers_and_tasks_may_have_texts_as_ids(shop, boxes):
     tasks = [task(1, f"{name}.jpg", *results, id=f"task-{name}") for name in ("a", "b")]
     shop.prepare(shop.json("x.json", tasks), classes=classes)
     shop.same(boxes, "a", "day1/b")
+
+
+@pytest.mark.parametrize("folder", ["../../upload/3/", "images/5ab1c2d3__", "/data/upload/3/", "s3://bucket/uploads/"])
+def test_the_coco_export_names_images_by_their_uploads(shop, boxes, folder):
+    names = "IMG (1)", "Über 2"
+    for name in names:
+        shop.image(name)
+    content = shop.coco()
+    for image, upload in zip(
+        content["images"], ("e875f551-IMG_1.jpg", "e875f552-%C3%9Cber_2.jpg", "c.jpg"), strict=True
+    ):
+        image["file_name"] = folder + upload
+    content["info"] = {"year": 2026, "version": "1.0", "contributor": "Label Studio"}
+    shop.prepare(shop.json("export/result.json", content))
+    shop.same(boxes, *names)
+
+
+def test_the_yolo_export_names_labels_by_uploads(shop, boxes):
+    for name in ("IMG (1)", "c"):
+        path = shop.root.parent / f"export/labels/e875f551-{name.replace(' (1)', '_1')}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shop.image(name)
+        lines = (
+            f"{number} " + " ".join(f"{x / 30:.6f} {y / 20:.6f}" for x, y in points)
+            for number, points in enumerate((shop.road, shop.light))
+        )
+        path.write_text("\n".join(lines) + "\n")
+    export = shop.root.parent / "export"
+    (export / "images").mkdir()
+    (export / "classes.txt").write_text("road\ntraffic light\n")
+    (export / "notes.json").write_text(
+        '{"categories": [{"id": 0, "name": "road"}], "info": {"contributor": "Label Studio"}}'
+    )
+    shop.prepare(export)
+    shop.same(boxes, "IMG (1)", "c")

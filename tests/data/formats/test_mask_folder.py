@@ -60,6 +60,7 @@ def test_what_names_end_in_can_be_said_and_other_pictures_are_counted(shop, boxe
     shop.mask("x_ids.png", boxes)
     shop.prepare()
     assert shop.problems
+    assert shop.told("names of masks without image end in '_color', '_ids'", 'mask_suffix = "_color"')
     (shop.root / "dataset.toml").write_text('mask_suffix = "_ids"')
     shop.prepare()
     assert shop.told("2 pictures are no masks: their names do not end in '_ids'")

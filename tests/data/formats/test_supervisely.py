@@ -149,6 +149,7 @@ def test_old_projects_tell_the_geometry_by_the_class(shop, project, boxes):
     objects = [
         old("road", bitmap={"data": base64_bitmap(np.full((10, 10), True)), "origin": [10, 5]}),
         old("traffic light", points=points((2, 0), (5, 0), (5, 3), (2, 3))),
+        old("road", bitmap={"data": base64_bitmap(np.full((2, 2), True)), "origin": [12, 7]}) | {"points": None},
         old("pole", points=points((1, 1), (9, 9), (1, 9))),
     ]
     shop.prepare(project(a=file(*objects), c=file(*objects)))
@@ -160,7 +161,7 @@ def test_old_projects_tell_the_geometry_by_the_class(shop, project, boxes):
     [
         (thing("dog", "cuboid_2d"), r"object 1 \(dog\): the geometry 'cuboid_2d' cannot be painted: expected bitmap"),
         (thing("road", "bitmap"), r"object 1 \(road\): it has no bitmap"),
-        (bitmap("road", np.full((21, 3), True)), "its picture is 3 x 21 pixels"),
+        (bitmap("road", np.full((21, 3), True)), "its picture: 3 x 21 pixels"),
         (thing("road", "bitmap", bitmap={"data": "eA==", "origin": [0, 0]}), "its picture"),
         (thing("road", "rectangle", points=points((1, 1))), "a box has two corners, this one 1"),
         (thing("road", "multipolygon", parts=[points()]), "it has no corners"),
@@ -179,3 +180,5 @@ def test_what_supervisely_does_not_write_is_one_line(shop, project):
         shop.prepare(project(a=file({"id": 1})))
     with pytest.raises(InputError, match=r"meta.json: classes: expected a list"):
         shop.prepare(project(meta={"classes": 1}, a=file()))
+    with pytest.raises(InputError, match=r"meta.json: two classes are called 'road'"):
+        shop.prepare(project(meta={"classes": [*META["classes"], {"title": "road"}]}, a=file()))

@@ -137,6 +137,10 @@ def test_a_project_of_via_3(shop, boxes):
     shop.prepare(shop.json("via3.json", content))
     shop.same(boxes, "a", "day1/b")
     assert shop.told("the attribute 'class' is the label; not read: note")
+    for part, key, message in (("file", "fid", "two files have the id 1"), ("attribute", "aname", "two .* 'class'")):
+        twice = {**content[part], "2": {**content[part]["2"], key: content[part]["1"][key]}}
+        with pytest.raises(InputError, match=message):
+            shop.prepare(shop.json("twice.json", {**content, part: twice}))
     content["view"]["2"]["fid_list"] = [2, 3]
     with pytest.raises(InputError, match="metadata 2_q: its view 2 shows 2 files, expected one"):
         shop.prepare(shop.json("via3.json", content))

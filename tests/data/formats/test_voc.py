@@ -153,3 +153,9 @@ def test_whatever_explains_masks_is_read_or_one_line(tmp_path_factory, text, nam
         open_voc(voc(tmp_path_factory.mktemp("voc"), {name: text}))
     except InputError as error:
         assert "\n" not in str(error)
+
+
+def test_a_definition_that_fits_no_label_is_refused_at_once(shop, boxes):
+    archive = cvat(shop.root / "task.zip", {"a": shop.png(shop.colored(boxes))}, "background:0,0,0::\ncar:1,2,3::\n")
+    with pytest.raises(InputError, match=r"'car' is no class; the classes are 0 background, 1 road"):
+        shop.prepare(archive)

@@ -175,31 +175,6 @@ def test_the_smaller_lies_on_top_wherever_it_is_listed(export):
         assert "the smaller one lies on top" in source.on_top
 
 
-@pytest.mark.parametrize(
-    ("files", "told"),
-    [
-        ({"data.yaml": f"train: images\nval: images\n{NAMES}", "labels/a.txt": ""}, {"images/a": None}),
-        ({"data.yaml": NAMES, "train/labels/a.txt": "", "valid/labels/b.txt": "", "labels/c.txt": ""},
-         {"train/images/a": "train", "valid/images/b": "val", "images/c": None}),
-        ({"data.yaml": f"path: /data/sets/ds\ntrain: [images/one, images/two]\nval: images/three\n{NAMES}",
-          "labels/one/a.txt": "", "labels/two/b.txt": "", "labels/three/c.txt": ""},
-         {"images/one/a": "train", "images/two/b": "train", "images/three/c": "val"}),
-        ({"data.yaml": f"train: /data/sets/ds/images/train\nval: C:\\ds\\images\\val\n{NAMES}",
-          "labels/train/a.txt": "", "labels/val/a.txt": ""},
-         {"images/train/a": "train", "images/val/a": "val"}),
-        ({"ds/data.yaml": f"path: ds\ntrain: images/train\nval: images/val\n{NAMES}",
-          "ds/labels/train/a.txt": "", "ds/labels/val/b.txt": ""},
-         {"ds/images/train/a": "train", "ds/images/val/b": "val"}),
-        ({"data.yaml": f"train: autosplit_train.txt\nval: autosplit_val.txt\n{NAMES}",
-          "autosplit_train.txt": "./images/a.jpg\n", "autosplit_val.txt": "./images/b.jpg\n",
-          "labels/a.txt": "", "labels/b.txt": ""},
-         {"images/a": "train", "images/b": "val"}),
-    ],
-)  # fmt: skip
-def test_splits_are_those_of_the_exporter(export, files, told):
-    assert splits(opened(export(files))) == told
-
-
 def test_a_yaml_file_alone_stands_for_its_folder_or_else_for_its_path(tmp_path, export):
     folder = export({"data.yaml": NAMES, "other.yaml": "names: [x]\n", "labels/a.txt": LINES})
     assert set(splits(opened(folder / "data.yaml"))) == {"images/a"}
@@ -216,12 +191,6 @@ def test_a_yaml_file_alone_stands_for_its_folder_or_else_for_its_path(tmp_path, 
             {"data.yaml": f"kpt_shape: [3, 2]\n{NAMES}", "labels/a.txt": "0 0.5 0.5 0.4 0.6 0.3 0.2 0.7 0.2"},
             "key points",
         ),
-        ({"data.yaml": f"nc: 3\n{NAMES}", "labels/a.txt": LINES}, "nc says 3 classes, names has 2"),
-        ({"data.yaml": "names: {0: a, '0': b}\n", "labels/a.txt": LINES}, "two entries for the class 0"),
-        ({"data.yaml": "names: {x: a}\n", "labels/a.txt": LINES}, "the key 'x': expected the number of a class"),
-        ({"data.yaml": "names: [on, off]\n", "labels/a.txt": LINES}, r"names.*\[0\]: expected .* got True"),
-        ({"data.yaml": "names: 7\n", "labels/a.txt": LINES}, "names"),
-        ({"data.yaml": "names: [a\n", "labels/a.txt": LINES}, "not YAML"),
         ({"data.yaml": "names: [a]\n", "classes.txt": "b\n", "labels/a.txt": LINES}, "different names of classes"),
         ({"a.yaml": "names: [a]\n", "b.yaml": "names: [b]\n", "labels/a.txt": LINES}, "different names of classes"),
         ({"labels/a.txt": LINES}, "expected data.yaml or classes.txt"),

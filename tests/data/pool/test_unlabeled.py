@@ -182,6 +182,7 @@ def test_shards_without_an_image_are_told_and_refused_where_there_is_nothing_els
         ("shards/s-{00..03}.tar", r"s-03\.tar does not exist \(.*\{00\.\.03\}"),
         ("notes.pdf", "notes.pdf is none of"),
         ("wrong.txt", r"wrong\.txt:1: '0001' is neither an image nor a \.tar"),
+        ("nul.txt", r"nul\.txt:1: 'a\\x00b\.tar' is neither"),
         ("packed.tar", "packed.tar is compressed.*unpack"),
         ("photos/000.jpg", "000.jpg is given twice"),
         ("shards/s-00.tar", "s-00.tar is given twice"),
@@ -191,6 +192,7 @@ def test_what_cannot_be_meant_is_one_line(world, photos, entry, message):
     (photos / "empty").mkdir()
     (photos / "notes.pdf").write_bytes(b"%PDF")
     (photos / "wrong.txt").write_text("0001\n")
+    (photos / "nul.txt").write_text("a\0b.tar\n")
     with tarfile.open(photos / "packed.tar", "w:gz") as tar:
         tar.add(photos / "photos" / "000.jpg", "000.jpg")
     with pytest.raises(InputError, match=message):

@@ -102,6 +102,7 @@ def test_another_fault_of_the_model_is_no_fault_of_the_picture(segmenter, tmp_pa
 def test_what_would_need_more_memory_than_is_free_is_not_begun(segmenter, tmp_path, monkeypatch):
     picture(tmp_path / "in" / "large.png", 400, 300)
     picture(tmp_path / "in" / "small.png")
+    monkeypatch.setattr(prediction_module, "_MUCH", 0)
     monkeypatch.setattr(prediction_module, "free_memory", lambda: 100_000)
     found = predicted(segmenter, tmp_path / "in", tmp_path / "out")
     assert "400 x 300 pixels (width x height) take 0.0 GiB of memory, 0.0 are free" in found["large.png"].error

@@ -1,8 +1,10 @@
-"""Real street scenes go in as index masks, colours, COCO JSON and a CVAT archive, and real VOC masks are counted."""
+"""Real street scenes go in as colours and as files of annotation tools, and real VOC masks are counted."""
 
+import base64
 import io
 import json
 import zipfile
+import zlib
 from importlib.resources import files
 
 import numpy as np
@@ -72,7 +74,73 @@ def as_cvat(root, scenes, definition):
     return (path,)
 
 
-@pytest.mark.parametrize("form", [as_colors, as_coco, as_cvat])
+def regions(ids, definition):
+    """Yield label, left, top and pixels of every class of a map, within their box."""
+    for value in set(np.unique(ids).tolist()) - {255}:
+        inside = ids == value
+        (top, bottom), (left, right) = (np.flatnonzero(inside.any(axis=axis))[[0, -1]].tolist() for axis in (1, 0))
+        yield definition.names[value], left, top, inside[top : bottom + 1, left : right + 1]
+
+
+def base64_png(pixels, pack=bytes, **how):
+    picture = Image.fromarray(pixels.astype(np.uint8))
+    if how:
+        picture.putpalette([0, 0, 0, 255, 255, 255])
+    data = io.BytesIO()
+    picture.save(data, "PNG", **how)
+    return base64.b64encode(pack(data.getvalue())).decode()
+
+
+def as_labelme(root, scenes, definition):
+    for name, ids in scenes.items():
+        shapes = [
+            {
+                "label": label,
+                "points": [[left, top], [left + inside.shape[1] - 1, top + inside.shape[0] - 1]],
+                "shape_type": "mask",
+                "mask": base64_png(inside),
+            }
+            for label, left, top, inside in regions(ids, definition)
+        ]
+        (root / f"{name}.json").write_text(json.dumps({"imagePath": f"..\\{name}.jpg", "shapes": shapes}))
+    return [root / f"{name}.json" for name in scenes]
+
+
+def as_supervisely(root, scenes, definition):
+    folder = root / "project" / "ds0" / "ann"
+    folder.mkdir(parents=True)
+    classes = [{"title": name, "shape": "bitmap", "color": "#010203"} for name in definition.names]
+    (root / "project" / "meta.json").write_text(json.dumps({"classes": classes, "tags": []}))
+    for name, ids in scenes.items():
+        objects = [
+            {
+                "classTitle": label,
+                "geometryType": "bitmap",
+                "bitmap": {"data": base64_png(inside, zlib.compress, transparency=0), "origin": [left, top]},
+            }
+            for label, left, top, inside in regions(ids, definition)
+        ]
+        size = {"height": ids.shape[0], "width": ids.shape[1]}
+        (folder / f"{name}.jpg.json").write_text(json.dumps({"size": size, "tags": [], "objects": objects}))
+    return (root / "project",)
+
+
+def as_label_studio(root, scenes, definition):
+    tasks = []
+    for number, (name, ids) in enumerate(scenes.items()):
+        results = []
+        for label, left, top, inside in regions(ids, definition):
+            rgba = np.zeros((*ids.shape, 4), np.uint8)
+            rgba[top : top + inside.shape[0], left : left + inside.shape[1], 3] = 255 * inside
+            value = {"imageDataURL": f"data:image/png;base64,{base64_png(rgba)}", "bitmasklabels": [label]}
+            results.append({"id": label, "type": "bitmasklabels", "to_name": "image", "value": value})
+        data = {"image": f"/data/upload/3/{number:08x}-{name}.jpg"}
+        tasks.append({"id": number, "data": data, "annotations": [{"result": results}]})
+    (root / "project.json").write_text(json.dumps(tasks))
+    return (root / "project.json",)
+
+
+@pytest.mark.parametrize("form", [as_colors, as_coco, as_cvat, as_labelme, as_supervisely, as_label_studio])
 def test_street_scenes_give_the_same_class_maps_in_every_form(tmp_path, test_data, scenes, form):
     definition = load_definition("camvid")
     (tmp_path / "images").symlink_to(test_data / "camvid" / "images")

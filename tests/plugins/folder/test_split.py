@@ -1,7 +1,10 @@
+import unicodedata
+
 import pytest
 from PIL import Image
 from semivl_plugins.folder import Folder
 
+from semivl_cli.data.choose.splits import find_labeled
 from semivl_cli.errors import InputError
 
 
@@ -14,6 +17,18 @@ def test_lists_are_taken_as_they_are(tree):
     (tree / "val.txt").write_text("a\nb\n")
     assert ids(tree, "train") == ["c", "day1/e", "f"]
     assert ids(tree, "val") == ["a", "b"]
+
+
+@pytest.mark.parametrize(("disk", "list_"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_accents_of_a_list_may_be_composed_otherwise_than_on_the_disk(tree, disk, list_):
+    name = unicodedata.normalize(disk, "day1/\u00dcbung")
+    for folder in ("images", "masks"):
+        Image.new("L", (4, 4)).save(tree / folder / f"{name}.png")
+    (tree / "val.txt").write_text(unicodedata.normalize(list_, f"{name}.png\na\n"), encoding="utf-8")
+    assert ids(tree, "val") == [name, "a"]
+    assert name not in ids(tree, "train")
+    records = list(Folder().records(tree, "val"))
+    assert find_labeled(records, (unicodedata.normalize(list_, name),), "x")[0] == (records[0],)
 
 
 def test_what_a_list_names_and_is_not_there_counts_as_missing(tree):
@@ -73,6 +88,19 @@ def test_folders_of_an_export_are_its_split(tmp_path):
     (tmp_path / "val.txt").write_text("train/0\n")  # what the user says rules
     assert ids(tmp_path, "val") == ["train/0"]
     assert len(ids(tmp_path, "train")) == 9
+
+
+@pytest.mark.parametrize("split", ["test", "val2017"])
+def test_a_split_that_leaves_nothing_to_train_with_is_told_and_not_kept(tmp_path, split):
+    for number in range(4):
+        for folder in ("images", "masks"):
+            path = tmp_path / folder / split / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (4, 4)).save(path)
+    folder = Folder()
+    assert len(list(folder.records(tmp_path, "val"))) == 1
+    assert len(ids(tmp_path, "train")) == 3
+    assert any("all masks are for validation or a test: they are divided anew" in note for note in folder.notes)
 
 
 def test_files_that_are_not_read_are_counted_where_there_is_nothing_else(tmp_path):

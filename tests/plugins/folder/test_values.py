@@ -89,3 +89,18 @@ def test_a_dataset_toml_that_is_no_file_is_not_passed_over(tree):
     (tree / "dataset.toml").mkdir()
     with pytest.raises(InputError, match=r"dataset\.toml: the file cannot be read \(Is a directory\)"):
         list(Folder().records(tree, "train"))
+
+
+def test_a_range_of_brightness_is_told_whatever_the_masks_are(tree):
+    def told(content):
+        mapped(tree, content, [0])
+        folder = Folder()
+        list(folder.records(tree, "train"))
+        return folder.value_range
+
+    assert told("") is None
+    assert told("value_range = [0, 4095]") == (0, 4095)
+    assert told("value_range = [-1024.0, 3071]") == (-1024, 3071)
+    for wrong in ("[1]", "[4, 3]", "[3, 3]", '["0", 1]', "4095", "[0, inf]", "[nan, 1]", "[true, 7]", "{ a = 1 }"):
+        with pytest.raises(InputError, match=r"dataset\.toml: value_range = .*such as \[0, 4095\]"):
+            told(f"value_range = {wrong}")
