@@ -110,7 +110,7 @@ def test_a_full_stdout_is_one_line(tmp_path):
     "words",
     [
         ["eval", "x" * 5000],
-        ["predict", "x" * 5000, "--out", "masks"],
+        ["predict", "a.png", "--out", "masks", "--run", "x" * 5000],
         ["train", "--root", "x" * 5000, "--dataset", "folder", "--definition", "voc"],
         ["train", "--recipe", "x" * 5000 + ".toml"],
         ["train", "--labels", "x" * 5000],
