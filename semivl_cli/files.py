@@ -242,9 +242,22 @@ def locked(path: Path, *, busy: str, refused: Callable[[OSError], str]) -> Itera
 
 
 def cache_folder(name: str) -> Path:
-    """Return where things of one kind are kept that can be made again: below `$SEMIVL_CACHE`, else the user's cache."""
+    """Return where things of one kind are kept that can be made again: below `$SEMIVL_CACHE`, else the user's cache.
+
+    Raises:
+        InputError: the user has no home, and in the folder of temporary files another's folder lies in the way.
+    """
     given = os.environ.get("SEMIVL_CACHE")
-    return (Path(given) if given else platformdirs.user_cache_path("semivl", appauthor=False)) / name
+    if given:
+        return Path(given) / name
+    try:
+        return platformdirs.user_cache_path("semivl", appauthor=False) / name
+    except RuntimeError as error:  # no home, as where a container runs with a number that has no name
+        folder = Path(tempfile.gettempdir()) / f"semivl-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.stat().st_uid != os.getuid():
+            raise InputError(f"there is no home directory, and {folder} is another's: set SEMIVL_CACHE") from error
+        return folder / name
 
 
 # Images on the disk
