@@ -5,17 +5,21 @@ from __future__ import annotations
 import difflib
 import importlib.resources
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from semivl_cli.errors import InputError
+from semivl_cli.errors import InputError, SemiVLError
 
 if TYPE_CHECKING:
     from semivl_cli.data.contract import Dataset
 
 GROUP = "semivl.datasets"
 """The entry-point group: `voc = "semivl_plugins.voc:VOC"`."""
+_SHIPPED = "semivl_plugins."
 OWN_FILE = "plugin:"
 """How settings begin the name of a file in the package of a dataset's plugin."""
 
@@ -52,6 +56,28 @@ def open_dataset(name: str) -> Dataset:
             "(semivl prepare data lists them, and what is wrong with a broken one)"
         )
     return _load(entries[name])
+
+
+@contextmanager
+def plugin_code(dataset: Dataset | None, doing: str) -> Iterator[None]:
+    """Say in one line where a stranger's plugin failed, `doing` what: it is its author's mistake, not ours.
+
+    Raises:
+        InputError: anything was raised that is not one line already.
+    """
+    try:
+        yield
+    except (SemiVLError, MemoryError):
+        raise
+    except Exception as error:
+        if dataset is not None and type(dataset).__module__.startswith(_SHIPPED):
+            raise
+        whose = "a plugin" if dataset is None else f"the plugin of dataset {dataset.name!r}"
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{whose} failed, {doing}: {type(error).__name__}: {reason} ({frame.filename}:{frame.lineno})"
+        ) from error
 
 
 def package_file(dataset: Dataset, relative: str) -> Path:

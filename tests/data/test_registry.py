@@ -1,11 +1,16 @@
+import re
 import subprocess
 import sys
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 
+import numpy as np
 import pytest
 
 from semivl_cli.concepts.load import load_definition
 from semivl_cli.data import registry
+from semivl_cli.data.choose.index import list_records
+from semivl_cli.data.contract import Record
+from semivl_cli.data.read.images import read_pair
 from semivl_cli.errors import InputError
 
 SOUND = """
@@ -108,3 +113,57 @@ def test_looking_for_plugins_stays_light():
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout == "[]\n"
+
+
+class Failing:
+    """A stranger's plugin that fails where it is told to."""
+
+    name, definition, recipe = "failing", "", ""
+
+    def __init__(self, where):
+        self.where = where
+
+    def records(self, root, split):
+        yield Record(id=f"{split} first", image=self.image, label=self.label)
+        if self.where == "records":
+            raise KeyError("the second")
+
+    def image(self):
+        if self.where == "image":
+            raise ValueError("no pixels")
+        return np.zeros((4, 4, 3), np.float32 if self.where == "floats" else np.uint8)
+
+    def label(self):
+        if self.where == "label":
+            raise OSError("no labels")
+        return np.zeros((4, 4), np.uint8)
+
+    def class_ids(self, raw):
+        if self.where == "class_ids":
+            raise IndexError("no such class")
+        return None if self.where == "none" else raw[:2] if self.where == "part" else raw
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("records", "the plugin of dataset 'failing' failed, listing its train images: KeyError: 'the second' ("),
+        ("image", "a plugin failed, rendering .*: ValueError: no pixels ("),
+        ("floats", "a plugin failed, rendering .*: TypeError: expected uint8 of 3 axes, got float32 of 3 ("),
+        ("label", "a plugin failed, rendering .*: OSError: no labels ("),
+        (
+            "class_ids",
+            "the plugin of dataset 'failing' failed, telling .* of the mask of 'train first': IndexError: no such",
+        ),
+        ("none", "the plugin of dataset 'failing' failed, telling .* of the mask of 'train first': AttributeError: "),
+        (
+            "part",
+            "the plugin of dataset 'failing' failed, telling .*: TypeError: expected uint8 [4, 4], got uint8 [2, 4]",
+        ),
+    ],
+)
+def test_what_fails_in_a_plugin_is_named_with_its_place_and_is_no_bug_of_ours(tmp_path, where, said):
+    plugin = Failing(where)
+    with pytest.raises(InputError, match="^" + re.escape(said).replace(r"\.\*", ".*")):
+        for record in list_records(plugin, tmp_path)[0]:
+            read_pair(record, plugin, ("a", "b"))

@@ -25,6 +25,7 @@ from semivl_cli.data.pool.records import Records, digest_of_ids, id_hash
 from semivl_cli.data.pool.unlabeled import Pool, open_pool
 from semivl_cli.data.read.brightness import ValueRange
 from semivl_cli.data.read.images import check_size, image_size, label_name, read_label
+from semivl_cli.data.registry import plugin_code
 from semivl_cli.errors import InputError
 from semivl_cli.files import is_file
 from semivl_cli.processes import in_threads
@@ -154,7 +155,8 @@ def list_validation(dataset: Dataset, root: Path, *, missing: Literal["refuse", 
         InputError: if files are missing and refused, masks are out of date, or nothing is left.
     """
     absent: list[str] = []
-    present = _present(dataset.records(root, "val"), absent)
+    with plugin_code(dataset, "listing its val images"):
+        present = _present(dataset.records(root, "val"), absent)
     _refuse(dataset, absent, missing)
     if not present:
         raise InputError(f"{root}: dataset {dataset.name!r} has no validation image there")
@@ -261,8 +263,9 @@ def list_records(dataset: Dataset, root: Path) -> tuple[Records, Records]:
 
 def _listed(dataset: Dataset, root: Path, split: Split) -> Records:
     """Return the records of a split, each id once."""
-    listed = dataset.records(root, split)
-    records = listed if isinstance(listed, Records) else Records.of(listed, root)
+    with plugin_code(dataset, f"listing its {split} images"):
+        listed = dataset.records(root, split)
+        records = listed if isinstance(listed, Records) else Records.of(listed, root)
     if (twice := records.first_repeated()) is not None:
         second = "rendered" if callable(twice.image) else twice.image
         raise InputError(f"{root}: two {split} images have the id {twice.id!r} ({second} is the second)")

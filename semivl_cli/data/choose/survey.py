@@ -19,9 +19,9 @@ from semivl_cli.data.choose.splits import has_mask
 from semivl_cli.data.contract import Dataset, Record, Source, Split, TellsConsequences, TellsNotes, TellsProblems
 from semivl_cli.data.pool.records import Records
 from semivl_cli.data.read.images import (
-    check_ids,
     check_size,
     label_name,
+    label_of,
     read_raw_label,
     read_thumbnail,
     value_range_of,
@@ -185,7 +185,7 @@ def _examine(record: Record, split: Split, position: int, dataset: Dataset, clas
             return seen
         kind = "masks that cannot be used"
         raw = read_raw_label(record.label)
-        label = check_ids(dataset.class_ids(raw), raw, class_names, label_name(record))
+        label = label_of(record, raw, dataset, class_names)
         kind = "masks of another size than their image"
         check_size(label_name(record), label.shape, size)
     except InputError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from semivl_cli.data.contract import Dataset, Record, Source, TellsValueRange
 from semivl_cli.data.read.brightness import ValueRange
 from semivl_cli.data.read.orientation import Layout
 from semivl_cli.data.read.picture_files import Picture, open_picture
+from semivl_cli.data.registry import plugin_code
 from semivl_cli.errors import InputError, listed
 
 
@@ -53,7 +54,7 @@ def read_image(source: Source, value_range: ValueRange | None = None) -> NDArray
 def read_shown(source: Source, value_range: ValueRange | None = None) -> Shown:
     """Read as `read_image`, and tell whether the image uses little of its range."""
     if callable(source):
-        return Shown(source(), False)
+        return Shown(_rendered(source), False)
     return Shown(*open_picture(source, str(source), lambda picture: picture.shown(value_range)))
 
 
@@ -69,7 +70,7 @@ def image_size(source: Source) -> tuple[int, int]:
 def image_layout(source: Source) -> Layout:
     """Return the size of an image as stored, and how it is turned to be shown; reads and raises as `image_size`."""
     if callable(source):
-        height, width = source().shape[:2]
+        height, width = read_shown(source).pixels.shape[:2]
         return Layout((height, width))
     return open_picture(source, str(source), lambda picture: picture.layout)
 
@@ -83,7 +84,7 @@ def read_thumbnail(source: Source, value_range: ValueRange | None = None) -> Thu
         return picture.layout.shown, Shown(*picture.shown(value_range))
 
     if callable(source):
-        pixels = source()
+        pixels = _rendered(source)
         size, shown = (pixels.shape[0], pixels.shape[1]), Shown(pixels, False)
     else:
         size, shown = open_picture(source, str(source), small)
@@ -107,7 +108,15 @@ def read_raw_label(source: Source) -> NDArray[Any]:
             )
         return numbers
 
-    return source() if callable(source) else open_picture(source, str(source), values)
+    return _rendered(source, 2) if callable(source) else open_picture(source, str(source), values)
+
+
+def _rendered(source: Callable[[], NDArray[np.uint8]], axes: int = 3) -> NDArray[np.uint8]:
+    with plugin_code(None, f"rendering {str(source)[:80]}"):
+        pixels = source()
+        if pixels.dtype != np.uint8 or pixels.ndim != axes:
+            raise TypeError(f"expected uint8 of {axes} axes, got {pixels.dtype} of {pixels.ndim}")
+        return pixels
 
 
 def read_label(record: Record, dataset: Dataset, class_names: Sequence[str]) -> NDArray[np.uint8]:
@@ -117,8 +126,16 @@ def read_label(record: Record, dataset: Dataset, class_names: Sequence[str]) -> 
         InputError: if the file cannot be read, or holds a value that means no class.
     """
     assert record.label is not None, f"record {record.id} has no label"
-    raw = read_raw_label(record.label)
-    return check_ids(dataset.class_ids(raw), raw, class_names, label_name(record))
+    return label_of(record, read_raw_label(record.label), dataset, class_names)
+
+
+def label_of(record: Record, raw: NDArray[Any], dataset: Dataset, class_names: Sequence[str]) -> NDArray[np.uint8]:
+    """Return the class ids that the raw values of a record's mask mean; raises `InputError` as `read_label`."""
+    with plugin_code(dataset, f"telling the class ids of {label_name(record)}"):
+        ids = dataset.class_ids(raw)
+        if ids.dtype.kind not in "iu" or ids.shape != raw.shape:
+            raise TypeError(f"expected uint8 {list(raw.shape)}, got {ids.dtype} {list(ids.shape)}")
+        return check_ids(ids, raw, class_names, label_name(record))
 
 
 def check_ids(ids: NDArray[np.uint8], raw: NDArray[Any], class_names: Sequence[str], name: str) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from semivl_cli.concepts.propose import propose_definition
 from semivl_cli.data.choose.index import find_root
 from semivl_cli.data.choose.survey import Survey, survey
 from semivl_cli.data.contract import Converts, FindsClasses, Prepares
-from semivl_cli.data.registry import open_dataset
+from semivl_cli.data.registry import open_dataset, plugin_code
 from semivl_cli.engine.assemble import read_definition
 from semivl_cli.engine.precedence import configure
 from semivl_cli.errors import InputError, RunError
@@ -35,14 +35,16 @@ def prepare_data(
     root = find_root(dataset.name, config.data.root)
     reporter.note(f"looking at {dataset.name} in {root}")
     if config.data.definition is None and not dataset.definition and isinstance(dataset, FindsClasses):
-        definition = parse_definition(*_proposed(dataset, root, sources, reporter))
+        with plugin_code(dataset, "finding classes"):
+            definition = parse_definition(*_proposed(dataset, root, sources, reporter))
     else:
         definition = parse_definition(*read_definition(config, dataset))
     if isinstance(dataset, Converts):
         dataset.options = _options(root, config.data.definition)
     if isinstance(dataset, Prepares):
         classes = tuple(zip(definition.names, definition.colors, strict=True))
-        dataset.prepare(root, sources, classes, download, reporter.note)
+        with plugin_code(dataset, "preparing"):
+            dataset.prepare(root, sources, classes, download, reporter.note)
     elif download:
         raise InputError(f"dataset {dataset.name!r} has nothing to download: put its files into {root}")
     elif sources:
