@@ -203,6 +203,13 @@ def test_a_file_that_is_no_instances_is_told_in_one_line(tmp_path, text):
     assert "\n" not in str(caught.value)
 
 
+def test_a_size_that_no_memory_holds_is_refused_before_it_is_painted(tmp_path):
+    file = tmp_path / "x.json"
+    file.write_text('{"images": [{"id": 1, "file_name": "a", "height": 1000000, "width": 1000000}], "annotations": []}')
+    with pytest.raises(InputError, match=r"x\.json: a: 1000000 x 1000000 pixels .* set SEMIVL_MAX_MEGAPIXELS higher"):
+        Instances(file)
+
+
 def test_instances_are_read_whatever_the_order_and_the_spaces(tmp_path):
     content = instances([9, 10], [CUP, PEOPLE])
     for number, (order, indent) in enumerate([(1, None), (-1, None), (1, 2), (-1, 1)]):
