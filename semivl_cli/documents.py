@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from semivl_cli.errors import InputError
 from semivl_cli.limits import DOCUMENT
@@ -53,6 +53,8 @@ def _plain_label(value: object) -> object:
 
 Label = Annotated[str, BeforeValidator(_plain_label)]
 """What tools call classes, be it by a number."""
+Point = Annotated[list[float], Field(min_length=2, max_length=2)]
+"""x and y."""
 
 
 def decode_text(data: bytes, name: str) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from semivl_cli.files import write_bytes
+from semivl_cli.files import is_file, write_bytes
 
 Color = tuple[int, int, int]
 """Red, green and blue, each 0..255."""
@@ -60,7 +60,7 @@ def made_from(path: Path) -> str:
 
 def _texts(path: Path) -> Mapping[Any, Any]:
     """Read what stands beside the pixels of a PNG or JPEG; of any other file that is nothing."""
-    if not path.is_file():  # a pipe would be waited for
+    if not is_file(path):  # a pipe would be waited for
         return {}
     try:
         with Image.open(path, formats=("PNG", "JPEG")) as picture:

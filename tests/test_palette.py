@@ -122,3 +122,8 @@ def test_damaged_pictures_are_nobodys(folder, data):
     for start in (b"", b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", b"\xff\xd8\xff\xe0"):
         (folder / "damaged.png").write_bytes(start + data)
         assert not is_ours(folder / "damaged.png")
+
+
+def test_what_no_file_can_be_called_was_not_written_here(tmp_path):
+    for name in ("a" * 5000, "a\0b"):
+        assert not is_ours(tmp_path / name) and made_from(tmp_path / name) == ""

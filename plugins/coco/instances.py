@@ -36,7 +36,7 @@ class Instances:
                 else:
                     self.images.append((Path(value["file_name"]).stem, (int(value["height"]), int(value["width"]))))
                     self._ids.append(value["id"])
-        except (OSError, ValueError, LookupError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
             raise InputError(f"{file}: expected COCO's instances as JSON ({reason})") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -27,6 +28,9 @@ from semivl_cli.processes import import_nothing_from_here
 
 _CLICK_ERROR: type[BaseException] = next(k for k in typer.BadParameter.__mro__ if k.__name__ == "ClickException")
 """What wrong options raise; some versions of Typer carry their own copy of click."""
+
+_OUTSIDE = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP)
+"""What the system says of a name that the user gave, wherever it is first looked for."""
 
 
 class _Terminated(BaseException):
@@ -61,7 +65,12 @@ class _Group(TyperGroup):
         except (_CLICK_ERROR, typer.Exit, typer.Abort) as error:
             _say_remedy(error)
             raise
-        except Exception:
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in _OUTSIDE and error.filename is not None:
+                name = os.fsdecode(error.filename)
+                shown = name if len(name) < 200 else f"{name[:100]}..."
+                typer.echo(f"semivl: {shown!r}: {error.strerror}: give another name, or the right to it", err=True)
+                raise SystemExit(2) from None
             traceback.print_exc()
             typer.echo("semivl: this is a bug in semivl, not your mistake; please report the lines above", err=True)
             raise SystemExit(70) from None

@@ -98,11 +98,16 @@ def _kilobytes(file: str, name: str) -> int:
 
 
 def _left_in_groups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:
-    """Return the bytes that the control groups of this process leave it: a container, a SLURM job (cgroup v2)."""
+    """Return the bytes that the control groups of this process leave it: a container, a SLURM job (cgroup v2).
+
+    What a group holds of files that were read makes room when asked: it counts as left.
+    """
     match = re.search(r"^0::/(.*)$", own.read_text(encoding="utf-8"), re.MULTILINE) if own.exists() else None
     group, left = root / match[1] if match else root, [2**62]
     for folder in (group, *group.parents):
-        most, now = folder / "memory.max", folder / "memory.current"
+        most, now, parts = (folder / f"memory.{name}" for name in ("max", "current", "stat"))
         if most.is_file() and now.is_file() and (text := most.read_text(encoding="ascii").strip()) != "max":
-            left.append(max(int(text) - int(now.read_text(encoding="ascii")), 0))
+            told = parts.read_text(encoding="ascii") if parts.is_file() else ""
+            files = sum(map(int, re.findall(r"^(?:in)?active_file (\d+)$", told, re.MULTILINE)))
+            left.append(max(int(text) - max(int(now.read_text(encoding="ascii")) - files, 0), 0))
     return min(left)

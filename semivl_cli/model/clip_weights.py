@@ -150,11 +150,7 @@ def read_weights(path: Path) -> Weights:
     try:
         metadata, state = read_state(path)
     except InputError as error:
-        code = (
-            ""
-            if path.suffix == ".safetensors"
-            else "; a file with code is taken if OpenAI published it (by its SHA-256)"
-        )
+        code = "; with code a file is taken if OpenAI published it, by its SHA-256" if path.suffix == ".pt" else ""
         raise InputError(f"cannot read weights {error}{code}") from error
     about = {name: load_json(metadata[name], f"{path}: {name}") for name in About.model_fields if name in metadata}
     said = as_type(about, About, f"cannot read weights {path}")

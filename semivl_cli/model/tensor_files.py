@@ -16,12 +16,16 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from semivl_cli.errors import InputError, first_line
+from semivl_cli.errors import InputError, first_line, listed
 
 WRAPPERS = ("module.", "_orig_mod.", "model.", "clip.", "clip_model.", "net.")
 """What DistributedDataParallel, torch.compile, Lightning and training scripts put before every name."""
 _PARTS = ("state_dict", "model", "model_state_dict", "module")
 """Where training scripts keep the weights in what they pickle."""
+_PLAIN = (
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
+    *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool),
+)
 
 
 class Header(NamedTuple):
@@ -113,8 +117,8 @@ def _weights_in(path: Path) -> dict[str, Tensor]:
         return dict(usual[0])
     what = f"an object of type {type(loaded).__name__}"
     if isinstance(loaded, Mapping):
-        keys = ", ".join(repr(key)[:40] for key in list(loaded)[:5])
-        what = f"a table of {keys or 'nothing'}"
+        others = [" ".join(repr(key).split())[:60] for key, value in loaded.items() if not isinstance(value, Tensor)]
+        what = f"a table of {len(loaded)}, and no tensors under {listed(others, 5) or 'names'}"
     raise InputError(f"{path}: expected a state dict of tensors, the file holds {what}")
 
 
@@ -154,8 +158,12 @@ def _unpickle(path: Path) -> Any:  # noqa: ANN401 - whatever a pickle holds
 
 def _check_plain(path: Path, name: str, tensor: Tensor) -> None:
     """Refuse tensors that are no arrays of numbers, or that claim more numbers than the file holds."""
-    plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
-    if not plain or tensor.is_complex():
+    plain = tensor.layout == torch.strided and tensor.device.type == "cpu"
+    if not plain or tensor.dtype not in _PLAIN:
         raise InputError(f"{path}: {name} is no plain tensor ({tensor.dtype}, {tensor.layout}, {tensor.device})")
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
         raise InputError(f"{path}: {name} claims the shape {tuple(tensor.shape)}, the file does not hold so much")
+    if not bool(tensor.isfinite().all()):
+        raise InputError(
+            f"{path}: {name} holds numbers that are not finite: the file is damaged, or its training failed"
+        )

@@ -65,7 +65,7 @@ def from_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if match := _QUERY.fullmatch(name):
             names = [f"{match[1]}{part}_proj.{match[2]}" for part in "qkv"]
             parts = [renamed[part] for part in names if part in renamed]
-            if len(parts) == 3 and len({part.shape[1:] for part in parts}) == 1 and parts[0].ndim:
+            if len(parts) == 3 and len({part.shape for part in parts}) == 1 and parts[0].ndim:
                 renamed[f"{match[1]}in_proj_{match[2]}"] = torch.cat(parts)
                 for part in names:
                     del renamed[part]

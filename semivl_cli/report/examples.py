@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from semivl_cli.errors import InputError
+from semivl_cli.errors import InputError, first_line
+from semivl_cli.limits import check_pixels
 from semivl_cli.palette import overlay
 from semivl_cli.report.figures import shorten
 from semivl_cli.report.grid import LETTER, blank, fade, fit, head, pixels_of, show, style
-from semivl_cli.report.run import Run
+from semivl_cli.report.run import Example, Run
 
 ROWS = 6
 CELL = 288  # pixels of a picture's longer side
@@ -31,7 +30,7 @@ def examples_sheet(run: Run) -> NDArray[np.uint8]:
     Small pictures are enlarged pixel by pixel, large ones reduced; the legend names the classes that occur.
 
     Raises:
-        InputError: the run has no examples.
+        InputError: the run has no examples, or a picture of one is absent or damaged.
     """
     if not run.examples:
         raise InputError(f"{run.path} has no examples/ yet: the first evaluation of a run writes them.")
@@ -39,13 +38,13 @@ def examples_sheet(run: Run) -> NDArray[np.uint8]:
     colors = run.definition.colors
     guided = any("guidance" in example.files for example in examples)
     columns = [name for name in COLUMNS if guided or name != "guidance"]
-    scenes = [fit(_read(example.files["image"], "RGB"), Image.Resampling.LANCZOS, CELL) for example in examples]
+    read = [_pictures(run, example) for example in examples]
+    scenes = [fit(found.pop("image"), Image.Resampling.LANCZOS, CELL) for found in read]
     heights = [CELL * scene.shape[0] / max(scene.shape[:2]) for scene in scenes]
     occurring: set[int] = set()
     with style():
         figure, grid = blank([CELL] * len(columns), heights, gap=46)
-        for row, (example, scene) in enumerate(zip(examples, scenes, strict=True)):
-            masks = {name: _read(example.files[name]) for name in columns[1:] if name in example.files}
+        for row, (example, scene, masks) in enumerate(zip(examples, scenes, read, strict=True)):
             occurring.update(*map(np.unique, masks.values()))
             miou = example_miou(masks["label"], masks["prediction"], len(colors))
             captions = {
@@ -77,9 +76,29 @@ def example_miou(label: NDArray[np.uint8], prediction: NDArray[np.uint8], classe
     return float(np.mean(hit[union > 0] / union[union > 0])) if union.any() else float("nan")
 
 
-def _read(path: Path, mode: str | None = None) -> NDArray[np.uint8]:
-    with Image.open(path) as picture:
-        return np.asarray(picture.convert(mode) if mode else picture)
+def _pictures(run: Run, example: Example) -> dict[str, NDArray[np.uint8]]:
+    """Read the `image` of an example, RGB, and its masks, which are of that size."""
+    found: dict[str, NDArray[np.uint8]] = {}
+    for name in ("image", "label", "guidance", "prediction"):
+        path = example.files.get(name)
+        if path is None and name == "guidance":
+            continue
+        try:
+            if path is None:
+                raise FileNotFoundError(f"{name}.png is absent")
+            with Image.open(path) as picture:
+                check_pixels(picture.height, picture.width, str(path))
+                found[name] = np.asarray(picture.convert("RGB") if name == "image" else picture)
+            if found[name].shape[:2] != found["image"].shape[:2] or found[name].dtype != np.uint8:
+                raise ValueError(f"a mask of {found[name].dtype} {found[name].shape}")
+            if name != "image" and found[name].ndim != 2:
+                raise ValueError("a mask with colours")
+        except Exception as error:  # of a damaged picture Pillow raises nearly anything
+            raise InputError(
+                f"{path or example.id}: the picture of an example is damaged ({first_line(error)}): delete the folder "
+                f"{run.path / 'examples'}, and the report is written without pictures"
+            ) from error
+    return found
 
 
 def _facts(run: Run) -> str:

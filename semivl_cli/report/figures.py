@@ -187,8 +187,11 @@ def hexadecimal(color: Color) -> str:
 
 
 def shorten(text: str, length: int) -> str:
-    """Put `text` on one line and cut it with an ellipsis where it has more than `length` letters."""
-    text = " ".join(text.split())
+    """Put `text` on one line and cut it with an ellipsis where it has more than `length` letters.
+
+    Bytes of a file name that are no UTF-8 are written out: no font has them.
+    """
+    text = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
     return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"
 
 

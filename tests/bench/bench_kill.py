@@ -1,10 +1,11 @@
-"""Kill trainings, resume them, and compare the end with a training that nobody disturbed, bit for bit.
+"""Kill commands, repeat them, and compare the end with what nobody disturbed, bit for bit.
 
     python tests/bench/bench_kill.py --kills 20          # at random moments
     python tests/bench/bench_kill.py --every             # before every change to a file, one after the other
     python tests/bench/bench_kill.py --every --full-disk # likewise, but the disk is full instead
+    python tests/bench/bench_kill.py --of prepare        # a conversion instead of a training; also predict, report
 
-Each training runs in a fork of this process, so that torch is imported once; the kill is a real SIGKILL.
+Each command runs in a fork of this process, so that torch is imported once; the kill is a real SIGKILL.
 """
 
 import argparse
@@ -68,11 +69,11 @@ class Watcher:
     EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.rmtree")
 
     def __init__(self, folder, at, full_disk):
-        self.folder, self.at, self.full_disk = str(folder), at, full_disk
+        self.folders, self.at, self.full_disk = (str(folder), str(Path(folder).absolute())), at, full_disk
         self.count, self.full = 0, False
 
     def __call__(self, event, arguments):
-        if event not in self.EVENTS or not os.fspath(arguments[0] or "").startswith(self.folder):
+        if event not in self.EVENTS or not str(arguments[0] or "").startswith(self.folders):
             return
         if event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR):
             return
@@ -85,7 +86,7 @@ class Watcher:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def semivl(arguments, folder, *, at=0, full_disk=False, kill_after=None, with_signal=signal.SIGKILL):
+def semivl(arguments, folder, *, watched="run", at=0, full_disk=False, kill_after=None, with_signal=signal.SIGKILL):
     """Run a command line in a fork; returns its exit code (-9: killed), what it said, the changes it made."""
     said, changes = folder / "said.txt", folder / "changes.txt"
     child = os.fork()
@@ -94,7 +95,7 @@ def semivl(arguments, folder, *, at=0, full_disk=False, kill_after=None, with_si
         number = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(number, 1)
         os.dup2(number, 2)
-        watcher = Watcher("run" if "run" in arguments else "reference", at, full_disk)
+        watcher = Watcher(watched, at, full_disk)
         sys.addaudithook(watcher)
         code = 99
         try:
@@ -156,6 +157,71 @@ def go_on(folder):
 
 
 START = ["train", *SETTINGS, "--out", "run"]
+OTHERS = {
+    "prepare": (["prepare", "data", "folder", "--root", "colors", "--definition", "street.toml"], "colors/prepared"),
+    "predict": (["predict", "street/images", "--out", "out", "--run", "reference", "--overlay"], "out"),
+    "report": (["eval", "reference", "--report"], "reference"),
+}
+"""Commands that are repeated when they were disturbed, and where they write."""
+
+
+def write_colors(folder):
+    """Write the masks of the street as colours, so that they must be converted."""
+    shutil.copytree(folder / "street" / "images", folder / "colors" / "images")
+    (folder / "colors" / "masks").mkdir()
+    colors = np.array([(128, 64, 128), (0, 0, 128)], np.uint8)
+    for path in (folder / "street" / "masks").iterdir():
+        with Image.open(path) as mask:
+            Image.fromarray(colors[np.array(mask)]).save(folder / "colors" / "masks" / path.name)
+
+
+def held_by(folder):
+    """What a folder holds: pixels of pictures, texts without times; and that nothing half-written is left."""
+    held = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"):
+        name = path.relative_to(folder).as_posix()
+        if path.suffix == ".png":
+            with Image.open(path) as picture:
+                held[name] = np.array(picture).tobytes()
+        elif path.name == "index.jsonl":
+            held[name] = path.read_text().splitlines()[1:]
+        elif path.name == "report.html" or path.suffix in (".jpg", ".part"):
+            held[name] = path.stat().st_size
+    return held
+
+
+def disturb_other(options):
+    """Kill a command before each of its changes to files, or fill the disk there, repeat it, and compare the end."""
+    words, place = OTHERS[options.of]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_street(folder)
+        write_colors(folder)
+        if options.of != "prepare":
+            code, said, _ = semivl(["train", *SETTINGS, "--out", "reference"], folder, watched="reference")
+            assert code == 0, said
+        code, said, changes = semivl(words, folder, watched=place)
+        assert code == 0, said
+        expected = held_by(folder / place)
+        print(f"undisturbed: {changes} changes to files, {len(expected)} files")
+        wrong = disturbances = 0
+        for at in range(1, changes + 1, options.stride):
+            if options.of != "report":
+                shutil.rmtree(folder / place)
+            code, said, _ = semivl(words, folder, watched=place, at=at, full_disk=options.full_disk)
+            disturbances += 1
+            if options.full_disk and (code not in (0, 1, 2, 3) or "Traceback" in said):
+                wrong += 1
+                print(f"WRONG: change {at}, exit code {code}: {said.splitlines()[-3:]}")
+            again, said, _ = semivl(words, folder, watched=place)
+            if again or (held := held_by(folder / place)) != expected:
+                wrong += 1
+                names = (
+                    [] if again else sorted(key for key in held.keys() | expected if held.get(key) != expected.get(key))
+                )
+                print(f"WRONG: change {at}, ended with {code}, then {again}: {names} {said.splitlines()[-1:]}")
+        print(f"{disturbances} disturbances, {wrong} wrong ends")
+    return int(wrong > 0)
 
 
 def main():
@@ -165,13 +231,16 @@ def main():
     parser.add_argument("--stride", type=int, default=1, help="with --every: only each so many changes")
     parser.add_argument("--full-disk", action="store_true", help="instead of a kill, no file can be written any more")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--of", choices=("train", *OTHERS), default="train")
     options = parser.parse_args()
+    if options.of != "train":
+        return disturb_other(options)
     rng = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_street(folder)
         began = time.monotonic()
-        code, said, changes = semivl(["train", *SETTINGS, "--out", "reference"], folder)
+        code, said, changes = semivl(["train", *SETTINGS, "--out", "reference"], folder, watched="reference")
         length = time.monotonic() - began
         assert code == 0, said
         expected = end_of(folder / "reference")

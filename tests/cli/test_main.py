@@ -104,3 +104,32 @@ def test_a_closed_stdout_goes_nowhere_and_into_no_file(tmp_path):
 def test_a_full_stdout_is_one_line(tmp_path):
     done = shell("semivl concepts show voc > /dev/full", tmp_path)
     assert done.returncode == 3 and done.stderr == b"semivl: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["eval", "x" * 5000],
+        ["predict", "a.png", "--out", "masks", "--run", "x" * 5000],
+        ["train", "--root", "x" * 5000, "--dataset", "folder", "--definition", "voc"],
+        ["train", "--recipe", "x" * 5000 + ".toml"],
+        ["train", "--labels", "x" * 5000],
+        ["prepare", "weights", "ViT-B-32", "x" * 5000 + ".pt"],
+        ["concepts", "validate", "x" * 5000],
+    ],
+)
+def test_a_name_longer_than_any_file_has_is_the_users_mistake(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    [line] = result.stderr.strip().splitlines()
+    assert "File name too long" in line or "expected" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("labels", ["-3", "1e-3", "50%"])
+def test_a_number_of_labels_that_cannot_be_is_no_file(labels, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["train", "--labels", labels])
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"semivl: labels '{labels}': expected all, a count of at least 1 (92), a fraction")

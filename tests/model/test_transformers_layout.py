@@ -144,3 +144,11 @@ def test_weights_of_another_known_model_are_told_by_their_shapes(tmp_path):
     with pytest.raises(InputError, match=r"their shapes are those of ViT-S-32-alt: name it"):
         load_clip("ViT-M-32-alt", file)
     assert load_clip("ViT-S-32-alt", file).spec.width == other["visual.class_embedding"].shape[0]
+
+
+def test_parts_that_do_not_go_together_are_named(tmp_path, state):
+    theirs = as_transformers(state)
+    name = "vision_model.encoder.layers.0.self_attn.k_proj.bias"
+    for wrong in (torch.tensor(1.0), torch.zeros(3), torch.zeros(12, 1)):
+        with pytest.raises(InputError, match=r"lacks visual\.transformer\.resblocks\.0\.attn\.in_proj_bias"):
+            load_clip(CONFIG, keep(tmp_path / "a.bin", {**theirs, name: wrong}))

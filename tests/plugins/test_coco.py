@@ -189,7 +189,8 @@ def test_a_broken_annotation_is_named(tmp_path, change, message):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{", '{"images": []}', '{"images": [], "annotations": [{}]}', '{"images": [1], "annotations": []}',
+    ["", "[]", "{", '{"a": ' * 100_000, '{"images": []}',
+     '{"images": [], "annotations": [{}]}', '{"images": [1], "annotations": []}',
      '{"images": [], "annotations": [{"image_id": 1}', '{"images" []}', '{"images": [{"id": 1}], "annotations": []}'],
 )  # fmt: skip
 def test_a_file_that_is_no_instances_is_told_in_one_line(tmp_path, text):

@@ -1,5 +1,7 @@
 """The picture sheet shows what the files hold."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from semivl_cli.errors import InputError
+from semivl_cli.palette import save_image, save_mask
 from semivl_cli.report.examples import CELL, example_miou, examples_sheet
 from semivl_cli.report.grid import GAP, MARGIN
 from semivl_cli.report.run import read_run
@@ -73,6 +76,27 @@ def test_the_legend_names_only_classes_that_occur(young, k):
 def test_no_examples_is_said(young):
     with pytest.raises(InputError, match="no examples"):
         examples_sheet(read_run(young))
+
+
+@pytest.mark.parametrize(
+    ("name", "harm"),
+    [
+        ("image.png", lambda path: path.write_bytes(path.read_bytes()[:60])),
+        ("label.png", lambda path: path.write_bytes(b"")),
+        ("prediction.png", Path.unlink),
+        ("guidance.png", lambda path: save_image(path, np.zeros((96, 96, 3), np.uint8))),
+        ("label.png", lambda path: save_mask(path, np.zeros((9, 9), np.uint8), [(0, 0, 0)])),
+        ("image.png", lambda path: (path.unlink(), path.mkdir())),
+    ],
+)
+def test_a_damaged_picture_is_one_line_that_says_what_to_do(young, name, harm):
+    write_example(young, 0, "a")
+    harm(young / "examples" / "0-a" / name)
+    with pytest.raises(
+        InputError, match=r"the picture of an example is damaged .*: delete the folder .*examples"
+    ) as error:
+        examples_sheet(read_run(young))
+    assert "\n" not in str(error.value)
 
 
 def test_the_same_run_gives_the_same_picture(tmp_path):

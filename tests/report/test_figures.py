@@ -119,3 +119,7 @@ def test_shortened_text_is_one_line_and_no_longer_than_asked(text, length):
 def test_importing_the_charts_starts_no_window_toolkit():
     check = "import sys, semivl_cli.report.page; print({'matplotlib.pyplot', 'torch', 'cv2'} & sys.modules.keys())"
     assert subprocess.run([sys.executable, "-c", check], check=True, capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_a_name_that_is_no_utf8_can_be_drawn():
+    assert shorten("caf\udce9.png", 20) == "caf\\udce9.png"

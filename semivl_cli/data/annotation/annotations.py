@@ -163,7 +163,7 @@ def make_key(
         background = next(iter(named.find("background")), IGNORE)
     class_of, shared = _classes_of_colors(classes, meanings)
     class_of.update(numbers)
-    unknown, unclear, left_out, unseen = list[str](), [], [], list[str]()
+    unknown, unclear, ignored, unseen = list[str](), [], [], list[str]()
     known = 0
     for label in source.labels:
         found = said.find(label) or named.find(label)
@@ -175,7 +175,7 @@ def make_key(
             found = {background}
         if not found and (plain_name(label) in NO_LABEL or label in source.void):
             found = {IGNORE}
-            left_out.append(repr(label))
+            ignored.append(repr(label))
         if len(found) == 1:
             class_of[label] = next(iter(found))
         elif found:
@@ -198,7 +198,7 @@ def make_key(
             f"the classes are {known_classes(names)}: name the label like a class, or say in dataset.toml what it "
             f"means: values = {{ {quoted} = 0 }} or ignore = [{quoted}]"
         )
-    notes = [f"{source.where}: {listed(left_out)}: ignored, for no class is called so"] if left_out else []
+    notes = [f"{source.where}: {listed(ignored)}: ignored, for no class is called so"] if ignored else []
     return Key(class_of=class_of, background=background, class_ids=class_ids, names=names, shared=shared, notes=notes)
 
 

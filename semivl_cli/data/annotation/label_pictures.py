@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NoReturn
 
 import numpy as np
@@ -100,14 +101,21 @@ def count_colors(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[
 
 
 def _ids_of_colors(pixels: NDArray[np.uint8], key: Key, name: str) -> NDArray[np.uint8]:
-    table = np.full(1 << 24, NO_CLASS, np.uint8)
-    colors = {int(color[1:], 16): number for color, number in key.class_of.items() if _COLOR.fullmatch(color)}
-    table[list(colors)] = list(colors.values())
+    colors = ((int(color[1:], 16), number) for color, number in key.class_of.items() if _COLOR.fullmatch(color))
     codes = _codes(pixels)
-    result = table[codes]
+    result = _table(tuple(colors))[codes]
     if (result == NO_CLASS).any():
         _refuse_colors(codes[result == NO_CLASS], key, name, grey=bool((pixels == pixels[..., :1]).all()))
     return result
+
+
+@lru_cache(maxsize=4)
+def _table(colors: tuple[tuple[int, int], ...]) -> NDArray[np.uint8]:
+    """Return the class id of every colour there is: 16 MB, which masks of one source share."""
+    table = np.full(1 << 24, NO_CLASS, np.uint8)
+    for code, number in colors:
+        table[code] = number
+    return table
 
 
 def _refuse_colors(codes: NDArray[np.uint32], key: Key, name: str, *, grey: bool) -> NoReturn:

@@ -106,13 +106,16 @@ def _other_annotations(given: Given, found: Iterator[tuple[Tree, Format]]) -> li
 
 
 def _images_beside(given: Given, folder: str, unpack_to: Path) -> list[Images]:
-    """Return the images that came along with annotations."""
-    if not given.pictures:
+    """Return the images that came along with annotations, in the first folder of that name; `.` is the whole."""
+    if not given.pictures or (folder != "." and folder not in given.folders):
         return []
+    if folder != ".":
+        within = (name.split("/")[:-1] for name, _ in given.tree.files())
+        first = next(parts for parts in within if folder in parts)
+        folder = "/".join(first[: first.index(folder) + 1])
     if given.tree.archive is not None:
         return [images_packed(given.tree, folder, unpack_to, beside=True)]
-    place = given.tree.path / folder
-    return [images_in(place, beside=True)] if place.is_dir() else []
+    return [images_in(given.tree.path / folder, beside=True)]
 
 
 def _open_list(file: Tree) -> Images:
@@ -136,7 +139,8 @@ def _open_pictures(
     others = [str(file) for file in given.files if file.name.lower() not in _LITTER]
     if not given.pictures:
         raise InputError(f"{tree}: nothing in it is known{f' ({_some(others)})' if others else ''}; {_READ}")
-    notes = [f"{tree}: {_some(others)}: of no format that is read: the pictures are taken alone"] if others else []
+    why = "mask_suffix says what is meant" if affixes.mask else "of no format that is read"
+    notes = [f"{tree}: {_some(others)}: {why}: the pictures are taken alone"] if others else []
     tops = {name.partition("/")[0] for name, _ in tree.files() if "/" in name} if "masks" in given.folders else set()
     if {"images", "masks"} <= tops:
         masks = open_masks(tree.below("masks"), class_names, images, affixes, notes)

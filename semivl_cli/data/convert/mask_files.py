@@ -249,15 +249,10 @@ def _paint(job: _Job, image: Layout, ways: Sequence[Orientation]) -> Canvas:
         if drawing.size is not None:
             check_size(drawing.origin, drawing.size, size)
         canvas = drawing.paint(key, size)
-        if drawing.marks and canvas.uncovered == canvas.ids.size:
-            things = f"{drawing.marks} things are" if drawing.marks > 1 else "1 thing is"
-            raise InputError(
-                f"{drawing.origin}: {things} drawn on {drawing.image}, and nothing of that has an area inside it, such "
-                "as a polygon or a mask: draw regions, or leave the image out"
-            )
         if way == "stored":
             canvas.turn(partial(turned, orientation=image.orientation))
         canvases.append(canvas)
+    _refuse_unpainted([drawing for drawing, _ in job.parts], canvases)
     first, *others = canvases
     for number, canvas in enumerate(others, start=1):
         if (canvas.ids == first.ids).all():
@@ -271,3 +266,14 @@ def _paint(job: _Job, image: Layout, ways: Sequence[Orientation]) -> Canvas:
             )
         first.lay(canvas)
     return first
+
+
+def _refuse_unpainted(drawings: Sequence[Drawing], canvases: Sequence[Canvas]) -> None:
+    """Raise `InputError` where something is drawn on an image, and nothing was painted."""
+    marked = next((drawing for drawing in drawings if drawing.marks), None)
+    if marked is not None and all(canvas.uncovered == canvas.ids.size for canvas in canvases):
+        things = f"{marked.marks} things are" if marked.marks != 1 else "1 thing is"
+        raise InputError(
+            f"{marked.origin}: {things} drawn on {marked.image}, and nothing of that has an area inside it, such as a "
+            "polygon or a mask: draw regions, or leave the image out"
+        )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from semivl_cli.data.annotation.annotations import Annotations, Drawing
 from semivl_cli.data.annotation.exported_split import ExportedSplit
 from semivl_cli.data.annotation.image_names import ImageNames
 from semivl_cli.data.formats.mask_names import likely_affixes
-from semivl_cli.errors import listed
+from semivl_cli.errors import InputError, listed
+
+_GONE = object()
 
 
 @dataclass(slots=True)
@@ -32,10 +35,16 @@ class Matches:
     """The files that draw one image each; the masks remember them."""
 
     def drawings(self) -> Iterator[tuple[int, Drawing, str]]:
-        """Yield every drawing that counts with the number of its source and the id of its image."""
+        """Yield every drawing that counts with the number of its source and the id of its image.
+
+        Raises:
+            InputError: if a source has other drawings than before.
+        """
         for number, source in enumerate(self.sources):
-            for drawing, image in zip(source.drawings(), self.image_of[number], strict=True):
-                if image is not None:
+            for drawing, image in zip_longest(source.drawings(), self.image_of[number], fillvalue=_GONE):
+                if drawing is _GONE or image is _GONE:
+                    raise InputError(f"{source.where} changed while it was read: run the command again")
+                if isinstance(drawing, Drawing) and isinstance(image, str):
                     yield number, drawing, image
 
 

@@ -65,12 +65,9 @@ def why_converted(
         return "their palettes show the colours of the classes in another order"
     if unknown and not known:
         return "their names are not those of images"
-    found = (names.find(name) for name in unknown)
-    return (
-        "some names are spelled otherwise than their images"
-        if any(len(ids) == 1 and ids[0] not in known for ids in found)
-        else ""
-    )
+    if any(len(ids) == 1 and ids[0] not in known for ids in map(names.find, unknown)):
+        return "some names are spelled otherwise than their images"
+    return ""
 
 
 def read_by_palette(source: Annotations, key: Key) -> bool:

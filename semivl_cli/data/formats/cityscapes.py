@@ -16,7 +16,7 @@ from semivl_cli.data.annotation.canvas import Canvas
 from semivl_cli.data.annotation.exported_split import split_of_folders
 from semivl_cli.data.annotation.format_contract import Format, Given
 from semivl_cli.data.annotation.tree import Tree
-from semivl_cli.documents import Document, parse_json
+from semivl_cli.documents import Document, Point, parse_json
 from semivl_cli.errors import InputError
 
 _ENDING = "_polygons"
@@ -32,7 +32,6 @@ _NOT_DRAWN = "license plate"
 _GROUP = "group"
 """What ends the label of several things that nobody told apart, such as `cargroup`."""
 
-_Corner = Annotated[list[float], Field(min_length=2, max_length=2)]
 _Side = Annotated[int, Field(ge=1)]
 
 
@@ -40,7 +39,7 @@ class _Object(Document):
     """A polygon, each over those before."""
 
     label: str
-    polygon: list[_Corner]
+    polygon: list[Point]
     deleted: int = 0
 
 

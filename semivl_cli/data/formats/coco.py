@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Annotated, Any, TypeGuard, TypeVar
-from urllib.parse import unquote, urlsplit
 
 from pydantic import BeforeValidator, Discriminator, Tag
 
@@ -63,7 +62,7 @@ class CocoImage(Document):
     @property
     def name(self) -> str:
         """Name or path of the image; nothing where the file tells none."""
-        return self.file_name or unquote(urlsplit(self.coco_url or "").path).lstrip("/")
+        return self.file_name or self.coco_url or ""
 
     @property
     def size(self) -> tuple[int, int] | None:

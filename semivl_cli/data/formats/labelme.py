@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import PurePosixPath
-from typing import Annotated, TypeAlias
 
 from pydantic import Field
 
@@ -16,12 +15,10 @@ from semivl_cli.data.annotation.canvas import Canvas, ellipse
 from semivl_cli.data.annotation.embedded_picture import embedded_region
 from semivl_cli.data.annotation.format_contract import Format, Given
 from semivl_cli.data.annotation.tree import Tree
-from semivl_cli.documents import Document, Label, as_type
+from semivl_cli.documents import Document, Label, Point, as_type
 from semivl_cli.errors import InputError
 
 _NO_AREA = ("point", "points", "line", "linestrip")
-
-Point: TypeAlias = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
 class _Shape(Document):

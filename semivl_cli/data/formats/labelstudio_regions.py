@@ -14,7 +14,7 @@ from semivl_cli.data.annotation.annotations import Key
 from semivl_cli.data.annotation.canvas import Canvas, ellipse
 from semivl_cli.data.annotation.embedded_picture import embedded_region
 from semivl_cli.data.annotation.rle import decode_brush
-from semivl_cli.documents import Document, Id, Label
+from semivl_cli.documents import Document, Id, Label, Point
 from semivl_cli.errors import InputError
 
 ANSWERS = frozenset(
@@ -22,7 +22,6 @@ ANSWERS = frozenset(
 )
 """Results that describe images or regions, and draw nothing."""
 
-Point: TypeAlias = Annotated[list[float], Field(min_length=2, max_length=2)]
 Labels: TypeAlias = list[Label] | None
 
 

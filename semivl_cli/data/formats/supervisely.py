@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +20,12 @@ from semivl_cli.data.annotation.exported_split import split_of_folders
 from semivl_cli.data.annotation.format_contract import Format, Given
 from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.contract import Color
-from semivl_cli.documents import Document, Label, as_type
+from semivl_cli.documents import Document, Label, Point, as_type
 from semivl_cli.errors import InputError
 
 _NO_AREA = ("point", "polyline", "graph")
 _FARTHEST = 100_000
 """A coordinate of more pixels than this is a mistake."""
-
-Point: TypeAlias = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
 class _Bitmap(Document):

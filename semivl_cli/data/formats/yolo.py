@@ -218,7 +218,7 @@ def _read_line(line: str, names: Mapping[int, str]) -> tuple[str, list[tuple[flo
     if not all(-0.5 <= fraction <= 1.5 for fraction in fractions):
         raise InputError("expected coordinates as fractions 0..1 of the image")
     if class_number not in names:
-        raise InputError(f"the class {class_number} is none of {', '.join(map(str, names))}")
+        raise InputError(f"the class {class_number} is none of {listed([str(number) for number in names])}")
     return names[class_number], list(zip(fractions[::2], fractions[1::2], strict=True))
 
 

@@ -33,6 +33,8 @@ def to_bytes(numbers: NDArray[Any], value_range: ValueRange | None = None) -> ND
     """
     if numbers.dtype == np.uint8:
         return numbers
+    if numbers.dtype == np.int8 and numbers.min() >= 0:
+        return numbers.view(np.uint8)
     if numbers.dtype.kind not in "iuf":
         raise InputError(f"its numbers are of the type {numbers.dtype}: expected whole numbers or fractions")
     result = np.empty(numbers.shape, np.uint8)
@@ -58,7 +60,7 @@ def to_rgb(numbers: NDArray[Any], value_range: ValueRange | None = None, *, alph
 
 def is_faint(numbers: NDArray[Any], value_range: ValueRange | None = None) -> bool:
     """Whether numbers of more than 8 bits use less than a sixteenth of their range: they look like a single grey."""
-    if numbers.dtype == np.uint8:
+    if numbers.dtype.itemsize == 1:
         return False
     low, high = value_range or ((0, 1) if numbers.dtype.kind == "f" else (0, 65535))
     numbers = _finite(numbers)

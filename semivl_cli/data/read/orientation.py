@@ -19,6 +19,9 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 _TAG = 0x0112
 _PREFIX = b"Exif\0\0"
+_TEXTS = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x8298)
+_FRACTIONS = {0x011A: 8, 0x011B: 8, 0x013E: 16, 0x013F: 48, 0x0211: 24, 0x0214: 48}
+"""Entries of cameras, and bytes of those of resolution and colours: past one that lies outside OpenCV reads nothing."""
 _MOST = 2**20
 """Bytes of a block that are looked at."""
 _ON_ITS_SIDE = (5, 6, 7, 8)
@@ -77,11 +80,20 @@ def read_orientation(block: bytes) -> int:
         magic, start = struct.unpack_from(f"{order}HI", block, 2) if order else (0, 0)
         entries = struct.unpack_from(f"{order}H", block, start)[0] if magic == 42 else 0
         for at in range(start + 2, start + 2 + 12 * entries, 12):
-            if struct.unpack_from(f"{order}H", block, at)[0] == _TAG:
+            tag, count, value = struct.unpack_from(f"{order}H2xII", block, at)
+            if tag == _TAG:
                 return one_of_eight(struct.unpack_from(f"{order}H", block, at + 8)[0])
+            room = count if tag in _TEXTS else _FRACTIONS.get(tag, 0)
+            if room > 4 and value + room > len(block):
+                break
     except struct.error:  # it ends before
         pass
     return 1
+
+
+def minimal_block(orientation: int) -> bytes:
+    """Return an EXIF block that tells an orientation and nothing else."""
+    return _PREFIX + b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, _TAG, 3, 1, orientation, 0, 0)
 
 
 def _orientation(picture: Image.Image) -> int:

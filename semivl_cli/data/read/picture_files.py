@@ -22,6 +22,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from semivl_cli.data.contract import TarEntry
 from semivl_cli.data.read.brightness import ValueRange, is_faint, to_rgb
+from semivl_cli.data.read.metadata import without_metadata
 from semivl_cli.data.read.orientation import Layout, layout_of, one_of_eight, turn, turned
 from semivl_cli.data.read.tar_entries import read_entry
 from semivl_cli.data.read.tiff_header import (
@@ -45,8 +46,6 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 T = TypeVar("T")
 
-_PNG = b"\x89PNG\r\n\x1a\n"
-_PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")
 _NO_PICTURES = ("EPS", "WMF", "MPEG", "HDF5", "GRIB", "BUFR")
 """What Pillow opens and reads only by another program, one that runs what stands in the file, or not at all."""
 _AT_ONCE = 2**24
@@ -120,9 +119,9 @@ def open_picture(source: Path | TarEntry | bytes, name: str, work: Callable[[Pic
         except SemiVLError:
             raise
         except Exception:
-            if not start.startswith(_PNG):
+            plain = without_metadata(_content(file))
+            if plain is None:
                 raise
-            plain = _without_metadata(_content(file))
             return _opened(io.BytesIO(plain), None, name, work)
 
 
@@ -210,17 +209,6 @@ def _png_bits(file: IO[bytes]) -> int:
     bits = file.read(1)
     file.seek(at)
     return bits[0]
-
-
-def _without_metadata(data: bytes) -> bytes:
-    """Return a PNG without its texts and profiles, of which broken and very large ones are refused by Pillow."""
-    parts, at = [_PNG], len(_PNG)
-    while at + 12 <= len(data):
-        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
-        if kind in _PIXEL_CHUNKS:
-            parts.append(data[at : at + 12 + length])
-        at += 12 + length
-    return b"".join(parts)
 
 
 def _has_deep_colors(tiff: TiffHeader) -> bool:

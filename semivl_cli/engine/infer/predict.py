@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semivl_cli.data.choose.faint import too_faint
+from semivl_cli.data.read.frames import count_frames
 from semivl_cli.data.read.images import Shown, image_size, read_shown
 from semivl_cli.engine.device_memory import free_memory, is_out_of_memory
 from semivl_cli.engine.infer.plan import Job, Plan
@@ -78,14 +79,21 @@ def predict(segmenter: Segmenter, plan: Plan, *, overlays: bool, reporter: Repor
         yield Prediction.failed(failure.image, failure.error)
         reporter.advance("predict", done, {})
     with ThreadPoolExecutor(_AHEAD) as pool:  # pictures are decoded ahead, masks are encoded behind
-        read = _in_order(pool, lambda job: _read(segmenter, job), plan.jobs, weigh=_pixels)
         faint: list[Path] = []
+        several: dict[Path, int] = {}  # pictures of several frames -> how many
+        read = _in_order(pool, lambda job: _read(segmenter, job, several), plan.jobs, weigh=_pixels)
         segmented = (_segment(segmenter, job, image) for job, image in _without_faintness(read, faint))
         written = _in_order(pool, lambda found: _write(segmenter, found, overlays), segmented, weigh=_held)
         for done, prediction in enumerate(written, 1):
             yield prediction
             speed = {"images_per_second": done / max(time.monotonic() - began, 1e-9)}
             reporter.advance("predict", len(plan.unreadable) + done, speed)
+    if several:
+        first = min(several)
+        reporter.note(
+            f"note: {len(several)} of {len(plan.jobs)} files hold several pictures, such as {first} "
+            f"({several[first]}): the first of each was segmented; save the others as files of their own"
+        )
     if faint:
         reporter.note(too_faint(len(faint), len(plan.jobs), str(faint[0])))
     reporter.finish("predict")
@@ -121,11 +129,14 @@ def _held(found: _Segmented | Prediction) -> int:
     return 0 if isinstance(found, Prediction) else int(found.ids.size)
 
 
-def _read(segmenter: Segmenter, job: Job) -> tuple[Job, Shown | InputError]:
+def _read(segmenter: Segmenter, job: Job, several: dict[Path, int]) -> tuple[Job, Shown | InputError]:
     try:
-        return job, read_picture(segmenter, job.image)
+        shown = read_picture(segmenter, job.image)
     except InputError as error:
         return job, error
+    if (frames := count_frames(job.image)) > 1:
+        several[job.image] = frames
+    return job, shown
 
 
 def _without_faintness(

@@ -66,7 +66,11 @@ def is_left_over(run: Path) -> bool:
 def find_run(path: Path | None) -> Path:
     """Return the given run, else the newest one below `runs/` with a checkpoint; raises `InputError` without one."""
     if path is not None:
-        if not (path / SETTINGS).is_file():
+        try:
+            found = (path / SETTINGS).is_file()
+        except OSError as error:  # of a name longer than any, or a folder that is closed
+            raise InputError(f"{str(path)[:200]!r} is not a run directory ({error.strerror})") from error
+        if not found:
             raise InputError(f"{path} is not a run directory: it has no {SETTINGS}; expected what semivl train wrote")
         return path
     runs = [found for found in _runs() if any((found / CHECKPOINTS).glob("[0-9]*"))]

@@ -9,7 +9,6 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from semivl_cli.config import RunConfig
@@ -23,6 +22,7 @@ from semivl_cli.engine.train.inputs import views_of
 from semivl_cli.engine.train.trainee import Training
 from semivl_cli.errors import RunError
 from semivl_cli.files import replacing_folder, writing
+from semivl_cli.model.tensor_files import write_safetensors
 from semivl_cli.palette import save_image, save_mask
 
 
@@ -108,13 +108,13 @@ def keep_evidence(training: Training, step: int, found: str, values: Sequence[Ma
             tensors |= own._asdict()
             tensors |= {f"box{n}": box_mask(box, *own.valid.shape[1:]) for n, box in enumerate(batch.boxes, 1)}
         tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        save_file(tensors, part / "batch.safetensors")
+        write_safetensors(part / "batch.safetensors", tensors)
         for name in ("labeled", "weak", "strong1", "strong2"):
             for number, image in enumerate(tensors.get(name, ())):
                 save_image(part / f"{name}-{number}.png", image.permute(1, 2, 0).contiguous().numpy())
         for number, label in enumerate(tensors["label"]):
             save_mask(part / f"label-{number}.png", label.numpy(), material.definition.colors)
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, part / MODEL)
+        write_safetensors(part / MODEL, state)
     return folder
 
 

@@ -1,6 +1,7 @@
 """`semivl concepts preview` as a user meets it."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def test_preview_passes_over_what_it_cannot_read(scenes, tmp_path):
 
 
 def test_a_preview_that_cannot_be_written_costs_no_other(tmp_path):
-    for name in ("a.png", f"{'l' * 250}.jpg", f"{'l' * 250}.png"):
+    for name in (os.fsdecode(b"caf\xe9\n.png"), f"{'l' * 250}.jpg", f"{'l' * 250}.png"):
         (tmp_path / "in").mkdir(exist_ok=True)
         Image.new("RGB", (8, 8)).save(tmp_path / "in" / name)
     result = run("concepts", "preview", "shapes", tmp_path / "in", "--out", tmp_path / "seen", "--json", code=1)

@@ -87,3 +87,21 @@ def test_an_archive_in_an_archive_and_one_of_another_kind_say_what_to_do(shop, t
     (tmp_path / "x.tar").write_bytes(b"")
     with pytest.raises(InputError, match="archives other than zip are not read here: unpack it"):
         shop.prepare(tmp_path / "x.tar")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_images_beside_annotations_are_found_at_any_depth(shop, boxes, tmp_path, packed):
+    for name in ("x", "y"):
+        shop.image(name, folder="../out/VOC2012/JPEGImages")
+        shop.mask(f"{name}.png", boxes, folder="../out/VOC2012/SegmentationClass")
+    (shop.root / "images").rename(tmp_path / "old")
+    source = tmp_path / "out"
+    if packed:
+        source = tmp_path / "out.zip"
+        with zipfile.ZipFile(source, "w") as archive:
+            for path in sorted((tmp_path / "out").rglob("*.*")):
+                archive.write(path, path.relative_to(tmp_path / "out"))
+    shop.prepare(source)
+    found = shop.ids()
+    assert {name.rpartition("/")[2] for name in found} == {"x", "y"}
+    assert all((ids == boxes).all() for ids in found.values())

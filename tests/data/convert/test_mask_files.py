@@ -112,6 +112,12 @@ def test_an_image_that_is_drawn_on_and_shows_nothing_is_refused(shop):
     assert not (shop.root / "prepared/masks/a.png").exists()
 
 
+def test_boxes_in_one_file_and_regions_in_another_are_fine(shop, boxes):
+    bare = shop.json("boxes.json", annotated(shop, {"bbox": [1, 1, 5, 5], "segmentation": []}))
+    shop.prepare(bare, shop.json("c.json", annotated(shop, {"segmentation": [shop.flat(shop.road)]})))
+    shop.same(boxes == 1, "a", "day1/b", "c")
+
+
 def test_an_empty_drawing_is_background_or_no_mask(shop, boxes):
     labels = shop.root / "yolo"
     (labels / "labels").mkdir(parents=True)

@@ -1,6 +1,9 @@
 import numpy as np
 import pytest
 
+from semivl_cli.data.annotation.annotations import Annotations, Drawing
+from semivl_cli.data.annotation.image_names import ImageNames
+from semivl_cli.data.convert.matching import match_images
 from semivl_cli.errors import InputError
 
 
@@ -66,3 +69,11 @@ def test_names_without_image_are_told_whatever_ends_the_work(shop):
         shop.prepare(strange, other)
     assert shop.told("masks that cannot be matched with an image: 1", "x.jpg: no such image")
     assert shop.told("'lorries' is no class")
+
+
+def test_a_source_that_changes_while_it_is_read_ends_in_one_line():
+    drawing = Drawing(image="a.jpg", origin="x", stamp="", paint=lambda key, size: None)
+    given = iter([[drawing, drawing], [drawing]])
+    source = Annotations(kind="x", where="x.json", labels={}, drawings=lambda: next(given))
+    with pytest.raises(InputError, match=r"x\.json changed while it was read"):
+        list(match_images([source], ImageNames(["a"])).drawings())

@@ -280,11 +280,16 @@ def test_captions_beside_annotations_of_objects_are_passed_over(shop, boxes):
     assert shop.told("captions_val.json", "of no format that is read")
 
 
-def test_images_without_a_name_have_an_address(opened):
+def test_images_without_a_name_have_an_address(shop):
     """LVIS, whose files tell neither `file_name` nor `iscrowd`."""
-    image = {"id": 1, "height": 20, "width": 30, "coco_url": "http://images.cocodataset.org/train2017/a.jpg"}
-    content = one_image({"category_id": 2, "segmentation": [CUP]}, images=[image])
-    assert (painted(opened(content)) == 2 * solid(CUP)).all()
+    content = shop.coco()
+    for image, name in zip(content["images"], "acb", strict=True):
+        del image["file_name"]
+        image["coco_url"] = f"http://images.cocodataset.org/train2017/{name}.jpg"
+    for annotation in content["annotations"]:
+        del annotation["iscrowd"]
+    shop.prepare(shop.json("lvis_v1_train.json", content))
+    assert set(shop.ids()) == {"a", "c"}
 
 
 def test_sizes_may_be_fractions_or_unknown(opened):

@@ -17,6 +17,8 @@ def test_the_same_numbers_look_the_same_whatever_holds_them(numbers):
 
 
 def test_bytes_stay_and_fractions_are_a_share_of_white():
+    assert to_bytes(np.array([[0, 7, 127]], np.int8)).tolist() == [[0, 7, 127]]
+    assert to_bytes(np.array([[-128, 127]], np.int8), (-128, 127)).tolist() == [[0, 255]]
     assert to_bytes(np.array([[0, 7, 255]], np.uint8), (0, 100)).tolist() == [[0, 7, 255]]
     assert to_bytes(np.array([[0, 0.5, 1, 1.0005, -0.0005, np.nan, np.inf]])).tolist() == [[0, 128, 255, 255, 0, 0, 0]]
 
@@ -40,7 +42,15 @@ def test_a_range_tells_black_and_white(low, width, kind):
 
 @pytest.mark.parametrize(
     ("numbers", "kind"),
-    [([-1, 5], "i2"), ([0, 65536], "i4"), ([0, 2**40], "u8"), ([0, 255], "f4"), ([-0.1, 1], "f8"), ([1], "c8")],
+    [
+        ([-1, 5], "i1"),
+        ([-1, 5], "i2"),
+        ([0, 65536], "i4"),
+        ([0, 2**40], "u8"),
+        ([0, 255], "f4"),
+        ([-0.1, 1], "f8"),
+        ([1], "c8"),
+    ],
 )
 def test_numbers_that_mean_nothing_by_themselves_are_refused(numbers, kind):
     with pytest.raises(InputError, match="its numbers are"):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from semivl_cli.data.read.orientation import Layout, layout_of, read_orientation, turn
+from semivl_cli.data.read.picture_files import open_picture
 
 SIDEWAYS = struct.Struct("<H").pack(6)
 
@@ -36,8 +37,7 @@ def shown_by_opencv(data: bytes) -> np.ndarray:
 
 
 def shown(data: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(data)) as picture:
-        return np.asarray(turn(picture))
+    return open_picture(data, "it", lambda picture: picture.shown()[0])
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -70,6 +70,10 @@ UNUSUAL = {
     "out of order": (entry("<", 0x131, 2, 3, b"ab"), entry("<", 0x112, 3, 1, SIDEWAYS)),
     "an endless sub-directory": (entry("<", 0x112, 3, 1, SIDEWAYS), entry("<", 0x8769, 4, 1, b"\x08")),
     "a thumbnail outside": (entry("<", 0x112, 3, 1, SIDEWAYS), entry("<", 0x201, 4, 1, b"\xff\xff\xff\x7f")),
+    "a resolution of text": (entry("<", 0x112, 3, 1, SIDEWAYS), entry("<", 0x11A, 2, 1, b"")),
+    "a resolution of one number": (entry("<", 0x112, 3, 1, SIDEWAYS), entry("<", 0x11A, 1, 1, b"\1")),
+    "a name of the maker outside": (entry("<", 0x10F, 2, 50, b"\xff\xff\xff\x7f"), entry("<", 0x112, 3, 1, SIDEWAYS)),
+    "a resolution outside": (entry("<", 0x11A, 5, 1, b"\xff\xff"), entry("<", 0x112, 3, 1, SIDEWAYS)),
     "a text outside": (entry("<", 0x112, 3, 1, SIDEWAYS), entry("<", 0x131, 2, 50, b"\xff\xff\xff\x7f")),
 }
 
@@ -81,7 +85,7 @@ def test_unusual_blocks_turn_as_opencv_turns_them(entries):
 
 
 def test_what_other_entries_hold_does_not_matter():
-    outside = entry("<", 0x10F, 2, 2**31, b"\xff\xff\xff\x7f")
+    outside = entry("<", 0x100, 2, 2**31, b"\xff\xff\xff\x7f")
     assert read_orientation(block("<", outside, entry("<", 0x112, 3, 1, SIDEWAYS), count=500)) == 6
     assert read_orientation(block("<", entry("<", 0x112, 3, 1, SIDEWAYS), count=0)) == 1
     assert read_orientation(b"Exif\0\0II*\0\xff\xff\xff\xff") == 1

@@ -161,6 +161,24 @@ def test_pictures_of_a_pixel_or_a_line_are_pictures(segmenter, tmp_path, size):
         assert mask.size == overlay.size == size
 
 
+def test_pages_that_are_not_segmented_are_told(segmenter, tmp_path):
+    class Notes(Silence):
+        said = ()
+
+        def note(self, message):
+            self.said = (*self.said, message)
+
+    pages = [Image.new("RGB", (4, 3))] * 3
+    (tmp_path / "in").mkdir()
+    for name in ("b.tif", "a.tif"):
+        pages[0].save(tmp_path / "in" / name, save_all=True, append_images=pages[1:])
+    picture(tmp_path / "in" / "c.png")
+    notes = Notes()
+    list(predict(segmenter, plan_predictions([tmp_path / "in"], tmp_path / "out"), overlays=False, reporter=notes))
+    (said,) = notes.said
+    assert f"2 of 3 files hold several pictures, such as {tmp_path / 'in' / 'a.tif'} (3)" in said
+
+
 def test_large_pictures_go_alone_and_the_order_stays(monkeypatch):
     monkeypatch.setattr(prediction_module, "_LARGE", 10)
     held, most = 0, []

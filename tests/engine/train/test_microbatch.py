@@ -96,6 +96,9 @@ def test_containers_limit_memory(tmp_path):
     (job.parent / "memory.max").write_text("1000\n")
     (job.parent / "memory.current").write_text("300\n")
     assert _left_in_groups(tmp_path / "root", tmp_path / "cgroup") == 700
+    # Files that were read are given up for whoever needs the room.
+    (job.parent / "memory.stat").write_text("anon 90\nfile 200\ninactive_file 150\nactive_file 40\n")
+    assert _left_in_groups(tmp_path / "root", tmp_path / "cgroup") == 890
     assert _left_in_groups(tmp_path / "root", tmp_path / "none") == 2**62
 
 
