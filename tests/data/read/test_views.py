@@ -16,6 +16,7 @@ from semivl_cli.data.read.views import (
     view_image,
     view_label,
 )
+from semivl_cli.errors import InputError
 
 # Sizes of the published code, [height, width]: image, validation at short side 512, training at the base scale
 # (2048, 512) with a factor.
@@ -111,3 +112,10 @@ def test_validation_keeps_an_image_that_has_the_size():
 
 def test_the_long_side_of_a_ribbon_is_bounded():
     assert at_short_side(np.zeros((2, 100, 3), np.uint8), 4).shape == (1, 32, 3)
+
+
+def test_an_image_is_never_scaled_to_more_than_is_taken(monkeypatch):
+    monkeypatch.setenv("SEMIVL_MAX_MEGAPIXELS", "1")
+    assert validation_size((100, 100), 900) == (900, 900)
+    with pytest.raises(InputError, match=r"of 100 x 100, scaled .*: 1100 x 1100 pixels.*SEMIVL_MAX_MEGAPIXELS"):
+        validation_size((100, 100), 1100)
