@@ -22,7 +22,7 @@ def build_optimizer(model: SemiVL, settings: OptimizerSettings) -> torch.optim.A
             lr = settings.lr * multiplier
             groups.append({"params": parameters, "lr": lr, "initial_lr": lr})
     # Fused: besides being fast, it rounds as the published run did, where an update nearly cancels its parameter too.
-    fused = model.text.device.type in ("cpu", "cuda")
+    fused = next(model.parameters()).device.type in ("cpu", "cuda")
     return torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8, weight_decay=settings.weight_decay, fused=fused)
 
 
