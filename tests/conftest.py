@@ -3,6 +3,7 @@
 import functools
 import http.server
 import os
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -45,15 +46,24 @@ def plain_reports(monkeypatch):
     monkeypatch.setattr("semivl_cli.report.page.class_bars", lambda _: None)
 
 
+@pytest.fixture(scope="session")
+def loaded_by_m() -> set[str]:
+    """Names of the modules that `python -m` itself imports, from where it stands, before any line of a program."""
+    told = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", "import runpy, sys; print(*sys.modules)"], capture_output=True, check=True
+    )
+    return {name.partition(".")[0] for name in told.stdout.decode().split()}
+
+
 @pytest.fixture
-def stray_modules(tmp_path) -> Path:
+def stray_modules(tmp_path, loaded_by_m) -> Path:
     """Fill the test's folder with files that are called like modules of Python, of libraries and of plugins.
 
-    Returns a file that is written when one of them is run.
+    Returns a file that is written when one of them is run. Those of `loaded_by_m` are left out: no program has a say.
     """
     libraries = {"numpy", "torch", "cv2", "PIL", "yaml", "pydantic", "rich", "typer", "semivl_plugins", "usercustomize"}
     ran = tmp_path / "RAN"
-    for name in (sys.stdlib_module_names | libraries) - {"sys", "builtins"}:
+    for name in (sys.stdlib_module_names | libraries) - {"sys", "builtins"} - loaded_by_m:
         (tmp_path / f"{name}.py").write_text(f"open({str(ran)!r}, 'a').write(__file__ + '\\n')\nraise ImportError\n")
     (tmp_path / "html").mkdir()
     return ran

@@ -35,7 +35,9 @@ def test_there_is_a_core():
 
 
 @pytest.mark.parametrize("how", [["-m", "semivl_cli", "--version"], ["tools/semivl", "--version"], ["tools/workers"]])
-def test_nothing_of_the_working_directory_is_run(tmp_path, stray_modules, how):
+def test_nothing_of_the_working_directory_is_run(tmp_path, stray_modules, loaded_by_m, how):
+    for name in loaded_by_m if how[0] != "-m" else ():
+        (tmp_path / f"{name}.py").write_text(f"open({str(stray_modules)!r}, 'a').write(__file__)\n")
     tools = tmp_path / "tools"
     tools.mkdir()
     (tools / "semivl").write_text("from semivl_cli.cli import main\n\nif __name__ == '__main__':\n    main()\n")
