@@ -60,8 +60,8 @@ class Listing:
                 seen.add(name)
                 if not source.listed:  # where a list names them, other files of their folders do not matter
                     self._watch(path.parent, source.where)
-                told = split_of_folders(path.relative_to(source.where).parts[:-1]) if source.beside else None
-                yield Entry(name, path, self._mask(name), told)
+                folders = (source.where.name, *path.relative_to(source.where).parts[:-1]) if source.beside else ()
+                yield Entry(name, path, self._mask(name), split_of_folders(folders))
 
     def passed_over(self) -> str:
         """Say how many files in `images/` are not read, by their suffixes; nothing where all are."""

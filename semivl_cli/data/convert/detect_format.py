@@ -94,7 +94,8 @@ def open_source(
         told = f"{path}: {_some(others)}: of no format that is read: passed over" if others else ""
     notes = [told] if told and not given.is_file else []
     annotations[0] = replace(annotations[0], notes=[*annotations[0].notes, *notes])
-    return [*annotations, *_images_beside(given, format_.images, unpack_to)]
+    at_home = [images_in(one.home, beside=True) for one in annotations if given.is_file and one.home is not None]
+    return [*annotations, *at_home, *_images_beside(given, format_.images, unpack_to)]
 
 
 def _other_annotations(given: Given, found: Iterator[tuple[Tree, Format]]) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from semivl_cli.data.annotation.annotations import Annotations, Drawing
-from semivl_cli.data.annotation.exported_split import ExportedSplit
+from semivl_cli.data.annotation.exported_split import ExportedSplit, split_of_folders
 from semivl_cli.data.annotation.image_names import ImageNames
 from semivl_cli.data.formats.mask_names import likely_affixes
 from semivl_cli.errors import InputError, listed
@@ -64,6 +64,8 @@ def match_images(sources: Sequence[Annotations], names: ImageNames) -> Matches:
         for drawing in source.drawings():
             matches.parts.update(drawing.stamps())
             ids = names.find(drawing.image)
+            if len(ids) > 1 and drawing.split is not None:  # in the folder of its split, as in `images/train/`
+                ids = tuple(one for one in ids if split_of_folders(one.split("/")[:-1]) == drawing.split) or ids
             if len(ids) != 1:
                 why = f"it could be {' or '.join(ids[:3])}" if ids else "no such image"
                 matches.unmatched.append(drawing.image)

@@ -77,3 +77,16 @@ def test_a_source_that_changes_while_it_is_read_ends_in_one_line():
     source = Annotations(kind="x", where="x.json", labels={}, drawings=lambda: next(given))
     with pytest.raises(InputError, match=r"x\.json changed while it was read"):
         list(match_images([source], ImageNames(["a"])).drawings())
+
+
+def test_of_images_of_one_name_the_one_in_the_folder_of_the_split_is_meant(shop, boxes):
+    for split in ("train", "val"):
+        shop.image(f"{split}/a")
+    content = shop.coco(images=[{"id": 7, "file_name": "a.jpg"}, {"id": 8, "file_name": "b.jpg"}])
+    for split in ("train", "val"):
+        shop.json(f"export/annotations/instances_{split}.json", content)
+    (shop.root / "images/a.jpg").unlink()
+    shop.prepare(shop.root / "export")
+    found = shop.ids()
+    assert {"train/a", "val/a"} <= set(found)
+    assert (found["train/a"] == boxes).all()
