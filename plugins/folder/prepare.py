@@ -88,7 +88,9 @@ class Preparation:
         matches, result = Matches(self._annotations), Conversion()
         if converts:
             images = {entry.id: entry.image for entry in self._images.entries()}
-            matches = match_images(self._annotations, self._ids)
+            called = {source.where: self._images.name_of(source) for source in self._elsewhere}
+            homes = [called.get(source.home, "") if source.home else "" for source in self._annotations]
+            matches = match_images(self._annotations, self._ids, homes)
             keys = self._keys(matches)
             result = convert(matches, keys, images, folder / "masks", self.classes, values.orientation)
         for note in result.notes:
@@ -165,7 +167,9 @@ class Preparation:
         affixes = self._affixes
         found = []
         for path in self.sources:
-            found += open_source(path, self._class_names, self._ids, unpack_to, affixes)
+            parts = open_source(path, self._class_names, self._ids, unpack_to, affixes)
+            home = next((one.where for one in parts if isinstance(one, Images) and one.beside), None)
+            found += [replace(one, home=home) if isinstance(one, Annotations) else one for one in parts]
         for source in found:
             if isinstance(source, Annotations) or self._wanted(source):
                 self.report(f"{source.where}: {source.kind}")

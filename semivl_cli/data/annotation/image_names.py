@@ -28,8 +28,10 @@ _KINDS = (
     *("/", ".."),
 )
 """Folders that say what files are, not which."""
-_SEVERAL = 4
+_SEVERAL = 100
 """Ids that cannot be told apart are told, but no more than these."""
+_FEW = 4
+"""So many ids of one name are searched more often without an index."""
 _CUT = 60
 """A shorter name is never cut: with its folder, prefix and suffix it stays below Django's 100 characters."""
 
@@ -103,7 +105,7 @@ class ImageNames:
     ) -> tuple[str, ...]:
         """Return the ids of a group that a path without suffix may mean where both are spelled alike."""
         ids = groups.get(group, ())
-        if len(ids) < _SEVERAL:
+        if len(ids) < _FEW:
             return _Ends(ids, spell).find(_parts(spell(path)))
         if (spell, group) not in self._ends:  # each of a million folders may have an image of one name
             self._ends[spell, group] = _Ends(ids, spell)
