@@ -103,7 +103,7 @@ class Annotations:
     prevails: bool = False
     """Whether what it draws counts alone, whatever sources after it draw on the same images."""
     home: Path | None = None
-    """Folder in which its images lie, where the source is a file that tells it."""
+    """Folder in which its images lie, where they came along."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
