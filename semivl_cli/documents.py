@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from semivl_cli.errors import InputError
 from semivl_cli.limits import DOCUMENT
@@ -38,13 +38,16 @@ class Document(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True, allow_inf_nan=False)
 
 
-def _plain_id(value: int | str) -> int | str:
-    number = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19
-    return int(value) if number else value
+def _plain_id(value: object) -> object:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
+        return int(value)
+    return value
 
 
-Id = Annotated[int | str, AfterValidator(_plain_id)]
-"""What tools number things with; `"7"` is 7."""
+Id = Annotated[int | str, BeforeValidator(_plain_id)]
+"""What tools number things with; `"7"` and 7.0 (which tables of Pandas hold) are 7."""
 
 
 def _plain_label(value: object) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -60,8 +60,8 @@ class Listing:
                 seen.add(name)
                 if not source.listed:  # where a list names them, other files of their folders do not matter
                     self._watch(path.parent, source.where)
-                told = split_of_folders(path.relative_to(source.where).parts[:-1]) if source.beside else None
-                yield Entry(name, path, self._mask(name), told)
+                folders = (source.where.name, *path.relative_to(source.where).parts[:-1]) if source.beside else ()
+                yield Entry(name, path, self._mask(name), split_of_folders(folders))
 
     def passed_over(self) -> str:
         """Say how many files in `images/` are not read, by their suffixes; nothing where all are."""
@@ -97,14 +97,34 @@ class Listing:
         self.folders[str(content.folder)] = content.changed
         return _stems(content)
 
+    def name_of(self, source: Images) -> str:
+        """Return what the ids of images elsewhere begin with."""
+        if not source.unpacked and source.where.is_relative_to(self.root):
+            return source.where.relative_to(self.root).as_posix()
+        return f"{source.where.parent.name}/" * (source.where.name in self._alike) + source.where.name
+
+    @cached_property
+    def _alike(self) -> set[str]:
+        """Names of several folders elsewhere in which images are called alike."""
+        found: dict[str, set[Path]] = {}
+        alike = set[str]()
+        named = Counter(source.where.name for source in self._elsewhere)
+        for source in (one for one in self._elsewhere if named[one.where.name] > 1 and not one.listed):
+            below = {path.relative_to(source.where).with_suffix("") for path in source.files()}
+            others = found.setdefault(source.where.name, set())
+            if others & below:
+                alike.add(source.where.name)
+            others |= below
+        return alike
+
     def _id_elsewhere(self, source: Images, path: Path) -> str:
         if source.unpacked:
-            relative = source.where.name / path.relative_to(source.where)
+            relative = self.name_of(source) / path.relative_to(source.where)
         elif path.is_relative_to(self.root):
             relative = path.relative_to(self.root)
         elif path.is_relative_to(source.where):
             relative = path.relative_to(source.where)
-            relative = relative if source.listed else source.where.name / relative
+            relative = relative if source.listed else self.name_of(source) / relative
         else:
             relative = path.relative_to(path.anchor) if path.is_absolute() else path
         return relative.with_suffix("").as_posix()

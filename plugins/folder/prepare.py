@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -15,7 +16,7 @@ from semivl_cli.data.convert.classes import classes_of
 from semivl_cli.data.convert.detect_format import open_source
 from semivl_cli.data.convert.mask_files import Conversion, convert
 from semivl_cli.data.convert.matching import Matches, match_images
-from semivl_cli.data.convert.own_masks import read_by_palette, why_converted
+from semivl_cli.data.convert.own_masks import key_of_palettes, why_converted
 from semivl_cli.data.formats.mask_folder import open_masks
 from semivl_cli.data.formats.mask_names import DETECTED, Affixes
 from semivl_cli.data.read.images import known_classes
@@ -34,8 +35,8 @@ def choose_sources(root: Path, sources: Sequence[Path], report: Say) -> Sequence
         index = find_index(root)
     except InputError:  # a broken index is about to be written anew
         return sources
-    before = [Path(name) for name in index.header.sources] if index else []
-    sources = [source.absolute() for source in sources]
+    before = [_plain(Path(name)) for name in index.header.sources] if index else []
+    sources = [_plain(source) for source in sources]
     if sources:
         for path in before:
             if path not in sources:
@@ -44,6 +45,12 @@ def choose_sources(root: Path, sources: Sequence[Path], report: Say) -> Sequence
     for path in before:
         report(f"{path}: {'taken in as before' if path.exists() else 'gone, so its masks and images do not count'}")
     return [path for path in before if path.exists()]
+
+
+def _plain(path: Path) -> Path:
+    """Return an absolute path without `..`, which must not become part of an id."""
+    plain = Path(os.path.abspath(path))  # noqa: PTH100 - `resolve` would follow links, whose names are those of ids
+    return path.resolve() if path.exists() and not (plain.exists() and plain.samefile(path)) else plain
 
 
 class Preparation:
@@ -81,7 +88,9 @@ class Preparation:
         matches, result = Matches(self._annotations), Conversion()
         if converts:
             images = {entry.id: entry.image for entry in self._images.entries()}
-            matches = match_images(self._annotations, self._ids)
+            called = {source.where: self._images.name_of(source) for source in self._elsewhere}
+            homes = [called.get(source.home, "") if source.home else "" for source in self._annotations]
+            matches = match_images(self._annotations, self._ids, homes)
             keys = self._keys(matches)
             result = convert(matches, keys, images, folder / "masks", self.classes, values.orientation)
         for note in result.notes:
@@ -126,8 +135,7 @@ class Preparation:
         for source in self._annotations:
             try:
                 key = self._key(source)
-                by_palette = not source.labels and read_by_palette(source, key)
-                keys.append(replace(key, by_palette=by_palette))
+                keys.append(key if source.labels else key_of_palettes(source, key))
             except InputError as error:
                 wrong.append(error)
         if wrong:
@@ -159,7 +167,9 @@ class Preparation:
         affixes = self._affixes
         found = []
         for path in self.sources:
-            found += open_source(path.absolute(), self._class_names, self._ids, unpack_to, affixes)
+            parts = open_source(path, self._class_names, self._ids, unpack_to, affixes)
+            home = next((one.where for one in parts if isinstance(one, Images) and one.beside), None)
+            found += [replace(one, home=home) if isinstance(one, Annotations) else one for one in parts]
         for source in found:
             if isinstance(source, Annotations) or self._wanted(source):
                 self.report(f"{source.where}: {source.kind}")

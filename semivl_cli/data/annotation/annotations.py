@@ -102,6 +102,8 @@ class Annotations:
     """Labels that its makers do not evaluate: ignored where they are no class of the user."""
     prevails: bool = False
     """Whether what it draws counts alone, whatever sources after it draw on the same images."""
+    home: Path | None = None
+    """Folder in which its images lie, where they came along."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

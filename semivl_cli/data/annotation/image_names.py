@@ -22,10 +22,16 @@ _UPLOADED = re.compile(rf"(?!{_DATE})[0-9a-f]{{8}}(?:-|__)(?=.)")
 """What Label Studio puts before the name of a file that was uploaded (`-`) or exported along (`__`)."""
 _TAKEN = re.compile(r"(.+)_[A-Za-z0-9]{7}")
 """What Django makes of a name that is taken or too long: it is cut, and seven random characters follow."""
-_KINDS = ("images", "img", "labels", "masks", "jpegimages", "/", "..")
+_KINDS = (
+    *("images", "image", "imgs", "img", "img_dir", "jpegimages"),
+    *("masks", "mask", "labels", "label", "annotations", "ann_dir", "gt"),
+    *("/", ".."),
+)
 """Folders that say what files are, not which."""
-_SEVERAL = 4
+_SEVERAL = 100
 """Ids that cannot be told apart are told, but no more than these."""
+_FEW = 4
+"""So many ids of one name are searched more often without an index."""
 _CUT = 60
 """A shorter name is never cut: with its folder, prefix and suffix it stays below Django's 100 characters."""
 
@@ -99,7 +105,7 @@ class ImageNames:
     ) -> tuple[str, ...]:
         """Return the ids of a group that a path without suffix may mean where both are spelled alike."""
         ids = groups.get(group, ())
-        if len(ids) < _SEVERAL:
+        if len(ids) < _FEW:
             return _Ends(ids, spell).find(_parts(spell(path)))
         if (spell, group) not in self._ends:  # each of a million folders may have an image of one name
             self._ends[spell, group] = _Ends(ids, spell)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,9 +38,15 @@ class Palettes:
     """What the palettes of some masks show; asked file by file, decided for all."""
 
     def __init__(self, key: Key) -> None:
-        """Know the colours of the classes, and what indices mean."""
-        self._meant = {name: number for name, number in key.class_of.items() if name[:1] == "#"}
+        """Know the colours of the classes, and what indices and greys mean."""
         self._by_index = key.class_ids(np.arange(256, dtype=np.uint16))
+        self._colors = {name: number for name, number in key.class_of.items() if name[:1] == "#"}
+        known = {*range(len(key.names)), IGNORE}
+        ids = {to_hex([grey] * 3): number for grey, number in enumerate(self._by_index.tolist()) if number in known}
+        self._greys = {grey: self._colors.get(grey, number) for grey, number in ids.items()}
+        """Those of class ids: whoever packs a grey mask tightly gives it a palette of the greys in it."""
+        self.key = replace(key, by_palette=True, class_of=ids | dict(key.class_of))
+        """What colours are read with, where they count."""
         self._first: bytes | None = None
         self.questionable = False
         """Whether indices may mean nothing: palettes differ, or one shows a class at another index than its own."""
@@ -61,17 +68,20 @@ class Palettes:
         if not self.questionable:
             return False
         seen: dict[int, dict[str, Tree]] = {}
-        all_classes = True
+        distinct = True
         for file, used in in_threads(used_colors, files()):
-            all_classes &= len(set(used.values())) == len(used)  # else colours tell less than indices
+            distinct &= len(set(used.values())) == len(used)  # else colours tell less than indices
             for index, color in ((index, to_hex(color)) for index, color in used.items()):
-                if color in self._meant or self._by_index[index] != IGNORE:
+                if color in self._colors or self._by_index[index] != IGNORE:
                     seen.setdefault(index, {}).setdefault(color, file)
-                    all_classes &= color in self._meant
+        shown = {color for colors in seen.values() for color in colors}
+        binary = shown <= {"#000000", "#ffffff"} and self._greys.get("#ffffff") == IGNORE  # indices 0 and 1, mostly
+        meant = self._greys if shown <= self._greys.keys() and not binary else self._colors
+        all_classes = distinct and shown <= meant.keys()
         differing = next(((index, colors) for index, colors in seen.items() if len(colors) > 1), None)
         if all_classes:
             pairs = [(index, color) for index, colors in seen.items() for color in colors]
-            moved = any(self._meant[color] != self._by_index[index] for index, color in pairs)
+            moved = any(meant[color] != self._by_index[index] for index, color in pairs)
             return differing is not None or (moved and len(pairs) > 1)
         if differing is not None:
             index, colors = differing
@@ -85,11 +95,12 @@ class Palettes:
 
     def _out_of_order(self, palette: Palette) -> bool:
         """Whether a palette has the colour of a class, but nowhere at an index of that class."""
+        known = self._greys | self._colors
         places: dict[int, set[int]] = {}
         for index, color in enumerate(map(to_hex, palette.tolist())):
-            if color in self._meant:
-                places.setdefault(self._meant[color], set()).add(int(self._by_index[index]))
-        return any(number not in meant for number, meant in places.items() if number not in (IGNORE, NO_CLASS))
+            if color in known:
+                places.setdefault(known[color], set()).add(int(self._by_index[index]))
+        return any(number not in meant for number, meant in places.items() if number != NO_CLASS)
 
 
 def used_colors(file: Tree) -> dict[int, Color]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from semivl_cli.data.annotation.annotations import Annotations, Images
@@ -53,6 +54,9 @@ _TITLES = sorted(
 KNOWN = f"{', '.join(_TITLES)}, a folder of masks, a folder of images, or a text file of image paths"
 _READ = f"known are {KNOWN}"
 
+_IMAGES = ("images", "image", "imgs", "img", "img_dir", "jpegimages")
+_MASKS = ("masks", "mask", "labels", "label", "annotations", "ann_dir", "gt")
+"""What people call the folder of masks beside one of images, in whatever case."""
 _LITTER = ("thumbs.db", "desktop.ini")
 _OF_DATA = frozenset(
     (
@@ -94,7 +98,8 @@ def open_source(
         told = f"{path}: {_some(others)}: of no format that is read: passed over" if others else ""
     notes = [told] if told and not given.is_file else []
     annotations[0] = replace(annotations[0], notes=[*annotations[0].notes, *notes])
-    return [*annotations, *_images_beside(given, format_.images, unpack_to)]
+    at_home = [images_in(one.home, beside=True) for one in annotations if given.is_file and one.home is not None]
+    return [*annotations, *at_home, *_images_beside(given, format_.images, unpack_to)]
 
 
 def _other_annotations(given: Given, found: Iterator[tuple[Tree, Format]]) -> list[str]:
@@ -105,7 +110,18 @@ def _other_annotations(given: Given, found: Iterator[tuple[Tree, Format]]) -> li
         return []
 
 
-def _images_beside(given: Given, folder: str, unpack_to: Path) -> list[Images]:
+def _images_and_masks(given: Given) -> tuple[str, str] | None:
+    """Return what the folders of images and of their masks are called, where the names and the pictures tell."""
+    if {"images", "masks"} <= given.folders:
+        return "images", "masks"
+    of_images, of_masks = ([name for name in given.folders if name.casefold() in some] for some in (_IMAGES, _MASKS))
+    if len(of_images) != 1 or len(of_masks) != 1:
+        return None
+    inside = (file for name, file in given.tree.files() if file.is_picture and of_masks[0] in name.split("/")[:-1])
+    return (of_images[0], of_masks[0]) if look_like_masks(list(islice(inside, 12))) else None
+
+
+def _images_beside(given: Given, folder: str, unpack_to: Path, masks: str = "masks") -> list[Images]:
     """Return the images that came along with annotations, in the first folder of that name; `.` is the whole."""
     if not given.pictures or (folder != "." and folder not in given.folders):
         return []
@@ -114,8 +130,8 @@ def _images_beside(given: Given, folder: str, unpack_to: Path) -> list[Images]:
         first = next(parts for parts in within if folder in parts)
         folder = "/".join(first[: first.index(folder) + 1])
     if given.tree.archive is not None:
-        return [images_packed(given.tree, folder, unpack_to, beside=True)]
-    return [images_in(given.tree.path / folder, beside=True)]
+        return [images_packed(given.tree, folder, unpack_to, beside=True, masks=masks)]
+    return [images_in(given.tree.path / folder, beside=True, masks=masks)]
 
 
 def _open_list(file: Tree) -> Images:
@@ -141,13 +157,14 @@ def _open_pictures(
         raise InputError(f"{tree}: nothing in it is known{f' ({_some(others)})' if others else ''}; {_READ}")
     why = "mask_suffix says what is meant" if affixes.mask else "of no format that is read"
     notes = [f"{tree}: {_some(others)}: {why}: the pictures are taken alone"] if others else []
-    tops = {name.partition("/")[0] for name, _ in tree.files() if "/" in name} if "masks" in given.folders else set()
-    if {"images", "masks"} <= tops:
-        masks = open_masks(tree.below("masks"), class_names, images, affixes, notes)
-        return [masks, *_images_beside(given, "images", unpack_to)]
-    if {"images", "masks"} <= given.folders:
-        masks = open_masks(tree, class_names, images, affixes, notes, inside="masks")
-        return [masks, *_images_beside(given, ".", unpack_to)]
+    pair = _images_and_masks(given)
+    if pair is not None:
+        of_images, of_masks = pair
+        if {of_images, of_masks} <= {name.partition("/")[0] for name, _ in tree.files() if "/" in name}:
+            masks = open_masks(tree.below(of_masks), class_names, images, affixes, notes)
+            return [masks, *_images_beside(given, of_images, unpack_to)]
+        masks = open_masks(tree, class_names, images, affixes, notes, inside=of_masks)
+        return [masks, *_images_beside(given, ".", unpack_to, masks=of_masks)]
     if affixes.mask or look_like_masks(given.pictures):
         return [open_masks(tree, class_names, images, affixes, notes)]
     if tree.archive is not None:

@@ -127,7 +127,9 @@ def convert(
         result.notes += [*source.notes, *key.notes, *_told(source, key, count)]
     several = sum(count > 1 for count in matches.count.values())
     if several:
-        result.notes.append(f"{several} images are drawn in several places: all of it counts, later ones on top")
+        result.notes.append(
+            f"{several} images are drawn in several places: all of it counts, later ones on top unless all are by size"
+        )
     result.notes += matches.notes
     return result
 

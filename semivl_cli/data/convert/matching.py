@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from semivl_cli.data.annotation.annotations import Annotations, Drawing
-from semivl_cli.data.annotation.exported_split import ExportedSplit
+from semivl_cli.data.annotation.exported_split import ExportedSplit, split_of_folders
 from semivl_cli.data.annotation.image_names import ImageNames
 from semivl_cli.data.formats.mask_names import likely_affixes
 from semivl_cli.errors import InputError, listed
@@ -48,22 +48,27 @@ class Matches:
                     yield number, drawing, image
 
 
-def match_images(sources: Sequence[Annotations], names: ImageNames) -> Matches:
+def match_images(sources: Sequence[Annotations], names: ImageNames, homes: Sequence[str] = ()) -> Matches:
     """Find the image of every drawing.
 
     An image may be drawn several times, in files of one class each. But the masks that a source holds for whole images
     count once: of two the first; and what a source that `prevails` draws is left out of later ones.
+
+    Args:
+        sources: of drawings.
+        names: of the images.
+        homes: what the ids of the images begin with that came along with each source, or nothing.
     """
     matches = Matches(sources)
     prevailing: set[str] = set()
     masks: list[str] = []
-    for source in sources:
+    for source, home in zip(sources, homes or [""] * len(sources), strict=True):
         found: list[str | None] = []
         whole: set[str] = set()
         again: list[str] = []
         for drawing in source.drawings():
             matches.parts.update(drawing.stamps())
-            ids = names.find(drawing.image)
+            ids = _likeliest(names.find(drawing.image), home, {*homes} - {home, ""}, drawing.split)
             if len(ids) != 1:
                 why = f"it could be {' or '.join(ids[:3])}" if ids else "no such image"
                 matches.unmatched.append(drawing.image)
@@ -96,3 +101,16 @@ def match_images(sources: Sequence[Annotations], names: ImageNames) -> Matches:
             f'as mask_suffix = "{likely[0].mask}"{image}'
         )
     return matches
+
+
+def _likeliest(ids: Sequence[str], home: str, others: Collection[str], split: ExportedSplit | None) -> Sequence[str]:
+    """Return those of several ids that came along with the source, and of these those in the folder of the split.
+
+    What came along with another source is not meant.
+    """
+    if home:
+        own = [one for one in ids if one.startswith(f"{home}/")]
+        ids = own or [one for one in ids if not any(one.startswith(f"{other}/") for other in others)]
+    if len(ids) > 1 and split is not None:  # `images/train/`
+        ids = [one for one in ids if split_of_folders(one.split("/")[:-1]) == split] or ids
+    return ids

@@ -62,7 +62,7 @@ def why_converted(
         if head.palette is not None:
             palettes.add(head.palette)
     if palettes.by_color(lambda: (file for _, file in pictures())):
-        return "their palettes show the colours of the classes in another order"
+        return "their palettes show the colours of the classes, or greys of class ids, in another order"
     if unknown and not known:
         return "their names are not those of images"
     if any(len(ids) == 1 and ids[0] not in known for ids in map(names.find, unknown)):
@@ -70,13 +70,13 @@ def why_converted(
     return ""
 
 
-def read_by_palette(source: Annotations, key: Key) -> bool:
-    """Whether the colours of palettes count in the masks of a source; raises `InputError` where nothing tells."""
+def key_of_palettes(source: Annotations, key: Key) -> Key:
+    """Return what the masks of a source are read with, by their palettes or not; raises `InputError` if none tells."""
     palettes = Palettes(key)
     for _, palette in in_threads(_palette, _masks(source)):
         if palette is not None:
             palettes.add(palette)
-    return palettes.by_color(lambda: _masks(source))
+    return palettes.key if palettes.by_color(lambda: _masks(source)) else key
 
 
 def _masks(source: Annotations) -> Iterator[Tree]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, TypeGuard, TypeVar
 
 from pydantic import BeforeValidator, Discriminator, Tag
@@ -153,7 +153,8 @@ def open_coco(file: Tree) -> Annotations:
         drawn.setdefault(annotation.image_id, []).append(annotation)
     used = {one.category_id for one in content.annotations if one.has_area}
     tool = _tool_in_order(content)
-    folder, split = place_of_images(file, content.images)
+    beside, split = place_of_images(file, content.images)
+    folder = f"{beside}/" if beside else ""
     drawings = [
         Drawing(
             image=f"{folder}{image.name}",
@@ -180,6 +181,7 @@ def open_coco(file: Tree) -> Annotations:
             if number not in images
         ],
         on_top=f"what the file lists later lies on top, as in {tool}" if tool else "the smaller one lies on top",
+        home=Path(beside) if beside and file.archive is None else None,
     )
 
 
@@ -261,7 +263,7 @@ def place_of_images(file: Tree, images: Sequence[CocoImage]) -> tuple[str, Expor
     folder = PurePosixPath(file.entry if file.archive else file.path.as_posix()).parent
     split = split_of_folders([folder.name]) or split_of_file(PurePosixPath(file.name).stem)
     beside = any(file.beside(image.name) for image in images[:20])
-    return (f"{folder}/" if beside else ""), split
+    return (str(folder) if beside else ""), split
 
 
 def some(known: Mapping[int | str, object]) -> str:

@@ -53,7 +53,8 @@ def open_panoptic(file: Tree) -> Annotations:
     content = as_type(file.json(), _Panoptic, str(file))
     categories = by_id(content.categories, "categories", lambda one: one.label, file)
     images = by_id(content.images, "images", lambda one: one.name, file)
-    folder, split = place_of_images(file, content.images)
+    beside, split = place_of_images(file, content.images)
+    folder = f"{beside}/" if beside else ""
     drawings: list[Drawing] = []
     strays: list[str] = []
     used: set[int | str] = set()

@@ -19,7 +19,6 @@ _OF_MASKS = frozenset(
     (
         *FOLDERS,
         "SegmentationObject",
-        "masks",
         "masks_machine",
         "masks_human",
         "masks_instances",
@@ -30,25 +29,28 @@ _STAMP = ".unpacked"
 """File that tells from what state of an archive its images were unpacked."""
 
 
-def images_in(folder: Path, beside: bool = False, notes: Sequence[str] = ()) -> Images:
-    """Return the images of a folder; `beside`: they lie beside annotations, which were what was meant."""
+def images_in(folder: Path, beside: bool = False, notes: Sequence[str] = (), masks: str = "masks") -> Images:
+    """Return the images of a folder; `beside`: they lie beside annotations, which were what was meant.
+
+    What lies in folders called `masks` is none.
+    """
 
     def files() -> Iterator[Path]:
-        yield from (file.path for _, file in _pictures(Tree(folder)))
+        yield from (file.path for _, file in _pictures(Tree(folder), masks))
 
     return Images(kind="images", where=folder, files=files, beside=beside, notes=notes)
 
 
 def images_packed(
-    archive: Tree, folder: str, unpack_to: Path, beside: bool = False, notes: Sequence[str] = ()
+    archive: Tree, folder: str, unpack_to: Path, beside: bool = False, notes: Sequence[str] = (), masks: str = "masks"
 ) -> Images:
     """Return the images in a folder of an archive, which are unpacked below `unpack_to` when they are asked for."""
     digest = hashlib.sha256(os.fsencode(archive.path)).hexdigest()[:8]
     place = unpack_to / digest / archive.path.stem
 
     def files() -> Iterator[Path]:
-        _unpack(archive.below(folder) if folder != "." else archive, place)
-        yield from (file.path for _, file in _pictures(Tree(place)))
+        _unpack(archive.below(folder) if folder != "." else archive, place, masks)
+        yield from (file.path for _, file in _pictures(Tree(place), masks))
 
     return Images(kind=f"images of {archive.path}", where=place, files=files, beside=beside, unpacked=True, notes=notes)
 
@@ -70,16 +72,17 @@ def images_of_list(file: Tree) -> Images:
     return Images(kind="a list of images", where=file.path.parent, files=files, listed=True)
 
 
-def _pictures(tree: Tree) -> Iterator[tuple[str, Tree]]:
-    return ((name, file) for name, file in tree.files() if file.is_picture and not _is_mask(name, file))
+def _pictures(tree: Tree, masks: str) -> Iterator[tuple[str, Tree]]:
+    return ((name, file) for name, file in tree.files() if file.is_picture and not _is_mask(name, file, masks))
 
 
-def _is_mask(name: str, file: Tree) -> bool:
+def _is_mask(name: str, file: Tree, masks: str) -> bool:
     """Whether a picture is the mask of another, by its folder, or as Roboflow calls them."""
-    return not _OF_MASKS.isdisjoint(name.split("/")) or bool(bare(name).endswith(MASK) and file.beside(CLASSES))
+    in_folder = not {*_OF_MASKS, masks}.isdisjoint(name.split("/")[:-1])
+    return in_folder or bool(bare(name).endswith(MASK) and file.beside(CLASSES))
 
 
-def _unpack(packed: Tree, place: Path) -> None:
+def _unpack(packed: Tree, place: Path, masks: str) -> None:
     """Unpack the images of an archive, all or none, unless they are there already.
 
     Raises:
@@ -92,7 +95,7 @@ def _unpack(packed: Tree, place: Path) -> None:
             return
         place.parent.mkdir(parents=True, exist_ok=True)
         with replacing_folder(place) as temporary:
-            for name, file in _pictures(packed):
+            for name, file in _pictures(packed, masks):
                 (temporary / name).parent.mkdir(parents=True, exist_ok=True)
                 (temporary / name).write_bytes(file.read())
             (temporary / _STAMP).write_text(stamp, encoding="utf-8")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
+from semivl_cli.data.annotation.annotations import plain_name
 from semivl_cli.data.annotation.image_names import ImageNames
 from semivl_cli.data.annotation.tree import bare
 
@@ -71,22 +73,32 @@ def _ends(names: Collection[str]) -> list[str]:
 
 
 def layer_of(name: str, class_names: Sequence[str], images: ImageNames) -> tuple[str, str] | None:
-    """Return the image and the class that a name tells, if it tells both."""
-    stem = bare(name)
+    """Return the image and the class that a name tells, if it tells one of each."""
+    labels = _by_spelling(tuple(class_names))
+    found: dict[tuple[str, str], str] = {}
+    for word, image in _divided(bare(name)):
+        of_word = labels.get(plain_name(word), ())
+        ids = images.find(image) if image and of_word else ()
+        if len(ids) == 1 and word not in ids[0].split("/")[:-1]:  # there it is a folder of images
+            found.update({(ids[0], label): image for label in ([word] if word in of_word else of_word)})
+    return next(((image, label) for (_, label), image in found.items()), None) if len(found) == 1 else None
+
+
+@cache
+def _by_spelling(class_names: tuple[str, ...]) -> Mapping[str, Sequence[str]]:
+    """Return the classes by what their names are compared by."""
+    found: dict[str, list[str]] = {}
+    for label in class_names:
+        found.setdefault(plain_name(label), []).append(label)
+    return found
+
+
+def _divided(stem: str) -> Iterator[tuple[str, str]]:
+    """Yield every word that may be the class in a name, and what is then the image."""
     folder, _, last = stem.rpartition("/")
     first, _, rest = stem.partition("/")
-    for label in class_names:
-        for word in {label, label.replace(" ", "_"), label.replace(" ", "-")}:
-            candidates = [folder] if last == word else []
-            if rest and first == word:
-                candidates.append(rest)
-            for sign in "_-.":
-                if last.endswith(sign + word):
-                    candidates.append(stem[: -len(word) - 1])
-                if last.startswith(word + sign):
-                    candidates.append(f"{folder}/{last[len(word) + 1 :]}".lstrip("/"))
-            for image in candidates:
-                found = images.find(image) if image else ()
-                if len(found) == 1 and word not in found[0].split("/")[:-1]:  # there it is a folder of images
-                    return image, label
-    return None
+    yield last, folder
+    yield first, rest
+    for at in (at for at, sign in enumerate(last) if sign in "_-."):
+        yield last[at + 1 :], stem[: at - len(last)]
+        yield last[:at], f"{folder}/{last[at + 1 :]}".lstrip("/")

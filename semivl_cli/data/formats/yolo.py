@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key
 from semivl_cli.data.annotation.canvas import Canvas
@@ -13,6 +14,7 @@ from semivl_cli.data.annotation.format_contract import Format, Given
 from semivl_cli.data.annotation.tree import Tree, bare
 from semivl_cli.data.formats.yolo_data import (
     DataYaml,
+    folders_named,
     is_class_list,
     is_yaml,
     names_by_number,
@@ -59,7 +61,7 @@ def find_yolo(given: Given) -> list[Tree]:
     if given.is_file:
         return [given.tree] if is_yaml(given.tree) else []
     texts = [file for file in given.files if file.suffix == ".txt" and not is_class_list(file)]
-    if any(_in_labels(file.entry or file.path.relative_to(given.tree.path).as_posix()) for file in texts):
+    if any(_in_labels(file.entry or file.path.relative_to(given.tree.path.parent).as_posix()) for file in texts):
         return [given.tree]
     told = any(is_class_list(file) or (is_yaml(file) and tells_names(file)) for file in given.files)
     return [given.tree] if told and any(all(map(_is_label, _lines(file))) for file in texts) else []
@@ -68,17 +70,21 @@ def find_yolo(given: Given) -> list[Tree]:
 def open_yolo(source: Tree) -> Annotations:
     """Open a data set in YOLO's layout: `data.yaml` or `classes.txt`, and `labels/` beside `images/`.
 
-    A YAML file stands for the folder in which it lies, or for that which it calls its `path` if there is nothing else.
+    A YAML file stands for the folder that it names, where there are labels, else for that in which it lies.
 
     Raises:
         InputError: if no file tells the names of the classes, or they disagree; if it holds boxes or key points alone.
     """
-    chosen = source if is_yaml(source) and source.is_file else None
-    files = _look(source if chosen is None else Tree(source.path.parent), chosen)
-    if chosen is not None and not files.labels and files.data[0][1].path:
-        home = Tree(source.path.parent / files.data[0][1].path)
-        if home.path.is_dir():
-            _sort(home, files)
+    home: Path | None = None
+    if is_yaml(source) and source.is_file:
+        data = read_data_yaml(source)
+        for home in (*folders_named(data, source.path.parent), source.path.parent):
+            files = _Files(names_by_number(data, source), source, [("", data)])
+            _sort(Tree(home), files)
+            if files.labels:
+                break
+    else:
+        files = _look(source)
     if files.told_by is None:
         raise InputError(f"{source}: expected data.yaml or classes.txt with the names of the classes")
     if not files.labels:
@@ -118,18 +124,19 @@ def open_yolo(source: Tree) -> Annotations:
         notes=[f"text files that are no labels: {len(files.others)} ({listed(files.others, most=4)})"]
         if files.others
         else [],
+        home=home,
     )
 
 
-def _look(folder: Tree, chosen: Tree | None) -> _Files:
-    """Look at every file of a folder; of what tells names `chosen` alone counts, if one was chosen."""
+def _look(folder: Tree) -> _Files:
+    """Look at every file of a folder."""
     files = _Files()
     for name, file in folder.files():
-        if is_yaml(file) and (file == chosen if chosen else tells_names(file)):
+        if is_yaml(file) and tells_names(file):
             data = read_data_yaml(file)
             files.data.append((name.rpartition("/")[0], data))
             files.tell(names_by_number(data, file), file)
-        elif is_class_list(file) and chosen is None:
+        elif is_class_list(file):
             files.tell(names_in_list(file), file)
     _sort(folder, files)
     return files

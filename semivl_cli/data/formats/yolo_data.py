@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from semivl_cli.data.annotation.exported_split import ExportedSplit, split_of_folders
@@ -64,6 +65,19 @@ def read_data_yaml(file: Tree) -> DataYaml:
     if data.nc is not None and data.nc != len(data.names):
         raise InputError(f"{file}: nc says {data.nc} classes, names has {len(data.names)}")
     return data
+
+
+def folders_named(data: DataYaml, folder: Path) -> list[Path]:
+    """Return the folders that a YAML file in `folder` names as that of the data set: its `path`, else what is absolute.
+
+    `/data/set/images/train` and `/data/set/images/val` lie in `/data/set`.
+    """
+    if data.path is not None:
+        return [path for path in (Path(os.path.normpath(folder / data.path)),) if path.is_dir()]
+    whole = [path for paths in data.paths.values() for path in paths if Path(path).is_absolute()]
+    common = Path(os.path.commonpath(whole)) if whole else folder
+    common = common.parent if common.name == "images" or not common.is_dir() else common
+    return [common] if common.is_dir() else []
 
 
 def names_by_number(data: DataYaml, file: Tree) -> dict[int, str]:

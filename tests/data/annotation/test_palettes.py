@@ -35,9 +35,28 @@ def test_colors_count_where_they_are_those_of_the_classes_in_another_order(shop,
         palette_mask(shop, name, np.array([1, 2, 0])[boxes], [COLORS[number] for number in order])
     shop.prepare()
     shop.same(boxes, "a", "c")
-    assert shop.told("their palettes show the colours of the classes in another order")
+    assert shop.told("their palettes show the colours of the classes, or greys of class ids, in another order")
     shop.prepare()
     assert shop.told("0 masks written, 2 are there already")
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_greys_count_where_grey_masks_were_packed_with_a_palette_of_what_is_in_them(shop, boxes, given):
+    folder = "../masks" if given else "masks"
+    ids = np.array([0, 2, 255])[boxes]
+    palette_mask(shop, "a", boxes, [(0, 0, 0), (2, 2, 2), (255, 255, 255)], folder=folder)
+    palette_mask(shop, "c", boxes, [(0, 0, 0), (2, 2, 2), (255, 255, 255)], folder=folder)
+    shop.prepare(*([shop.root.parent / "masks"] if given else []))
+    shop.same(ids, "a", "c")
+
+
+def test_indices_count_of_black_and_white_masks_and_where_white_is_beside_colors(shop, boxes):
+    few = (boxes > 0).astype(np.uint8)
+    for ids, colors in ((few, [(0, 0, 0), (255, 255, 255)]), (boxes, [*COLORS[:2], (255, 255, 255)])):
+        for name in ("a", "c"):
+            palette_mask(shop, name, ids, colors)
+        shop.prepare()
+        shop.same(ids, "a", "c")
 
 
 @pytest.mark.parametrize("given", [False, True])
@@ -59,8 +78,8 @@ def test_palettes_that_contradict_each_other_are_refused_by_name(shop, boxes):
 
 def test_what_is_not_used_does_not_matter(shop, boxes):
     few = (boxes > 0).astype(np.uint8)
-    palette_mask(shop, "a", few, [(1, 1, 1), (2, 2, 2), (3, 3, 3)])
-    palette_mask(shop, "c", few, [(1, 1, 1), (2, 2, 2), (9, 9, 9)])
+    palette_mask(shop, "a", few, [(5, 5, 5), (6, 6, 6), (7, 7, 7)])
+    palette_mask(shop, "c", few, [(5, 5, 5), (6, 6, 6), (9, 9, 9)])
     shop.prepare()
     shop.same(few, "a", "c")
 

@@ -1,7 +1,9 @@
+import shutil
 import zipfile
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import semivl_cli.data.formats
@@ -105,3 +107,19 @@ def test_images_beside_annotations_are_found_at_any_depth(shop, boxes, tmp_path,
     found = shop.ids()
     assert {name.rpartition("/")[2] for name in found} == {"x", "y"}
     assert all((ids == boxes).all() for ids in found.values())
+
+
+@pytest.mark.parametrize("layout", ["img_dir/{} ann_dir/{}", "JPEGImages/480p/{} Annotations/480p/{}", "{}/imgs {}/gt"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_masks_in_folders_of_other_names_belong_to_the_images_beside_them(shop, boxes, layout, packed):
+    shutil.rmtree(shop.root / "images")
+    export = shop.root.parent / "export"
+    for split in ("train", "val"):
+        of_images, of_masks = layout.format(split, split).split()
+        shop.image("7", folder=export / of_images)
+        shop.mask("7.png", boxes.astype(np.uint8), export / of_masks)
+    shop.prepare(Path(shutil.make_archive(str(export), "zip", export)) if packed else export)
+    found = shop.ids()
+    assert [name.rpartition("/")[2] for name in found] == ["7", "7"]
+    assert all((ids == boxes).all() for ids in found.values())
+    assert shop.problems == {}

@@ -1,5 +1,9 @@
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from semivl_cli.data.annotation.annotations import Annotations, Drawing
 from semivl_cli.data.annotation.image_names import ImageNames
@@ -23,7 +27,7 @@ def test_files_of_one_class_each_count_together(shop, boxes):
     sources = of_one_class(shop, "road", shop.road), of_one_class(shop, "traffic light", shop.light)
     shop.prepare(*sources)
     shop.same(boxes, "a", "c")
-    assert shop.told("2 images are drawn in several places: all of it counts, later ones on top")
+    assert shop.told("2 images are drawn in several places: all of it counts, later ones on top unless all are by size")
     shop.prepare(*sources)
     assert shop.told("traffic light.json: COCO JSON: 0 masks written") or shop.told(
         "0 masks written, 2 are there already"
@@ -77,3 +81,46 @@ def test_a_source_that_changes_while_it_is_read_ends_in_one_line():
     source = Annotations(kind="x", where="x.json", labels={}, drawings=lambda: next(given))
     with pytest.raises(InputError, match=r"x\.json changed while it was read"):
         list(match_images([source], ImageNames(["a"])).drawings())
+
+
+def test_of_images_of_one_name_the_one_in_the_folder_of_the_split_is_meant(shop, boxes):
+    for split in ("train", "val"):
+        shop.image(f"{split}/a")
+    content = shop.coco(images=[{"id": 7, "file_name": "a.jpg"}, {"id": 8, "file_name": "b.jpg"}])
+    for split in ("train", "val"):
+        shop.json(f"export/annotations/instances_{split}.json", content)
+    (shop.root / "images/a.jpg").unlink()
+    shop.prepare(shop.root / "export")
+    found = shop.ids()
+    assert {"train/a", "val/a"} <= set(found)
+    assert (found["train/a"] == boxes).all()
+
+
+@pytest.mark.parametrize("layout", ["{}", "{}/images/default"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_exports_with_images_of_the_same_names_keep_to_their_own(shop, boxes, layout, packed):
+    shutil.rmtree(shop.root / "images")
+    sources = []
+    for name, ids in (("first", (7, 8)), ("second", (7,))):
+        folder = shop.root.parent / name
+        for number in ids:
+            shop.image(f"{number}", folder=shop.root.parent / layout.format(name))
+        images = [{"id": number, "file_name": f"{number}.jpg"} for number in (7, 8)]
+        shop.json(folder / "annotations/result.json", shop.coco(images=images))
+        sources.append(Path(shutil.make_archive(str(folder), "zip", folder)) if packed else folder)
+    shop.prepare(*sources)
+    below = layout.removeprefix("{}")
+    masks = shop.root / "prepared/masks"
+    found = {path.relative_to(masks).with_suffix("").as_posix(): path for path in masks.rglob("*.png")}
+    assert set(found) == {f"first{below}/7", f"first{below}/8", f"second{below}/7"}
+    assert all((np.array(Image.open(path)) == boxes).all() for path in found.values())
+    assert ["no such image" in line for lines in shop.problems.values() for line in lines] == [True]
+
+
+def test_folders_of_one_name_whose_images_are_called_alike_are_told_apart_by_those_above(shop, boxes):
+    shutil.rmtree(shop.root / "images")
+    for name in ("first", "second"):
+        shop.image("7", folder=shop.root.parent / name / "JPEGImages")
+        shop.mask("7.png", boxes.astype(np.uint8), shop.root.parent / name / "SegmentationClass")
+    shop.prepare(shop.root.parent / "first", shop.root.parent / "second")
+    shop.same(boxes, "first/JPEGImages/7", "second/JPEGImages/7")

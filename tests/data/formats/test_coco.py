@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -359,3 +360,21 @@ def test_whatever_stands_in_a_field_is_a_drawing_or_one_line(tmp_path_factory, p
             assert drawing.paint(key, (20, 30)).ids.shape == (20, 30)
     except InputError as error:
         assert "\n" not in str(error)
+
+
+def test_a_file_given_alone_takes_the_images_beside_it_along(shop, boxes):
+    shutil.move(shop.root / "images", shop.root.parent / "export")
+    (shop.root.parent / "export/photos").mkdir()
+    shutil.move(shop.root.parent / "export/day1", shop.root.parent / "export/photos/day1")
+    path = shop.json("../export/result.json", shop.coco())
+    shop.prepare(path)
+    shop.same(boxes, "export/a", "export/photos/day1/b")
+
+
+def test_ids_may_be_whole_numbers_with_a_point(shop, boxes):
+    content = shop.coco()
+    for annotation in content["annotations"]:
+        annotation["image_id"] = float(annotation["image_id"])
+        annotation["category_id"] = float(annotation["category_id"])
+    shop.prepare(shop.json("pandas.json", content))
+    shop.same(boxes, "a", "day1/b")

@@ -44,3 +44,19 @@ def test_a_class_that_is_called_like_a_folder_of_images_is_not_meant_by_it():
     names = ["road", "train"]
     assert layer_of("train/a.png", names, ImageNames(["a"])) == ("a", "train")
     assert layer_of("train/masks/a.png", names, ImageNames(["export/train/images/a"])) is None
+
+
+@pytest.mark.parametrize("name", ["a_big_dog.png", "a-Big-Dog.png", "Big Dog/a.png", "big_dog_a.png", "a/BIG DOG.png"])
+def test_a_class_in_a_name_is_compared_as_labels_are(name):
+    image, label = layer_of(name, ["dog", "Big-Dog"], ImageNames(["a", "b"]))
+    assert (image, label) == ("a", "Big-Dog")
+
+
+def test_accents_of_a_class_in_a_name_may_be_decomposed():
+    assert layer_of("a_Ba\u0308ume.png", ["B\u00e4ume"], ImageNames(["a"])) == ("a", "B\u00e4ume")
+
+
+def test_a_name_that_may_be_two_classes_or_two_images_tells_none():
+    assert layer_of("a_b.png", ["a", "b"], ImageNames(["a", "b"])) is None
+    assert layer_of("a_big_dog.png", ["big dog", "Big-Dog"], ImageNames(["a"])) is None
+    assert layer_of("a_Big-Dog.png", ["big dog", "Big-Dog"], ImageNames(["a"])) == ("a", "Big-Dog")

@@ -1,10 +1,12 @@
 import json
+import shutil
 import zipfile
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from semivl_cli.data.annotation.annotations import Key
 from semivl_cli.data.annotation.format_contract import Given
@@ -259,3 +261,37 @@ def test_whatever_stands_in_the_files_is_a_drawing_or_one_line(tmp_path_factory,
             assert drawing.paint(key, (20, 30)).ids.shape == (20, 30)
     except InputError as error:
         assert "\n" not in str(error)
+
+
+def picture(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (30, 20)).save(path)
+
+
+@pytest.mark.parametrize(
+    "told", ["path: mine\n", "path: {}/mine\n", "train: {0}/mine/images/a\nval: {0}/mine/images/b\n"]
+)
+def test_a_yaml_file_stands_for_the_folder_that_it_names_and_for_its_images(tmp_path, shop, export, told):
+    folder = export(
+        {
+            "mine/labels/a/1.txt": LINES,
+            "mine/labels/b/2.txt": LINES,
+            "other/labels/1.txt": f"{line(0, ROAD)}\n",
+            "other/data.yaml": "names: [road]\n",
+        }
+    )
+    for name in ("mine/images/a/1.jpg", "mine/images/b/2.jpg", "other/images/1.jpg"):
+        picture(folder / name)
+    yaml = folder / ("set.yaml" if "mine\n" in told and "{" not in told else "../set.yaml")
+    yaml.write_text(told.format(folder) + NAMES)
+    source = opened(yaml)
+    assert set(splits(source)) == {"images/a/1", "images/b/2"}
+    assert source.home == folder / "mine"
+    shutil.rmtree(shop.root / "images")
+    shop.prepare(yaml)
+    assert set(shop.ids()) == {"mine/images/a/1", "mine/images/b/2"}
+
+
+def test_labels_without_the_names_of_classes_beside_them_are_known_as_such(export, shop):
+    with pytest.raises(InputError, match=r"labels: expected data\.yaml or classes\.txt with the names"):
+        shop.prepare(export({"data.yaml": NAMES, "labels/a.txt": LINES}) / "labels")

@@ -1,10 +1,12 @@
 """Twenty kinds of damaged data: each gives one clear line, and nothing of the user's is lost."""
 
 import errno
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from semivl_plugins.folder import Folder
 
 from semivl_cli.data.convert import mask_files as conversion
 from semivl_cli.errors import InputError, RunError
@@ -200,3 +202,21 @@ def test_a_mask_that_is_not_ours_is_never_overwritten(root, look):
     Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(root / "masks/0.png")
     assert "prepared/masks/0.png is not of semivl's making, so it is not overwritten" in look(root)[0]
     assert foreign.read_bytes() == kept
+
+
+def test_a_source_beside_the_root_has_its_own_name_in_ids_and_masks_stay_below_it(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        folder = tmp_path / "export" / name
+        folder.mkdir(parents=True)
+        Image.effect_noise((8, 8), 90).save(folder / f"{name}.jpg")
+        (folder / f"{name}.txt").write_text("0 0 0 1 0 1 1 0 1\n")
+        (folder.parent / "classes.txt").write_text("car\n")
+    root = tmp_path / "mine"
+    root.mkdir()
+    monkeypatch.chdir(root)
+    Folder().prepare(Path(), [Path("../export")], (("background", (0, 0, 0)), ("car", (1, 1, 1))), False, print)
+    masks = (root / "prepared").rglob("*.png")
+    assert sorted(path.relative_to(root / "prepared/masks").as_posix() for path in masks) == [
+        "export/a/a.png",
+        "export/b/b.png",
+    ]

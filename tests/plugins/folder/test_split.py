@@ -118,3 +118,20 @@ def test_files_that_are_not_read_are_counted_beside_images(tree):
     folder = Folder()
     list(folder.records(tree, "train"))
     assert f"{tree}/images holds files that are not read: 2 .heic, 1 .txt" in folder.notes
+
+
+def test_folders_of_an_export_that_are_given_one_by_one_are_its_split(tmp_path):
+    table = "Pixel Value, Class\n0, background\n1, road\n"
+    for split in ("train", "valid", "test"):
+        folder = tmp_path / "export" / split
+        folder.mkdir(parents=True)
+        (folder / "_classes.csv").write_text(table)
+        Image.effect_noise((8, 8), 90).save(folder / f"{split}.jpg")
+        Image.new("L", (8, 8), 1).save(folder / f"{split}_mask.png")
+    folder = Folder()
+    root = tmp_path / "root"
+    root.mkdir()
+    sources = [tmp_path / "export" / split for split in ("train", "valid", "test")]
+    folder.prepare(root, sources, (("background", (0, 0, 0)), ("road", (128, 64, 128))), False, print)
+    assert ids(root, "train") == ["train/train"]
+    assert ids(root, "val") == ["valid/valid"]
