@@ -53,6 +53,8 @@ class Drawing:
 
     image: str
     """Name or path of the image, as the source has it."""
+    or_else: str = ""
+    """Another path of it, which counts where the first means no image, or several."""
     origin: str
     """How messages name the place in the source."""
     stamp: str
@@ -84,6 +86,8 @@ class Annotations:
     kind: str
     """What it is, as messages say it."""
     where: str
+    folder: str = ""
+    """Name of the folder in which it lies; where a name means several images, the one right there is meant."""
     labels: Mapping[str, Color | None]
     """Label -> its colour, where the source has one; for pictures of colours the labels are `"#rrggbb"`."""
     drawings: Callable[[], Iterable[Drawing]]

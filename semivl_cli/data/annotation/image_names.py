@@ -22,7 +22,12 @@ _UPLOADED = re.compile(rf"(?!{_DATE})[0-9a-f]{{8}}(?:-|__)(?=.)")
 """What Label Studio puts before the name of a file that was uploaded (`-`) or exported along (`__`)."""
 _TAKEN = re.compile(r"(.+)_[A-Za-z0-9]{7}")
 """What Django makes of a name that is taken or too long: it is cut, and seven random characters follow."""
-_KINDS = ("images", "img", "labels", "masks", "jpegimages", "/", "..")
+_KINDS = frozenset(
+    (
+        "images", "img", "jpegimages", "leftimg8bit",
+        "labels", "masks", "json", "ann", "annotations", "gtfine", "gtcoarse", "/", "..",
+    )
+)  # fmt: skip
 """Folders that say what files are, not which."""
 _SEVERAL = 4
 """Ids that cannot be told apart are told, but no more than these."""

@@ -94,6 +94,8 @@ def open_source(
         told = f"{path}: {_some(others)}: of no format that is read: passed over" if others else ""
     notes = [told] if told and not given.is_file else []
     annotations[0] = replace(annotations[0], notes=[*annotations[0].notes, *notes])
+    folder = path.parent.name if given.is_file else path.name if given.tree.archive is None else ""
+    annotations = [replace(one, folder=folder) for one in annotations]
     return [*annotations, *_images_beside(given, format_.images, unpack_to)]
 
 

@@ -63,7 +63,7 @@ def match_images(sources: Sequence[Annotations], names: ImageNames) -> Matches:
         again: list[str] = []
         for drawing in source.drawings():
             matches.parts.update(drawing.stamps())
-            ids = names.find(drawing.image)
+            ids = _ids(drawing, source, names)
             if len(ids) != 1:
                 why = f"it could be {' or '.join(ids[:3])}" if ids else "no such image"
                 matches.unmatched.append(drawing.image)
@@ -96,3 +96,12 @@ def match_images(sources: Sequence[Annotations], names: ImageNames) -> Matches:
             f'as mask_suffix = "{likely[0].mask}"{image}'
         )
     return matches
+
+
+def _ids(drawing: Drawing, source: Annotations, names: ImageNames) -> tuple[str, ...]:
+    """Return the ids of the images that may be meant; of several those of the first reading."""
+    ids = names.find(drawing.image)
+    readings = [f"{source.folder}/{drawing.image}"] if ids and source.folder else []
+    readings += [drawing.or_else] if drawing.or_else else []
+    others = iter(()) if len(ids) == 1 else map(names.find, readings)
+    return next((other for other in others if len(other) == 1), ids)

@@ -46,6 +46,7 @@ class _Value(Document):
     rotation: float | None = None
     rle: list[Annotated[int, Field(ge=0, le=255)]] | None = None
     imageDataURL: str | None = None  # noqa: N815
+    choices: Labels = None
     labels: Labels = None
     brushlabels: Labels = None
     bitmasklabels: Labels = None
@@ -117,14 +118,22 @@ class Region:
 
 
 def regions_of(results: Sequence[Result]) -> list[Region]:
-    """Return what was drawn: shape and label are two results where the configuration has a control for each."""
+    """Return what was drawn: shape and label are two results where the configuration has a control for each.
+
+    A region without a label has what was chosen for it in `<Choices perRegion="true">`.
+    """
     found: dict[object, Region] = {}
+    chosen: dict[object, list[str]] = {}
     for number, result in enumerate(results):
+        chosen.setdefault((result.id, result.to_name), []).extend(result.value.choices or ())
         if result.type not in ANSWERS:
             same = number if result.id is None and not result.value.has_area else result.place
             region = found.setdefault(same, Region(result))
             region.labels.update(dict.fromkeys(result.value.names))
             region.kind = result.type or region.kind
+    for region in found.values():
+        if not region.labels and region.result.id is not None:
+            region.labels.update(dict.fromkeys(chosen[region.result.id, region.result.to_name]))
     return list(found.values())
 
 

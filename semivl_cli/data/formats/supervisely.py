@@ -23,7 +23,7 @@ from semivl_cli.data.contract import Color
 from semivl_cli.documents import Document, Label, Point, as_type
 from semivl_cli.errors import InputError
 
-_NO_AREA = ("point", "polyline", "graph")
+_NO_AREA = ("point", "line", "polyline", "graph")
 _FARTHEST = 100_000
 """A coordinate of more pixels than this is a mistake."""
 

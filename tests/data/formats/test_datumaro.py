@@ -92,3 +92,19 @@ def test_what_has_no_area_is_counted_and_needs_no_class(shop):
 def test_broken_shapes_are_one_line(shop, shape, message):
     with pytest.raises(InputError, match=message):
         painted(shop, shape)
+
+
+def test_a_box_of_cvat_turns_about_its_centre_clockwise(shop):
+    box = {"type": "bbox", "label_id": 1, "bbox": [10, 5, 10, 4], "attributes": {"occluded": False, "rotation": 90.0}}
+    found = painted(shop, box)
+    assert (found[2:12, 13:17] == 1).all()
+    assert np.count_nonzero(found) == 40
+    own = {**box, "attributes": {"rotation": "to the left"}}
+    assert np.count_nonzero(painted(shop, own)[5:9, 10:20]) == 40
+
+
+def test_a_shape_that_is_not_known_costs_its_image(shop):
+    road = {"type": "bbox", "label_id": 1, "bbox": [10, 5, 10, 10]}
+    turned = {"type": "rotated_bbox", "label_id": 2, "x": 5, "y": 5, "w": 3, "h": 3, "r": 45}
+    with pytest.raises(InputError, match="item a: rotated_bbox cannot be painted: expected polygon, bbox"):
+        painted(shop, road, turned)
