@@ -87,7 +87,7 @@ class Annotations:
     """What it is, as messages say it."""
     where: str
     folder: str = ""
-    """Name of the folder in which it lies; where a name means several images, the one right there is meant."""
+    """Name of the folder or archive in which images came along; where a name means several, those there are meant."""
     labels: Mapping[str, Color | None]
     """Label -> its colour, where the source has one; for pictures of colours the labels are `"#rrggbb"`."""
     drawings: Callable[[], Iterable[Drawing]]

@@ -94,9 +94,11 @@ def open_source(
         told = f"{path}: {_some(others)}: of no format that is read: passed over" if others else ""
     notes = [told] if told and not given.is_file else []
     annotations[0] = replace(annotations[0], notes=[*annotations[0].notes, *notes])
-    folder = path.parent.name if given.is_file else path.name if given.tree.archive is None else ""
-    annotations = [replace(one, folder=folder) for one in annotations]
-    return [*annotations, *_images_beside(given, format_.images, unpack_to)]
+    images_beside = _images_beside(given, format_.images, unpack_to)
+    if images_beside:
+        folder = path.stem if given.tree.archive is not None else path.name
+        annotations = [replace(one, folder=folder) for one in annotations]
+    return [*annotations, *images_beside]
 
 
 def _other_annotations(given: Given, found: Iterator[tuple[Tree, Format]]) -> list[str]:
@@ -124,7 +126,9 @@ def _open_list(file: Tree) -> Images:
     """Open the only file that is of no format: a list of images."""
     if file.suffix == ".txt":
         return images_of_list(file)
-    if file.suffix == ".json":
+    if file.suffix in (".csv", ".tsv"):
+        raise InputError(f"{file}: a table that VIA 1 or 2 did not write: export JSON from the tool; {_READ}")
+    if file.suffix in (".json", ".jsonl", ".ndjson"):
         raise InputError(f"{file}: JSON of no kind that is read; {_READ}")
     if file.suffix == ".xml":
         raise InputError(f"{file}: XML that is not CVAT's: export 'CVAT for images 1.1' from there; {_READ}")

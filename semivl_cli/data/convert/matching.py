@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -13,6 +14,7 @@ from semivl_cli.data.formats.mask_names import likely_affixes
 from semivl_cli.errors import InputError, listed
 
 _GONE = object()
+_OF_TASK = re.compile(r"(?:\A|/)task-\d+-annotation-\d+-")
 
 
 @dataclass(slots=True)
@@ -87,6 +89,11 @@ def match_images(sources: Sequence[Annotations], names: ImageNames) -> Matches:
         matches.problems.extend(source.strays)
         if again:
             matches.notes.append(f"{len(again)} images are drawn twice: the first counts, not {again[0]}")
+    if any(map(_OF_TASK.search, masks)):
+        matches.notes.append(
+            "names such as task-1-annotation-2-... are of Label Studio's export as PNG, which does not say which image "
+            "a mask belongs to: export JSON from there"
+        )
     likely = likely_affixes(masks, names)
     if likely:
         ends = listed([repr(affixes.mask) for affixes in likely], 5)

@@ -14,6 +14,8 @@ from semivl_cli.errors import InputError
     [
         ("x.json", "{", "x.json: not JSON"),
         ("x.json", "[]", "JSON of no kind that is read; known are"),
+        ("x.ndjson", "{}", "JSON of no kind that is read; known are"),
+        ("x.tsv", "a\tb", "a table that VIA 1 or 2 did not write: export JSON from the tool; known are"),
         ("x.zip", "PK", "x.zip: the archive is broken"),
         ("x.xml", "<a/>", "XML that is not CVAT's: export 'CVAT for images 1.1'"),
         ("x.txt", "road\n", "expected a path of an image on every line"),

@@ -77,3 +77,22 @@ def test_a_source_that_changes_while_it_is_read_ends_in_one_line():
     source = Annotations(kind="x", where="x.json", labels={}, drawings=lambda: next(given))
     with pytest.raises(InputError, match=r"x\.json changed while it was read"):
         list(match_images([source], ImageNames(["a"])).drawings())
+
+
+def test_the_png_export_of_label_studio_is_told_by_its_names(shop):
+    shop.mask("task-1-annotation-2-by-1-tag-road-0.png", np.full((20, 30), 255, np.uint8), "export")
+    shop.json("x.json", shop.coco())
+    shop.prepare(shop.root / "x.json", shop.root / "export")
+    assert shop.told("Label Studio's export as PNG, which does not say which image", "export JSON from there")
+
+
+def test_of_two_images_that_a_name_means_the_one_that_lies_right_there_counts():
+    drawing = Drawing(image="a.jpg", origin="x", stamp="", paint=lambda key, size: None)
+    names = ImageNames(["job/a", "job/sub/a", "other/b"])
+
+    def images(**more):
+        source = Annotations(kind="x", where="x", labels={}, drawings=lambda: [drawing], **more)
+        return match_images([source], names).image_of
+
+    assert images(folder="job") == [["job/a"]]
+    assert images() == images(folder="sub/deeper") == [[None]]
