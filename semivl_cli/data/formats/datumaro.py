@@ -110,6 +110,7 @@ def open_datumaro(file: Tree) -> Annotations:
     labels: dict[str, Color | None] = {}
     flat: Counter[str] = Counter()
     drawings = []
+    subset = file.name.removesuffix(".json")
     for item in content.items:
         shapes = [shape for shape in item.annotations if shape.type not in _NO_SHAPE]
         if not shapes:
@@ -123,15 +124,17 @@ def open_datumaro(file: Tree) -> Annotations:
                     raise InputError(f"{origin}: {shape.type} has the label {shape.label_id}, of {len(names)} labels")
                 labels[names[shape.label_id]] = _color(colors, shape.label_id)
         size = item.image.size
+        name = item.image.path if bare(item.image.path) != item.image.path else item.id
         drawings.append(
             Drawing(
-                image=item.image.path if bare(item.image.path) != item.image.path else item.id,
+                image=name,
+                or_else=f"{subset}/{name}",  # each subset has its own folder of images
                 origin=origin,
                 stamp=file.stamp,
                 size=(size[0], size[1]) if size is not None and len(size) == 2 else None,
                 paint=partial(_paint, solid, names, origin),
                 marks=len(shapes),
-                split=split_of_file(file.name.removesuffix(".json")),
+                split=split_of_file(subset),
             )
         )
     notes = []

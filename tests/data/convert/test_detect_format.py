@@ -107,3 +107,15 @@ def test_images_beside_annotations_are_found_at_any_depth(shop, boxes, tmp_path,
     found = shop.ids()
     assert {name.rpartition("/")[2] for name in found} == {"x", "y"}
     assert all((ids == boxes).all() for ids in found.values())
+
+
+def test_images_given_beside_masks_of_a_suffix_are_images(shop, boxes, tmp_path):
+    (shop.root / "images").rename(tmp_path / "old")
+    (shop.root / "dataset.toml").write_text('mask_suffix = "_ids"')
+    for name in ("x", "y"):
+        shop.image(name, folder="photos")
+        shop.mask(f"{name}_ids.png", boxes, folder="export")
+        shop.mask(f"{name}_color.png", shop.colored(boxes), folder="export")
+    shop.prepare(shop.root / "export", shop.root / "photos")
+    shop.same(boxes, "photos/x", "photos/y")
+    assert shop.told("2 pictures are no masks: their names do not end in '_ids'")

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
@@ -108,3 +110,17 @@ def test_a_shape_that_is_not_known_costs_its_image(shop):
     turned = {"type": "rotated_bbox", "label_id": 2, "x": 5, "y": 5, "w": 3, "h": 3, "r": 45}
     with pytest.raises(InputError, match="item a: rotated_bbox cannot be painted: expected polygon, bbox"):
         painted(shop, road, turned)
+
+
+def test_each_subset_has_its_own_folder_of_images(shop):
+    shutil.rmtree(shop.root / "images")
+    for number, (name, box) in enumerate({"train": [10.0, 5.0, 10.0, 10.0], "val": [2.0, 0.0, 4.0, 4.0]}.items()):
+        image = shop.image(f"images/{name}/a", folder="export")
+        image.write_bytes(shop.png(np.full((20, 30, 3), 9 * number, np.uint8)))
+        shape = {"type": "bbox", "label_id": 1, "bbox": box}
+        shop.json(f"export/annotations/{name}.json", subset(("a", [shape])))
+    ids = shop.prepare(shop.root / "export").ids()
+    assert {name: np.count_nonzero(found) for name, found in ids.items()} == {
+        "export/images/train/a": 100,
+        "export/images/val/a": 16,
+    }
