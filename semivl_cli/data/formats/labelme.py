@@ -112,9 +112,10 @@ def _images(name: str, path: str, file: Tree) -> tuple[str, str]:
     """
     folder, last = PurePosixPath(name).parent, PurePosixPath(path).name
     told = "/".join(part for part in posixpath.normpath(folder / path).split("/") if part != "..")
-    if path and (PurePosixPath(last).stem != PurePosixPath(name).stem or file.beside(path) is not None):
+    own = PurePosixPath(name).stem
+    if path and (own not in (last, PurePosixPath(last).stem) or file.beside(path) is not None):
         return told, ""
-    return str(folder / (last or PurePosixPath(name).stem)), told
+    return str(folder / (last or own)), told
 
 
 def _paint(shapes: Sequence[_Shape], origin: str, key: Key, size: tuple[int, int]) -> Canvas:

@@ -148,6 +148,7 @@ def _drawing(name: str, file: Tree, classes: Mapping[str, _Class]) -> Drawing:
     *folders, last = (part for part in name.removesuffix(".json").split("/") if part != "ann")
     return Drawing(
         image="/".join((*folders, last)),
+        or_else="/".join((*(folder for folder in folders if folder != "datasets"), last)),  # what holds nested ones
         origin=str(file),
         stamp=file.stamp,
         parts=[file],

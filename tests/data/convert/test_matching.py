@@ -96,3 +96,12 @@ def test_of_two_images_that_a_name_means_the_one_that_lies_right_there_counts():
 
     assert images(folder="job") == [["job/a"]]
     assert images() == images(folder="sub/deeper") == [[None]]
+
+
+def test_an_image_of_a_kind_that_is_not_read_is_told_by_its_name(shop):
+    content = shop.coco()
+    content["images"][2]["file_name"] = "a.HEIC"
+    content["annotations"][0]["image_id"] = 9
+    shop.prepare(shop.json("x.json", content))
+    (problem,) = shop.problems["masks that cannot be matched with an image"]
+    assert problem.endswith("a.HEIC: no such image")

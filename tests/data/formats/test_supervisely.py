@@ -91,6 +91,15 @@ def test_bitmaps_polygons_and_boxes_of_a_project(shop, boxes, project):
     assert shop.told("drawn without an area, left out: 1 line")
 
 
+def test_datasets_in_datasets_are_folders_of_images(shop, boxes, project):
+    whole = bitmap("road", np.full((10, 10), True), (10, 5)), bitmap("traffic light", np.full((4, 4), True), (2, 0))
+    shop.image("ds0/day2/b")
+    shop.image("ds0/b")
+    project(b=file(*whole))
+    shop.prepare(project(folder="proj/ds0/datasets/day2", b=file(*whole)))
+    shop.same(boxes, "ds0/b", "ds0/day2/b")
+
+
 def test_images_that_come_along_are_read_where_they_are(tmp_path, shop, project):
     for path in (shop.root / "images").rglob("*.jpg"):
         path.unlink()
