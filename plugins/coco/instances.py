@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from semivl_cli.errors import InputError
+from semivl_cli.limits import check_pixels
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder()
@@ -34,7 +35,12 @@ class Instances:
                 if key == "annotations":
                     self._texts[value["image_id"]].append(slice(start, end))
                 else:
-                    self.images.append((Path(value["file_name"]).stem, (int(value["height"]), int(value["width"]))))
+                    size = (int(value["height"]), int(value["width"]))
+                    if min(size) < 1:
+                        raise ValueError(f"{value['file_name']} is {size[1]} x {size[0]} pixels")
+                    check_pixels(*size, f"{file}: {value['file_name']}")
+                    self.images.append((Path(value["file_name"]).stem, size))
+                    self._texts.setdefault(value["id"], [])  # which must be something to look up
                     self._ids.append(value["id"])
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"

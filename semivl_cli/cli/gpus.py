@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+import typer
+
 from semivl_cli.cli.console import ConsoleReporter
 from semivl_cli.reporter import Reporter, Silence
 
@@ -26,5 +28,8 @@ def processes(gpus: int | None, device: Callable[[], str]) -> Iterator[tuple[Pro
 
     if gpus is not None and gpus > 1 and not launched():
         raise SystemExit(launch(gpus, device(), sys.argv[1:]))
-    with joined(gpus) as group, ConsoleReporter() if group.is_main else nullcontext(Silence()) as reporter:
+    with (
+        joined(gpus, lambda line: typer.echo(line, err=True)) as group,
+        ConsoleReporter() if group.is_main else nullcontext(Silence()) as reporter,
+    ):
         yield group, reporter

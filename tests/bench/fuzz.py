@@ -5,8 +5,8 @@
     python tests/bench/fuzz.py --case 4711                      # one case again, with its traceback
 
 A case is made from its number alone. It has 10 seconds of the processor (a minute by the clock) and 2 GiB beside what
-the imports took. What goes wrong is
-counted by its kind; the first input of each kind is kept below --out, beside what it did.
+the imports took. What goes wrong is counted by its kind; the first input of each kind is kept below --out, beside what
+it did.
 """
 
 import argparse

@@ -55,7 +55,7 @@ def test_a_case_is_made_again_from_its_number(fuzz):
     ("read", "kind"),
     [
         (lambda _: {}["a"], "KeyError at bad"),
-        (lambda _: (_ for _ in ()).throw(InputError("a\nb")), "bad: InputError of several lines"),
+        (lambda _: (_ for _ in ()).throw(InputError("first\nsecond")), "bad: InputError of several lines"),
         (lambda _: bytearray(3 * 2**30), "MemoryError at bad"),
         (lambda _: [None for _ in iter(int, 1)], "TooLong at bad"),
     ],

@@ -159,3 +159,21 @@ def test_where_no_smaller_part_is_left_activations_are_computed_twice(tmp_path, 
     refused = CliRunner().invoke(app, ["train", *TINY, *steps, *never, "--out", "never"])
     assert refused.exit_code == 3
     assert "checkpoint_activations=true (to 18 %" in refused.stderr.splitlines()[-1]
+
+
+def test_a_process_that_waits_for_others_says_so_and_obeys_signals(tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    code = (
+        "import semivl_cli.engine.distributed.join as join\njoin.PATIENCE = 0.1\n"
+        "import sys\nsys.argv[1:] = ['train', '--device', 'cpu']\nfrom semivl_cli.cli import main\nmain()"
+    )
+    environment = {**os.environ, "RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": port}
+    waiting = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, text=True, stderr=subprocess.PIPE
+    )
+    assert waiting.stderr.readline() == "process 0 of 2 waits for the others to start\n"
+    waiting.send_signal(signal.SIGTERM)
+    assert waiting.communicate(timeout=30)[1] == "semivl: stopped\n"
+    assert waiting.returncode == 143

@@ -191,6 +191,8 @@ def test_a_broken_annotation_is_named(tmp_path, change, message):
     "text",
     ["", "[]", "{", '{"a": ' * 100_000, '{"images": []}',
      '{"images": [], "annotations": [{}]}', '{"images": [1], "annotations": []}',
+     '{"images": [{"id": [], "file_name": "a", "height": 1, "width": 1}], "annotations": []}',
+     '{"images": [{"id": 1, "file_name": "a", "height": 0, "width": 1}], "annotations": []}',
      '{"images": [], "annotations": [{"image_id": 1}', '{"images" []}', '{"images": [{"id": 1}], "annotations": []}'],
 )  # fmt: skip
 def test_a_file_that_is_no_instances_is_told_in_one_line(tmp_path, text):
@@ -199,6 +201,13 @@ def test_a_file_that_is_no_instances_is_told_in_one_line(tmp_path, text):
     with pytest.raises(InputError, match=r"x\.json: expected COCO's instances as JSON \(\w+: .+\)") as caught:
         Instances(file)
     assert "\n" not in str(caught.value)
+
+
+def test_a_size_that_no_memory_holds_is_refused_before_it_is_painted(tmp_path):
+    file = tmp_path / "x.json"
+    file.write_text('{"images": [{"id": 1, "file_name": "a", "height": 1000000, "width": 1000000}], "annotations": []}')
+    with pytest.raises(InputError, match=r"x\.json: a: 1000000 x 1000000 pixels .* set SEMIVL_MAX_MEGAPIXELS higher"):
+        Instances(file)
 
 
 def test_instances_are_read_whatever_the_order_and_the_spaces(tmp_path):

@@ -111,11 +111,13 @@ def read_raw_label(source: Source) -> NDArray[Any]:
     return _rendered(source, 2) if callable(source) else open_picture(source, str(source), values)
 
 
-def _rendered(source: Callable[[], NDArray[np.uint8]], axes: int = 3) -> NDArray[np.uint8]:
+def _rendered(source: Callable[[], NDArray[Any]], axes: int = 3) -> NDArray[Any]:
+    """Call a plugin's function for pixels (3 axes, uint8) or the raw values of a label (2 axes, whole numbers)."""
     with plugin_code(None, f"rendering {str(source)[:80]}"):
         pixels = source()
-        if pixels.dtype != np.uint8 or pixels.ndim != axes:
-            raise TypeError(f"expected uint8 of {axes} axes, got {pixels.dtype} of {pixels.ndim}")
+        if pixels.ndim != axes or pixels.dtype.kind not in "iu" or (axes == 3 and pixels.dtype != np.uint8):
+            expected = "uint8 [H, W, 3]" if axes == 3 else "whole numbers [H, W]"
+            raise TypeError(f"expected {expected}, got {pixels.dtype} {list(pixels.shape)}")
         return pixels
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import re
 import signal
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -18,6 +22,11 @@ from torch.distributed.rendezvous import rendezvous
 from semivl_cli.engine.distributed.group import ProcessGroup
 from semivl_cli.errors import InputError, RunError, SemiVLError, first_line
 from semivl_cli.processes import usable_cores
+
+T = TypeVar("T")
+
+PATIENCE = 10.0
+"""Seconds of waiting that need no word."""
 
 
 def process_group_of(environment: Mapping[str, str]) -> ProcessGroup:
@@ -83,13 +92,14 @@ def launched() -> bool:
 
 
 @contextmanager
-def joined(gpus: int | None = None) -> Iterator[ProcessGroup]:
+def joined(gpus: int | None = None, say: Callable[[str], None] = lambda _: None) -> Iterator[ProcessGroup]:
     """Join the processes of the launcher that started this one, if any, and leave them at the end.
 
     Whichever process fails first lets its error pass and so be said; the others end silently with its exit code.
 
     Args:
         gpus: processes on this machine that the user asked for, if he did.
+        say: takes a line where the others are waited for.
 
     Raises:
         InputError: the launcher started another number.
@@ -105,8 +115,9 @@ def joined(gpus: int | None = None) -> Iterator[ProcessGroup]:
         return
     rank, world_size = process_group.rank, process_group.world_size
     nccl = torch.cuda.is_available() and dist.is_nccl_available()
-    try:
-        store, _, _ = next(rendezvous(process_group.url, rank, world_size, timeout=timedelta(minutes=10)))
+
+    def meet() -> Store:
+        store: Store = next(rendezvous(process_group.url, rank, world_size, timeout=timedelta(minutes=10)))[0]
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if nccl else "gloo",
             store=PrefixStore("training", store),
@@ -116,6 +127,10 @@ def joined(gpus: int | None = None) -> Iterator[ProcessGroup]:
             timeout=timedelta(minutes=30),
         )
         process_group.barrier()
+        return store
+
+    try:
+        store = _patiently(meet, f"process {rank} of {world_size} waits for the others to start", say)
     except (RuntimeError, OSError) as error:
         raise RunError(
             f"process {rank} of {world_size} does not reach the others ({first_line(error)}): are all of them "
@@ -131,6 +146,26 @@ def joined(gpus: int | None = None) -> Iterator[ProcessGroup]:
         if first is None:
             raise
         raise SystemExit(first) from None
+
+
+def _patiently(wait: Callable[[], T], what: str, say: Callable[[str], None]) -> T:
+    """Return what `wait` returns, and say `what` after a while; signals are heard, to which waits of torch are deaf."""
+    found: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(wait())
+        except BaseException as error:
+            found.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        return found.result(PATIENCE)
+    except FutureTimeout:
+        if found.done():
+            raise
+        say(what)
+    return found.result()
 
 
 def _first_to_fail(store: Store, code: int, process_group: ProcessGroup) -> int | None:
