@@ -154,9 +154,9 @@ def _open_pictures(
     if {"images", "masks"} <= given.folders:
         masks = open_masks(tree, class_names, images, affixes, notes, inside="masks")
         return [masks, *_images_beside(given, ".", unpack_to)]
-    ending = affixes.mask
-    masks = bool(ending) and any(file.is_picture and bare(name).endswith(str(ending)) for name, file in tree.files())
-    if masks or look_like_masks(given.pictures):
+    end = affixes.mask
+    ending = bool(end) and any(file.is_picture and bare(name).endswith(str(end)) for name, file in tree.files())
+    if ending or look_like_masks(given.pictures):
         return [open_masks(tree, class_names, images, affixes, notes)]
     if tree.archive is not None:
         return [images_packed(tree, ".", unpack_to, notes=notes)]

@@ -116,7 +116,7 @@ def _numbers(polygon: Element, label: str, file: Tree) -> Iterator[float]:
 
 def _size(root: Element) -> tuple[int, int] | None:
     ways = ("size/height", "imagesize/nrows"), ("size/width", "imagesize/ncols")
-    sides = [(root.findtext(one) or root.findtext(other, "")).strip() for one, other in ways]
+    sides = [(root.findtext(one) or root.findtext(other) or "").strip() for one, other in ways]
     if not all(side.isascii() and side.isdigit() and len(side) < 10 for side in sides):
         return None
     return (int(sides[0]), int(sides[1])) if "0" not in sides else None
