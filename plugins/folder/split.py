@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from semivl_cli.data.annotation.exported_split import ExportedSplit
+from semivl_cli.data.annotation.tree import bare
 from semivl_cli.data.ids import composed, read_ids
 from semivl_cli.errors import InputError
 
@@ -96,7 +97,7 @@ def divide(
         val = [entry for entry in listing.entries() if entry.id in chosen]
         notes.append(f"{len(val)} of the {len(labeled)} masks are validation: {why}")
     held_out = {entry.id for entry in val}
-    absent = dict.fromkeys([*orphans, *(_forms(name)[1] for name in unmatched)])
+    absent = dict.fromkeys([*orphans, *map(bare, unmatched)])
     train = None
     if "train" in lists:
         train = [_entry(name, found, root) for name in lists["train"]]

@@ -53,6 +53,8 @@ class Drawing:
 
     image: str
     """Name or path of the image, as the source has it."""
+    or_else: str = ""
+    """Another path of it, which counts where the first means no image, or several."""
     origin: str
     """How messages name the place in the source."""
     stamp: str

@@ -110,3 +110,14 @@ def ellipse(x: float, y: float, across: float, down: float) -> list[tuple[float,
     """Return the 64 corners of a polygon that stands for an ellipse about `(x, y)` with these radii."""
     turns = [2 * math.pi * corner / 64 for corner in range(64)]
     return [(x + across * math.cos(turn), y + down * math.sin(turn)) for turn in turns]
+
+
+def rotated(
+    corners: Sequence[tuple[float, float]], middle: tuple[float, float], degrees: float
+) -> Sequence[tuple[float, float]]:
+    """Return corners turned about a point, clockwise as one sees it."""
+    (x, y), turn = middle, math.radians(degrees)
+    cos, sin = math.cos(turn), math.sin(turn)
+    if not turn:
+        return corners
+    return [(x + (u - x) * cos - (v - y) * sin, y + (u - x) * sin + (v - y) * cos) for u, v in corners]

@@ -22,10 +22,12 @@ _UPLOADED = re.compile(rf"(?!{_DATE})[0-9a-f]{{8}}(?:-|__)(?=.)")
 """What Label Studio puts before the name of a file that was uploaded (`-`) or exported along (`__`)."""
 _TAKEN = re.compile(r"(.+)_[A-Za-z0-9]{7}")
 """What Django makes of a name that is taken or too long: it is cut, and seven random characters follow."""
-_KINDS = (
-    *("images", "image", "imgs", "img", "img_dir", "jpegimages"),
-    *("masks", "mask", "labels", "label", "annotations", "ann_dir", "gt"),
-    *("/", ".."),
+_KINDS = frozenset(
+    (
+        *("images", "image", "imgs", "img", "img_dir", "jpegimages", "leftimg8bit"),
+        *("masks", "mask", "labels", "label", "annotations", "ann", "ann_dir", "gt", "gtfine", "gtcoarse", "json"),
+        *("/", ".."),
+    )
 )
 """Folders that say what files are, not which."""
 _SEVERAL = 100

@@ -138,7 +138,9 @@ def _open_list(file: Tree) -> Images:
     """Open the only file that is of no format: a list of images."""
     if file.suffix == ".txt":
         return images_of_list(file)
-    if file.suffix == ".json":
+    if file.suffix in (".csv", ".tsv"):
+        raise InputError(f"{file}: a table that VIA 1 or 2 did not write: export JSON from the tool; {_READ}")
+    if file.suffix in (".json", ".jsonl", ".ndjson"):
         raise InputError(f"{file}: JSON of no kind that is read; {_READ}")
     if file.suffix == ".xml":
         raise InputError(f"{file}: XML that is not CVAT's: export 'CVAT for images 1.1' from there; {_READ}")
@@ -165,7 +167,9 @@ def _open_pictures(
             return [masks, *_images_beside(given, of_images, unpack_to)]
         masks = open_masks(tree, class_names, images, affixes, notes, inside=of_masks)
         return [masks, *_images_beside(given, ".", unpack_to, masks=of_masks)]
-    if affixes.mask or look_like_masks(given.pictures):
+    end = affixes.mask
+    ending = bool(end) and any(file.is_picture and bare(name).endswith(str(end)) for name, file in tree.files())
+    if ending or look_like_masks(given.pictures):
         return [open_masks(tree, class_names, images, affixes, notes)]
     if tree.archive is not None:
         return [images_packed(tree, ".", unpack_to, notes=notes)]

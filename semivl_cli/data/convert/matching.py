@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -13,6 +14,7 @@ from semivl_cli.data.formats.mask_names import likely_affixes
 from semivl_cli.errors import InputError, listed
 
 _GONE = object()
+_OF_TASK = re.compile(r"(?:\A|/)task-\d+-annotation-\d+-")
 
 
 @dataclass(slots=True)
@@ -68,7 +70,7 @@ def match_images(sources: Sequence[Annotations], names: ImageNames, homes: Seque
         again: list[str] = []
         for drawing in source.drawings():
             matches.parts.update(drawing.stamps())
-            ids = _likeliest(names.find(drawing.image), home, {*homes} - {home, ""}, drawing.split)
+            ids = _likeliest(drawing, names, home, {*homes} - {home, ""})
             if len(ids) != 1:
                 why = f"it could be {' or '.join(ids[:3])}" if ids else "no such image"
                 matches.unmatched.append(drawing.image)
@@ -92,6 +94,11 @@ def match_images(sources: Sequence[Annotations], names: ImageNames, homes: Seque
         matches.problems.extend(source.strays)
         if again:
             matches.notes.append(f"{len(again)} images are drawn twice: the first counts, not {again[0]}")
+    if any(map(_OF_TASK.search, masks)):
+        matches.notes.append(
+            "names such as task-1-annotation-2-... are of Label Studio's export as PNG, which does not say which image "
+            "a mask belongs to: export JSON from there"
+        )
     likely = likely_affixes(masks, names)
     if likely:
         ends = listed([repr(affixes.mask) for affixes in likely], 5)
@@ -103,7 +110,15 @@ def match_images(sources: Sequence[Annotations], names: ImageNames, homes: Seque
     return matches
 
 
-def _likeliest(ids: Sequence[str], home: str, others: Collection[str], split: ExportedSplit | None) -> Sequence[str]:
+def _likeliest(drawing: Drawing, names: ImageNames, home: str, others: Collection[str]) -> Sequence[str]:
+    """Return the ids of the images that a drawing may mean; of several ways to read its name the first that is sure."""
+    first = _near(names.find(drawing.image), home, others, drawing.split)
+    readings = ([f"{home}/{drawing.image}"] if first and home else []) + ([drawing.or_else] if drawing.or_else else [])
+    found = (_near(names.find(name), home, others, drawing.split) for name in readings)
+    return first if len(first) == 1 else next((ids for ids in found if len(ids) == 1), first)
+
+
+def _near(ids: Sequence[str], home: str, others: Collection[str], split: ExportedSplit | None) -> Sequence[str]:
     """Return those of several ids that came along with the source, and of these those in the folder of the split.
 
     What came along with another source is not meant.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from typing import Annotated
@@ -11,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from pydantic import Field
 
-from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key
+from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key, left_out
 from semivl_cli.data.annotation.canvas import Canvas
 from semivl_cli.data.annotation.exported_split import split_of_folders
 from semivl_cli.data.annotation.format_contract import Format, Given
@@ -59,17 +60,21 @@ def find_cityscapes(given: Given) -> list[Tree]:
 def open_cityscapes(source: Tree) -> Annotations:
     """Open a file, or all of a folder."""
     labels: dict[str, None] = {}
+    flat: Counter[str] = Counter()
     files = []
     for name, file in source.files():
         if file.suffix == ".json" and _is_cityscapes(file.json()):
             files.append((name, file))
-            labels.update(dict.fromkeys(_single(one.label) for one in _drawn(_read(file))))
+            drawn = _drawn(_read(file))
+            labels.update(dict.fromkeys(_single(one.label) for one in drawn if len(one.polygon) > 2))
+            flat.update(f"polygon of {len(one.polygon)} points" for one in drawn if len(one.polygon) < 3)
     return Annotations(
         kind="Cityscapes JSON",
         where=str(source),
         labels=labels,
         drawings=lambda: (_drawing(name, file) for name, file in files),
         void=_VOID,
+        notes=left_out(flat),
     )
 
 
@@ -114,6 +119,8 @@ def _paint(objects: Sequence[_Object], origin: str, key: Key, size: tuple[int, i
     """Paint the polygons in the order of the file as the dataset's own tool does: their edges belong to them."""
     canvas = Canvas(size, key.background)
     for number, one in enumerate(objects):
+        if len(one.polygon) < 3:
+            continue
         try:
             _paint_polygon(canvas, one.polygon, key.class_of[_single(one.label)])
         except InputError as error:
@@ -122,8 +129,6 @@ def _paint(objects: Sequence[_Object], origin: str, key: Key, size: tuple[int, i
 
 
 def _paint_polygon(canvas: Canvas, polygon: Sequence[Sequence[float]], class_id: int) -> None:
-    if len(polygon) < 3:
-        raise InputError(f"a polygon has {len(polygon)} corners: expected three at least")
     if any(abs(side) > 10**6 for corner in polygon for side in corner):
         raise InputError("a polygon has a corner that is far outside of any image")
     height, width = canvas.ids.shape

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key
-from semivl_cli.data.annotation.canvas import Canvas, ellipse
+from semivl_cli.data.annotation.canvas import Canvas, ellipse, rotated
 from semivl_cli.data.annotation.exported_split import split_called, split_of_folders
 from semivl_cli.data.annotation.format_contract import Format, Given
 from semivl_cli.data.annotation.tree import Tree
@@ -47,6 +47,7 @@ def open_cvat(file: Tree) -> Annotations:
     labels: dict[str, Color | None] = {}
     flat: Counter[str] = Counter()
     drawings = []
+    named: Counter[str] = Counter()
     images = root.findall("image")
     for image in images:
         shapes = [shape for shape in image if shape.tag not in _NO_SHAPE]
@@ -58,9 +59,11 @@ def open_cvat(file: Tree) -> Annotations:
         name, subset = image.get("name", ""), image.get("subset", "")
         origin = f"{file}: image {image.get('id', '(without id)')}"
         told = split_called(subset) or subsets.get(image.get("task_id", "")) or subsets.get("")
+        path = f"{subset}/{name}" if subset else name  # in a project names may repeat
+        named[path] += 1
         drawings.append(
             Drawing(
-                image=f"{subset}/{name}" if subset else name,  # in a project names may repeat
+                image=path,
                 origin=origin,
                 stamp=file.stamp,
                 size=_size(image),
@@ -79,7 +82,8 @@ def open_cvat(file: Tree) -> Annotations:
         kind="CVAT for images",
         where=str(file),
         labels=labels,
-        drawings=lambda: drawings,
+        drawings=lambda: [drawing for drawing in drawings if named[drawing.image] == 1],
+        strays=[f"{file}: {name}: {many} images are called so" for name, many in named.items() if many > 1],
         notes=notes,
         on_top="the higher z_order lies on top, of equal ones what is drawn later",
     )
@@ -129,10 +133,10 @@ def _paint_shape(canvas: Canvas, shape: Element, class_id: int) -> None:
     elif shape.tag == "box":
         left, top, right, bottom = (_number(shape, name) for name in ("xtl", "ytl", "xbr", "ybr"))
         corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
-        canvas.polygon(_rotated(corners, (left + right) / 2, (top + bottom) / 2, shape), class_id)
+        canvas.polygon(rotated(corners, ((left + right) / 2, (top + bottom) / 2), _rotation(shape)), class_id)
     else:
         x, y, across, down = (_number(shape, name) for name in ("cx", "cy", "rx", "ry"))
-        canvas.polygon(_rotated(ellipse(x, y, across, down), x, y, shape), class_id)
+        canvas.polygon(rotated(ellipse(x, y, across, down), (x, y), _rotation(shape)), class_id)
 
 
 def _points(text: str) -> list[tuple[float, float]]:
@@ -143,15 +147,8 @@ def _points(text: str) -> list[tuple[float, float]]:
         raise InputError(f"expected points such as 10.00,5.50;20.00,5.50, got {text[:40]!r}") from error
 
 
-def _rotated(
-    corners: Sequence[tuple[float, float]], x: float, y: float, shape: Element
-) -> Sequence[tuple[float, float]]:
-    """Turn corners about `(x, y)` by the degrees that a shape tells, clockwise as one sees it."""
-    turn = math.radians(_number(shape, "rotation") if "rotation" in shape.attrib else 0)
-    cos, sin = math.cos(turn), math.sin(turn)
-    if not turn:
-        return corners
-    return [(x + (u - x) * cos - (v - y) * sin, y + (u - x) * sin + (v - y) * cos) for u, v in corners]
+def _rotation(shape: Element) -> float:
+    return _number(shape, "rotation") if "rotation" in shape.attrib else 0
 
 
 def _inside(shape: Element) -> NDArray[np.bool_]:

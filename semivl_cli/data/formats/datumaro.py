@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Annotated
+
+from pydantic import BeforeValidator
 
 from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key
-from semivl_cli.data.annotation.canvas import Canvas, ellipse
+from semivl_cli.data.annotation.canvas import Canvas, ellipse, rotated
 from semivl_cli.data.annotation.exported_split import split_of_file
 from semivl_cli.data.annotation.format_contract import Format, Given
 from semivl_cli.data.annotation.rle import Code
@@ -17,6 +20,7 @@ from semivl_cli.documents import Document, parse_json
 from semivl_cli.errors import InputError
 
 _WITH_AREA = ("polygon", "bbox", "ellipse", "mask")
+_NO_AREA = ("points", "polyline", "skeleton", "cuboid_3d")
 _NO_SHAPE = ("label", "caption", "hash_key")
 
 
@@ -44,6 +48,15 @@ class _Categories(Document):
     mask: _Colors = _Colors()
 
 
+def _number(value: object) -> object:
+    return value if isinstance(value, int | float) else 0  # people call attributes of theirs so, too
+
+
+class _Turned(Document):
+    rotation: Annotated[float, BeforeValidator(_number)] = 0
+    """Of a box of CVAT, clockwise in degrees about its centre."""
+
+
 class _Shape(Document):
     type: str
     label_id: int | None = None
@@ -53,6 +66,7 @@ class _Shape(Document):
     """Left, top, width, height."""
     rle: Code | None = None
     z_order: int = 0
+    attributes: _Turned = _Turned()
 
 
 class _Image(Document):
@@ -96,27 +110,31 @@ def open_datumaro(file: Tree) -> Annotations:
     labels: dict[str, Color | None] = {}
     flat: Counter[str] = Counter()
     drawings = []
+    subset = file.name.removesuffix(".json")
     for item in content.items:
         shapes = [shape for shape in item.annotations if shape.type not in _NO_SHAPE]
         if not shapes:
             continue
         origin = f"{file}: item {item.id}"
-        flat.update(shape.type for shape in shapes if shape.type not in _WITH_AREA)
-        solid = sorted((shape for shape in shapes if shape.type in _WITH_AREA), key=lambda shape: shape.z_order)
+        flat.update(shape.type for shape in shapes if shape.type in _NO_AREA)
+        solid = sorted((shape for shape in shapes if shape.type not in _NO_AREA), key=lambda shape: shape.z_order)
         for shape in solid:
-            if shape.label_id is None or not 0 <= shape.label_id < len(names):
-                raise InputError(f"{origin}: {shape.type} has the label {shape.label_id}, of {len(names)} labels")
-            labels[names[shape.label_id]] = _color(colors, shape.label_id)
+            if shape.type in _WITH_AREA:
+                if shape.label_id is None or not 0 <= shape.label_id < len(names):
+                    raise InputError(f"{origin}: {shape.type} has the label {shape.label_id}, of {len(names)} labels")
+                labels[names[shape.label_id]] = _color(colors, shape.label_id)
         size = item.image.size
+        name = item.image.path if bare(item.image.path) != item.image.path else item.id
         drawings.append(
             Drawing(
-                image=item.image.path if bare(item.image.path) != item.image.path else item.id,
+                image=name,
+                or_else=f"{subset}/{name}",  # each subset has its own folder of images
                 origin=origin,
                 stamp=file.stamp,
                 size=(size[0], size[1]) if size is not None and len(size) == 2 else None,
                 paint=partial(_paint, solid, names, origin),
                 marks=len(shapes),
-                split=split_of_file(file.name.removesuffix(".json")),
+                split=split_of_file(subset),
             )
         )
     notes = []
@@ -145,6 +163,8 @@ def _color(colors: Mapping[int, _Color], label: int) -> Color | None:
 def _paint(shapes: Sequence[_Shape], names: Sequence[str], origin: str, key: Key, size: tuple[int, int]) -> Canvas:
     canvas = Canvas(size, key.background)
     for shape in shapes:
+        if shape.type not in _WITH_AREA:
+            raise InputError(f"{origin}: {shape.type} cannot be painted: expected {', '.join(_WITH_AREA)}")
         label = names[shape.label_id or 0]
         try:
             _paint_shape(canvas, shape, key.class_of[label])
@@ -167,7 +187,9 @@ def _paint_shape(canvas: Canvas, shape: _Shape, class_id: int) -> None:
         left, top, third, fourth = numbers
         if shape.type == "bbox":
             right, bottom = left + third, top + fourth
-            canvas.polygon([(left, top), (right, top), (right, bottom), (left, bottom)], class_id)
+            corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
+            middle = (left + right) / 2, (top + bottom) / 2
+            canvas.polygon(rotated(corners, middle, shape.attributes.rotation), class_id)
         else:
             x, y = (left + third) / 2, (top + fourth) / 2
             canvas.polygon(ellipse(x, y, abs(third - left) / 2, abs(fourth - top) / 2), class_id)

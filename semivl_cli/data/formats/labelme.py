@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import posixpath
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -16,7 +17,7 @@ from semivl_cli.data.annotation.embedded_picture import embedded_region
 from semivl_cli.data.annotation.format_contract import Format, Given
 from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.documents import Document, Label, Point, as_type
-from semivl_cli.errors import InputError
+from semivl_cli.errors import InputError, listed
 
 _NO_AREA = ("point", "points", "line", "linestrip")
 
@@ -61,9 +62,13 @@ def open_labelme(source: Tree) -> Annotations:
     labels: dict[str, None] = {}
     flat: Counter[str] = Counter()
     files = []
+    others = []
     for name, file in source.files():
-        content = file.json() if file.suffix == ".json" else None
+        if file.suffix != ".json":
+            continue
+        content = file.json()
         if not _is_labelme(content):
+            others.append(str(file))
             continue
         files.append((name, file))
         for shape in as_type(content, _File, str(file)).shapes:
@@ -76,7 +81,7 @@ def open_labelme(source: Tree) -> Annotations:
         where=str(source.path),
         labels=labels,
         drawings=lambda: (_drawing(name, file) for name, file in files),
-        notes=left_out(flat),
+        notes=[*left_out(flat), *([f"JSON files that are not labelme's: {listed(others, most=4)}"] if others else [])],
     )
 
 
@@ -86,12 +91,11 @@ def _is_labelme(content: object) -> bool:
 
 def _drawing(name: str, file: Tree) -> Drawing:
     content = as_type(file.json(), _File, str(file))
-    path = (content.imagePath or "").replace("\\", "/")
-    # what labelme wrote may be a path of another machine; beside it, the file has the name of its image
-    image = str(PurePosixPath(name).parent / (PurePosixPath(path).name or PurePosixPath(name).stem))
+    image, or_else = _images(name, (content.imagePath or "").replace("\\", "/"), file)
     height, width = int(content.imageHeight or 0), int(content.imageWidth or 0)
     return Drawing(
         image=image,
+        or_else=or_else,
         origin=str(file),
         stamp=file.stamp,
         parts=[file],
@@ -99,6 +103,19 @@ def _drawing(name: str, file: Tree) -> Drawing:
         marks=len(content.shapes),
         paint=partial(_paint, content.shapes, str(file)),
     )
+
+
+def _images(name: str, path: str, file: Tree) -> tuple[str, str]:
+    """Return what the image may be called: its path where it lies there, else the name beside the file, and the path.
+
+    Paths may be those of another machine. The name beside a file that is called otherwise than its image means nothing.
+    """
+    folder, last = PurePosixPath(name).parent, PurePosixPath(path).name
+    told = "/".join(part for part in posixpath.normpath(folder / path).split("/") if part != "..")
+    own = PurePosixPath(name).stem
+    if path and (own not in (last, PurePosixPath(last).stem) or file.beside(path) is not None):
+        return told, ""
+    return str(folder / (last or own)), told
 
 
 def _paint(shapes: Sequence[_Shape], origin: str, key: Key, size: tuple[int, int]) -> Canvas:

@@ -46,6 +46,7 @@ class _Value(Document):
     rotation: float | None = None
     rle: list[Annotated[int, Field(ge=0, le=255)]] | None = None
     imageDataURL: str | None = None  # noqa: N815
+    choices: Labels = None
     labels: Labels = None
     brushlabels: Labels = None
     bitmasklabels: Labels = None
@@ -76,6 +77,7 @@ class Result(Document):
 
     id: Id | None = None
     type: str | None = None
+    from_name: str | None = None
     to_name: str | None = None
     item_index: int | None = None
     image_rotation: float | None = None
@@ -117,14 +119,24 @@ class Region:
 
 
 def regions_of(results: Sequence[Result]) -> list[Region]:
-    """Return what was drawn: shape and label are two results where the configuration has a control for each."""
+    """Return what was drawn: shape and label are two results where the configuration has a control for each.
+
+    A region without a label has what was chosen for it in `<Choices perRegion="true">`, if that is one thing.
+    """
     found: dict[object, Region] = {}
+    chosen: dict[object, set[tuple[str | None, str]]] = {}
     for number, result in enumerate(results):
+        answers = {(result.from_name, choice) for choice in result.value.choices or ()}
+        chosen.setdefault((result.id, result.to_name), set()).update(answers)
         if result.type not in ANSWERS:
             same = number if result.id is None and not result.value.has_area else result.place
             region = found.setdefault(same, Region(result))
             region.labels.update(dict.fromkeys(result.value.names))
             region.kind = result.type or region.kind
+    for region in found.values():
+        answers = chosen[region.result.id, region.result.to_name]
+        if not region.labels and region.result.id is not None and len(answers) == 1:
+            region.labels.update(dict.fromkeys(choice for _, choice in answers))
     return list(found.values())
 
 

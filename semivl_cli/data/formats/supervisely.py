@@ -23,7 +23,7 @@ from semivl_cli.data.contract import Color
 from semivl_cli.documents import Document, Label, Point, as_type
 from semivl_cli.errors import InputError
 
-_NO_AREA = ("point", "polyline", "graph")
+_NO_AREA = ("point", "line", "polyline", "graph")
 _FARTHEST = 100_000
 """A coordinate of more pixels than this is a mistake."""
 
@@ -148,6 +148,7 @@ def _drawing(name: str, file: Tree, classes: Mapping[str, _Class]) -> Drawing:
     *folders, last = (part for part in name.removesuffix(".json").split("/") if part != "ann")
     return Drawing(
         image="/".join((*folders, last)),
+        or_else="/".join((*(folder for folder in folders if folder != "datasets"), last)),  # what holds nested ones
         origin=str(file),
         stamp=file.stamp,
         parts=[file],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from xml.etree.ElementTree import Element
 
@@ -22,6 +22,8 @@ class _Object:
     label: str
     rings: Sequence[Sequence[float]]
     """Its polygons, each `x, y, x, y, ...`; none for a box."""
+    mask: str = ""
+    """The picture of what was drawn with a brush, which lies elsewhere."""
 
 
 def find_voc_xml(given: Given) -> list[Tree]:
@@ -49,14 +51,15 @@ def open_voc_xml(source: Tree) -> Annotations:
             without += 1
             continue
         if root.findtext("folder") == "VOC" and root.findtext("source/database") == "roboflow.ai":
-            objects = [_Object(one.label, [[x - 1 for x in ring] for ring in one.rings]) for one in objects]
-        boxes += sum(not one.rings for one in objects)
+            objects = [replace(one, rings=[[x - 1 for x in ring] for ring in one.rings]) for one in objects]
+        boxes += sum(not one.rings and not one.mask for one in objects)
         short += sum(len(ring) < 6 for one in objects for ring in one.rings)
         labels.update((one.label, None) for one in objects if any(len(ring) >= 6 for ring in one.rings))
         image, folders = root.findtext("filename", "").strip() or file.name, name.split("/")[:-1]
         drawings.append(
             Drawing(
                 image="/".join([*folders, image]) if file.beside(image) else image,
+                or_else="/".join([*folders, image]),
                 origin=str(file),
                 stamp=file.stamp,
                 size=_size(root),
@@ -92,7 +95,8 @@ def _read_object(element: Element, file: Tree) -> _Object:
     label = element.findtext("name", "").strip()
     if not label:
         raise InputError(f"{file}: an object has no name")
-    return _Object(label, [list(_numbers(polygon, label, file)) for polygon in element.iterfind("polygon")])
+    rings = [list(_numbers(polygon, label, file)) for polygon in element.iterfind("polygon")]
+    return _Object(label, rings, element.findtext("segm/mask", "").strip())
 
 
 def _numbers(polygon: Element, label: str, file: Tree) -> Iterator[float]:
@@ -111,7 +115,8 @@ def _numbers(polygon: Element, label: str, file: Tree) -> Iterator[float]:
 
 
 def _size(root: Element) -> tuple[int, int] | None:
-    sides = [root.findtext(f"size/{side}", "").strip() for side in ("height", "width")]
+    ways = ("size/height", "imagesize/nrows"), ("size/width", "imagesize/ncols")
+    sides = [(root.findtext(one) or root.findtext(other) or "").strip() for one, other in ways]
     if not all(side.isascii() and side.isdigit() and len(side) < 10 for side in sides):
         return None
     return (int(sides[0]), int(sides[1])) if "0" not in sides else None
@@ -120,6 +125,11 @@ def _size(root: Element) -> tuple[int, int] | None:
 def _paint(objects: Sequence[_Object], origin: str, key: Key, size: tuple[int, int]) -> Canvas:
     canvas = Canvas(size, key.background, smaller_on_top=True)
     for number, one in enumerate(objects):
+        if one.mask:
+            raise InputError(
+                f"{origin}: object {number} ({one.label}): it was drawn with a brush ({one.mask}), which is not read "
+                "from here: export COCO, or CVAT for images"
+            )
         if any(len(ring) >= 6 for ring in one.rings):
             try:
                 canvas.polygons(one.rings, key.class_of[one.label])

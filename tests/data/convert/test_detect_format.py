@@ -16,6 +16,8 @@ from semivl_cli.errors import InputError
     [
         ("x.json", "{", "x.json: not JSON"),
         ("x.json", "[]", "JSON of no kind that is read; known are"),
+        ("x.ndjson", "{}", "JSON of no kind that is read; known are"),
+        ("x.tsv", "a\tb", "a table that VIA 1 or 2 did not write: export JSON from the tool; known are"),
         ("x.zip", "PK", "x.zip: the archive is broken"),
         ("x.xml", "<a/>", "XML that is not CVAT's: export 'CVAT for images 1.1'"),
         ("x.txt", "road\n", "expected a path of an image on every line"),
@@ -123,3 +125,15 @@ def test_masks_in_folders_of_other_names_belong_to_the_images_beside_them(shop, 
     assert [name.rpartition("/")[2] for name in found] == ["7", "7"]
     assert all((ids == boxes).all() for ids in found.values())
     assert shop.problems == {}
+
+
+def test_images_given_beside_masks_of_a_suffix_are_images(shop, boxes, tmp_path):
+    (shop.root / "images").rename(tmp_path / "old")
+    (shop.root / "dataset.toml").write_text('mask_suffix = "_ids"')
+    for name in ("x", "y"):
+        shop.image(name, folder="photos")
+        shop.mask(f"{name}_ids.png", boxes, folder="export")
+        shop.mask(f"{name}_color.png", shop.colored(boxes), folder="export")
+    shop.prepare(shop.root / "export", shop.root / "photos")
+    shop.same(boxes, "photos/x", "photos/y")
+    assert shop.told("2 pictures are no masks: their names do not end in '_ids'")

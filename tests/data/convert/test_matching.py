@@ -124,3 +124,28 @@ def test_folders_of_one_name_whose_images_are_called_alike_are_told_apart_by_tho
         shop.mask("7.png", boxes.astype(np.uint8), shop.root.parent / name / "SegmentationClass")
     shop.prepare(shop.root.parent / "first", shop.root.parent / "second")
     shop.same(boxes, "first/JPEGImages/7", "second/JPEGImages/7")
+
+
+def test_the_png_export_of_label_studio_is_told_by_its_names(shop):
+    shop.mask("task-1-annotation-2-by-1-tag-road-0.png", np.full((20, 30), 255, np.uint8), "export")
+    shop.json("x.json", shop.coco())
+    shop.prepare(shop.root / "x.json", shop.root / "export")
+    assert shop.told("Label Studio's export as PNG, which does not say which image", "export JSON from there")
+
+
+def test_of_two_images_that_a_name_means_the_one_that_lies_right_there_counts():
+    drawing = Drawing(image="a.jpg", origin="x", stamp="", paint=lambda key, size: None)
+    names = ImageNames(["job/a", "job/sub/a", "other/b"])
+
+    source = Annotations(kind="x", where="x", labels={}, drawings=lambda: [drawing])
+    assert match_images([source], names, ["job"]).image_of == [["job/a"]]
+    assert match_images([source], names).image_of == [[None]]
+
+
+def test_an_image_of_a_kind_that_is_not_read_is_told_by_its_name(shop):
+    content = shop.coco()
+    content["images"][2]["file_name"] = "a.HEIC"
+    content["annotations"][0]["image_id"] = 9
+    shop.prepare(shop.json("x.json", content))
+    (problem,) = shop.problems["masks that cannot be matched with an image"]
+    assert problem.endswith("a.HEIC: no such image")

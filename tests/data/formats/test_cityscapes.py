@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -59,9 +61,29 @@ def test_what_is_broken_is_one_line(shop):
     path = shop.json("a_polygons.json", {**polygons(), "objects": [{"label": "road", "polygon": [[1, 2, 3]]}]})
     with pytest.raises(InputError, match=r"objects\[0\]\.polygon\[0\]: list should have at most 2"):
         open_cityscapes(Tree(path))
-    path = shop.json("a_polygons.json", polygons(("road", [[1, 2], [3, 4]])))
-    (drawing,) = open_cityscapes(Tree(path)).drawings()
-    assert (drawing.image, drawing.size, drawing.marks) == ("a.png", (20, 30), 1)
+    path = shop.json("a_polygons.json", polygons(("road", [[0, 0], [3, 0], [10**7, 3]])))
     with pytest.raises(InputError, match="only 'a' has a mask"):
         shop.prepare(path, classes=CLASSES)
-    assert shop.told(f"{path}: object 0 (road): a polygon has 2 corners: expected three at least")
+    assert shop.told(f"{path}: object 0 (road): a polygon has a corner that is far outside of any image")
+
+
+def test_polygons_of_fewer_than_three_points_are_counted_and_need_no_class(shop):
+    path = shop.json("a_polygons.json", polygons(("unicorn", [[1, 2], [3, 4]]), ("road", [[5, 5]])))
+    (drawing,) = open_cityscapes(Tree(path)).drawings()
+    assert (drawing.image, drawing.size, drawing.marks) == ("a.png", (20, 30), 2)
+    with pytest.raises(InputError, match="only 'a' has a mask"):
+        shop.prepare(path, classes=CLASSES)
+    assert shop.told("drawn without an area, left out: 1 polygon of 2 points, 1 polygon of 1 points")
+    assert shop.told("2 things are drawn on a.png, and nothing of that has an area")
+
+
+def test_the_dataset_is_read_as_it_is_downloaded(shop):
+    shutil.rmtree(shop.root / "images")
+    for number, part in enumerate(("train/aachen/aachen", "val/lindau/lindau")):
+        image = shop.image(f"cityscapes/leftImg8bit/{part}_000000_000019_leftImg8bit", folder=".")
+        image.write_bytes(shop.png(np.full((20, 30, 3), 9 * number, np.uint8)))
+        shop.json(f"cityscapes/gtFine/{part}_000000_000019_gtFine_polygons.json", polygons(("road", ALL)))
+    shop.prepare(shop.root / "cityscapes", classes=CLASSES)
+    assert shop.problems == {}
+    assert len(list((shop.root / "prepared/masks").rglob("*/aachen_000000_000019_leftImg8bit.png"))) == 1
+    assert shop.told("1 training and 1 validation images")

@@ -182,3 +182,13 @@ def test_the_xml_of_films_is_refused_by_its_name(tmp_path):
     path.write_text('<annotations><track id="0" label="car"><box frame="0"/></track></annotations>')
     with pytest.raises(InputError, match="expected XML of the format 'CVAT for images"):
         open_cvat(Tree(path))
+
+
+def test_two_images_of_one_name_are_refused_by_it(shop, export):
+    box = [shape("box", "Road", **ROAD)]
+    images = [({"name": "a.jpg", "task_id": 1}, box), ({"name": "a.jpg", "task_id": 2}, box), ({"name": "c.jpg"}, box)]
+    images.append(({"name": "day1/b.jpg"}, box))
+    shop.prepare(export(images))
+    (problem,) = shop.problems["masks that cannot be matched with an image"]
+    assert problem.endswith("a.jpg: 2 images are called so")
+    assert [path.stem for path in (shop.root / "prepared/masks").rglob("*.png")] == ["c", "b"]

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
@@ -92,3 +94,33 @@ def test_what_has_no_area_is_counted_and_needs_no_class(shop):
 def test_broken_shapes_are_one_line(shop, shape, message):
     with pytest.raises(InputError, match=message):
         painted(shop, shape)
+
+
+def test_a_box_of_cvat_turns_about_its_centre_clockwise(shop):
+    box = {"type": "bbox", "label_id": 1, "bbox": [10, 5, 10, 4], "attributes": {"occluded": False, "rotation": 90.0}}
+    found = painted(shop, box)
+    assert (found[2:12, 13:17] == 1).all()
+    assert np.count_nonzero(found) == 40
+    own = {**box, "attributes": {"rotation": "to the left"}}
+    assert np.count_nonzero(painted(shop, own)[5:9, 10:20]) == 40
+
+
+def test_a_shape_that_is_not_known_costs_its_image(shop):
+    road = {"type": "bbox", "label_id": 1, "bbox": [10, 5, 10, 10]}
+    turned = {"type": "rotated_bbox", "label_id": 2, "x": 5, "y": 5, "w": 3, "h": 3, "r": 45}
+    with pytest.raises(InputError, match="item a: rotated_bbox cannot be painted: expected polygon, bbox"):
+        painted(shop, road, turned)
+
+
+def test_each_subset_has_its_own_folder_of_images(shop):
+    shutil.rmtree(shop.root / "images")
+    for number, (name, box) in enumerate({"train": [10.0, 5.0, 10.0, 10.0], "val": [2.0, 0.0, 4.0, 4.0]}.items()):
+        image = shop.image(f"images/{name}/a", folder="export")
+        image.write_bytes(shop.png(np.full((20, 30, 3), 9 * number, np.uint8)))
+        shape = {"type": "bbox", "label_id": 1, "bbox": box}
+        shop.json(f"export/annotations/{name}.json", subset(("a", [shape])))
+    ids = shop.prepare(shop.root / "export").ids()
+    assert {name: np.count_nonzero(found) for name, found in ids.items()} == {
+        "export/images/train/a": 100,
+        "export/images/val/a": 16,
+    }

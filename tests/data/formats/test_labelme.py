@@ -1,5 +1,6 @@
 import base64
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -184,3 +185,33 @@ def test_a_mask_of_another_size_than_its_box_is_refused(shop, size, box):
 def test_a_file_that_labelme_would_not_read_is_one_line(shop, content, message):
     with pytest.raises(InputError, match=message):
         shop.prepare(shop.json("json/a.json", content))
+
+
+@pytest.mark.parametrize("places", [("a", "sub/a"), ("images/day1/a", "images/day2/a")])
+def test_images_come_along_in_folders_of_one_name(shop, places):
+    shutil.rmtree(shop.root / "images")
+    for number, (place, box) in enumerate(zip(places, (shop.road, shop.light), strict=True)):
+        image = shop.image(place, folder="job")
+        image.write_bytes(shop.png(np.full((20, 30, 3), 9 * number, np.uint8)))
+        beside = place.replace("images/", "json/")
+        path = "a.jpg" if beside == place else f"..\\..\\{place}.jpg".replace("/", "\\")
+        shop.json(f"job/{beside}.json", file(path, [shape("road", "polygon", corners(box))]))
+    ids = shop.prepare(shop.root / "job").ids()
+    assert {name: np.count_nonzero(found) for name, found in ids.items()} == {
+        f"job/{places[0]}": 100,
+        f"job/{places[1]}": 16,
+    }
+
+
+def test_a_file_that_is_called_otherwise_than_its_image_means_the_path_in_it(shop):
+    shop.image("day2/b")
+    for day, box in ((1, shop.road), (2, shop.light), (3, shop.road)):
+        content = file(f"..\\photos\\day{day}\\b.jpg", [shape("road", "polygon", corners(box))])
+        shop.json(f"json/day{day}_b.json", content)
+    shop.json("json/day1/c.json", {"item": {"name": "c.jpg"}, "annotations": []})
+    shop.prepare(shop.root / "json")
+    masks = [np.array(Image.open(shop.root / f"prepared/masks/day{day}/b.png")) for day in (1, 2)]
+    assert list(map(np.count_nonzero, masks)) == [100, 16]
+    (problem,) = shop.problems["masks that cannot be matched with an image"]
+    assert problem.endswith("photos/day3/b.jpg: no such image")
+    assert shop.told("JSON files that are not labelme's: ", "day1/c.json")

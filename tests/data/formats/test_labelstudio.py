@@ -170,6 +170,21 @@ def test_a_shape_and_its_label_may_be_two_results(shop, boxes):
     assert not shop.told("no label")
 
 
+def test_what_was_chosen_for_a_region_is_its_label_where_it_has_none(shop, boxes):
+    """As configurations with <Polygon> and <Choices perRegion="true"> have it."""
+    results = [region("choices", {"choices": ["whole image"]}, from_name="weather")]
+    for name, points in (("road", shop.road), ("traffic light", shop.light)):
+        value = {"points": percent(points), "closed": True}
+        results.append(region("polygon", value, id=name, from_name="shape"))
+        results.append(region("choices", {**value, "choices": [name]}, id=name, from_name="class"))
+    tasks = [task(1, "a.jpg", *results), task(2, "day1/b.jpg", *results)]
+    shop.prepare(shop.json("x.json", tasks))
+    shop.same(boxes, "a", "day1/b")
+    two = [region("choices", {**value, "choices": ["blurred"]}, id="road", from_name="quality")]
+    shop.prepare(shop.json("x.json", [*tasks, task(3, "c.jpg", *results, *two)]))
+    assert shop.told("1 regions have no label: their pixels are ignored")
+
+
 def test_an_area_without_a_label_is_ignored_and_told(shop, boxes, regions):
     nameless = region("rectangle", {"x": 90, "y": 90, "width": 10, "height": 10, "rotation": 0})
     shop.prepare(

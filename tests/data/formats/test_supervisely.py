@@ -23,7 +23,7 @@ META = {
             "id": 2,
             "hotkey": "",
         },
-        {"title": "pole", "shape": "polyline", "color": "#000001", "geometry_config": {}, "id": 3, "hotkey": ""},
+        {"title": "pole", "shape": "line", "color": "#000001", "geometry_config": {}, "id": 3, "hotkey": ""},
     ],
     "tags": [],
     "projectType": "images",
@@ -83,12 +83,21 @@ def project(shop):
 
 def test_bitmaps_polygons_and_boxes_of_a_project(shop, boxes, project):
     light = [(2, 0), (5, 0), (5, 3), (2, 3)]  # corners are pixels
-    pole = thing("pole", "polyline", points=points((1, 1), (9, 9)))
+    pole = thing("pole", "line", points=points((1, 1), (9, 9)))
     whole = bitmap("road", np.full((10, 10), True), (10, 5)), thing("traffic light", "polygon", points=points(*light))
     box = thing("traffic light", "rectangle", points=points((5, 3), (2, 0)))
     shop.prepare(project(a=file(*whole, pole), c=file(whole[0], box)))
     shop.same(boxes, "a", "c")
-    assert shop.told("drawn without an area, left out: 1 polyline")
+    assert shop.told("drawn without an area, left out: 1 line")
+
+
+def test_datasets_in_datasets_are_folders_of_images(shop, boxes, project):
+    whole = bitmap("road", np.full((10, 10), True), (10, 5)), bitmap("traffic light", np.full((4, 4), True), (2, 0))
+    shop.image("ds0/day2/b")
+    shop.image("ds0/b")
+    project(b=file(*whole))
+    shop.prepare(project(folder="proj/ds0/datasets/day2", b=file(*whole)))
+    shop.same(boxes, "ds0/b", "ds0/day2/b")
 
 
 def test_images_that_come_along_are_read_where_they_are(tmp_path, shop, project):

@@ -84,6 +84,29 @@ def test_labelme_of_old_has_points_and_objects_that_were_deleted(shop, boxes, dr
     shop.same(boxes, "a", "d")
 
 
+def test_what_was_drawn_with_a_brush_costs_its_image(shop, tmp_path):
+    """As the LabelMe export of CVAT has it."""
+    root = Element("annotation")
+    SubElement(root, "filename").text = "a.jpg"
+    size = SubElement(root, "imagesize")
+    SubElement(size, "nrows").text, SubElement(size, "ncols").text = "20", "30"
+    one = SubElement(root, "object")
+    SubElement(one, "name").text = "road"
+    SubElement(SubElement(one, "segm"), "mask").text = "a_mask_0.png"
+    (tmp_path / "default").mkdir()
+    path = tmp_path / "default/a.xml"
+    path.write_bytes(tostring(root))
+    source = open_voc_xml(Tree(path))
+    (drawing,) = source.drawings()
+    assert (drawing.size, source.notes) == ((20, 30), [])
+
+    class Key:
+        background, class_of = 0, {"road": 1}
+
+    with pytest.raises(InputError, match=r"it was drawn with a brush \(a_mask_0\.png\).*export COCO"):
+        drawing.paint(Key, (20, 30))
+
+
 def test_boxes_short_polygons_and_empty_files_are_counted(tmp_path, shop):
     for name, objects in (("a", [("car", None), ("road", shop.road), ("bus", shop.road[:2])]), ("b", [])):
         (tmp_path / f"{name}.xml").write_bytes(roboflow(f"{name}.jpg", *objects))
