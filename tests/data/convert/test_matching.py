@@ -77,3 +77,9 @@ def test_a_source_that_changes_while_it_is_read_ends_in_one_line():
     source = Annotations(kind="x", where="x.json", labels={}, drawings=lambda: next(given))
     with pytest.raises(InputError, match=r"x\.json changed while it was read"):
         list(match_images([source], ImageNames(["a"])).drawings())
+
+
+def test_a_name_that_no_file_can_have_is_an_image_that_is_not_there(shop):
+    shop.prepare(of_one_class(shop, "road", shop.road, names=("a", "c", "x\0y")))
+    (problem,) = shop.problems["masks that cannot be matched with an image"]
+    assert problem.endswith("x\0y.jpg: no such image")
