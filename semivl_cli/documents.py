@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Hashable, Mapping
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,8 @@ T = TypeVar("T")
 
 _HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _HALF = re.compile(r"\\[uU](?:0000)?[dD][89a-fA-F]")
+_CHAIN = re.compile(r"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){200}""")
+"""Keys joined by dots without end: each is a table in a table, and `tomllib` keeps all ways to them."""
 _SHOWN = 60
 """Characters of a wrong value that a message shows."""
 
@@ -88,7 +91,7 @@ def load_json(data: bytes | str, name: str) -> object:
     """Return what JSON text holds, whatever that is; raises `InputError` where it is no JSON."""
     text = decode_text(data, name) if isinstance(data, bytes) else data
     try:
-        content: object = json.loads(text)
+        content: object = json.loads(text, object_pairs_hook=_keys_once)
     except (ValueError, RecursionError) as error:  # ValueError also for numbers of thousands of digits
         raise InputError(f"{name}: not JSON: {_said(error)}") from error
     return _whole_characters(content, text, name)
@@ -108,9 +111,21 @@ def load_toml(data: bytes | str, name: str) -> dict[str, Any]:
     """Return the tables of TOML text; raises `InputError` where it is no TOML."""
     text = decode_text(data, name) if isinstance(data, bytes) else data
     try:
-        return tomllib.loads(text)
+        return tables_of(text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError is a ValueError
         raise InputError(f"{name} is not valid TOML: {_said(error)}") from error
+
+
+def tables_of(text: str) -> dict[str, Any]:
+    """Return the tables of TOML text.
+
+    Raises:
+        ValueError: it is no TOML (`tomllib.TOMLDecodeError`), or a number in it has thousands of digits.
+        RecursionError: lists or tables within each other without end.
+    """
+    if _CHAIN.search(text):
+        raise RecursionError
+    return tomllib.loads(text)
 
 
 def parse_json(data: bytes | str, expected: type[T], name: str) -> T:
@@ -134,6 +149,15 @@ def as_type(content: object, expected: type[T], name: str) -> T:
     except (ValidationError, RecursionError) as error:
         raise InputError(f"{name}: {_explain(error) if isinstance(error, ValidationError) else 'nested'}") from error
     return checked
+
+
+def _keys_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return a JSON object, and refuse one that has a key twice: nobody can tell which counts."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the key {twice[:_SHOWN]!r} is twice in one object")
+    return table
 
 
 def _whole_characters(content: object, text: str, name: str) -> object:

@@ -48,4 +48,5 @@ PARAMETERS = Limit("SEMIVL_MAX_PARAMETERS_MILLION", 5000, "million parameters")
 
 def check_pixels(height: int, width: int, what: str) -> None:
     """Refuse a size of more pixels than `MEGAPIXELS`; `what` names the file."""
-    MEGAPIXELS.check(height * width / 1e6, f"{what}: {width} x {height} pixels (width x height)")
+    megapixels = -(-height * width // 10**6)  # in whole numbers: what a file claims may be more than a float holds
+    MEGAPIXELS.check(megapixels, f"{what}: {width} x {height} pixels (width x height)")

@@ -47,6 +47,21 @@ def test_a_key_that_stands_twice_in_yaml_is_refused():
     assert load_yaml("a: {0: x}\nb: {0: y, '0': z}\n", "x.yaml") == {"a": {0: "x"}, "b": {0: "y", "0": "z"}}
 
 
+def test_a_key_that_stands_twice_in_an_object_of_json_is_refused():
+    with pytest.raises(InputError, match=r"x\.json: not JSON: the key 'a' is twice in one object"):
+        load_json('[{"b": {"a": 1, "c": 2, "a": 1}}]', "x.json")
+    assert load_json('[{"a": {"a": 1}}, {"a": 2}]', "x.json") == [{"a": {"a": 1}}, {"a": 2}]
+
+
+@pytest.mark.parametrize("key", ["a", '"a b"', "'a'"])
+def test_toml_has_no_tables_within_tables_without_end(key):
+    for text in (".".join([key] * 50_000) + " = 1", "[" + " . ".join([key] * 50_000) + "]"):
+        with pytest.raises(InputError, match=r"x is not valid TOML: it is nested without end"):
+            load_toml(text, "x")
+    short = ".".join([key] * 100) + " = 1\nb = " + str([0.5] * 1000)
+    assert load_toml(short, "x")["b"] == [0.5] * 1000
+
+
 def test_yaml_has_no_aliases_no_dates_and_no_end_of_nesting():
     assert load_yaml("names: [2024-01-01, 1]", "a") == {"names": ["2024-01-01", 1]}
     for text in ("a: &x [1]\nb: *x", "[" * 5000, "? [1]\n: 2", "\t- a: b:\n c"):

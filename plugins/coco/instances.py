@@ -9,12 +9,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from semivl_cli.errors import InputError
+from pydantic import PositiveInt
+
+from semivl_cli.documents import Document, as_type, decode_text, read_bytes
+from semivl_cli.errors import InputError, first_line
 from semivl_cli.limits import check_pixels
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder()
 _LISTS = ("images", "annotations")
+
+
+class _Image(Document):
+    id: int
+    file_name: str
+    height: PositiveInt
+    width: PositiveInt
+
+
+class _Annotation(Document):
+    """What tells whose it is; the rest is read where it is painted."""
+
+    image_id: int
 
 
 class Instances:
@@ -29,21 +45,18 @@ class Instances:
         """Stem of the file name, and `(H, W)`."""
         self._ids: list[int] = []
         self._texts: defaultdict[int, list[slice]] = defaultdict(list)
+        self._text = decode_text(read_bytes(file), str(file))
         try:
-            self._text = file.read_text(encoding="utf-8")
             for key, value, start, end in _elements(self._text):
                 if key == "annotations":
-                    self._texts[value["image_id"]].append(slice(start, end))
+                    self._texts[as_type(value, _Annotation, key).image_id].append(slice(start, end))
                 else:
-                    size = (int(value["height"]), int(value["width"]))
-                    if min(size) < 1:
-                        raise ValueError(f"{value['file_name']} is {size[1]} x {size[0]} pixels")
-                    check_pixels(*size, f"{file}: {value['file_name']}")
-                    self.images.append((Path(value["file_name"]).stem, size))
-                    self._texts.setdefault(value["id"], [])  # which must be something to look up
-                    self._ids.append(value["id"])
-        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                    image = as_type(value, _Image, key)
+                    check_pixels(image.height, image.width, image.file_name)
+                    self.images.append((Path(image.file_name).stem, (image.height, image.width)))
+                    self._ids.append(image.id)
+        except (InputError, ValueError, LookupError, RecursionError) as error:
+            reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {first_line(error)}"
             raise InputError(f"{file}: expected COCO's instances as JSON ({reason})") from error
 
     def annotations(self, number: int) -> list[str]:

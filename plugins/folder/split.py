@@ -97,7 +97,8 @@ def divide(
         val = [entry for entry in listing.entries() if entry.id in chosen]
         notes.append(f"{len(val)} of the {len(labeled)} masks are validation: {why}")
     held_out = {entry.id for entry in val}
-    absent = dict.fromkeys([*orphans, *map(bare, unmatched)])
+    named = (bare(name) for name in unmatched if "\0" not in name)  # which no file can be called
+    absent = dict.fromkeys([*orphans, *named])
     train = None
     if "train" in lists:
         train = [_entry(name, found, root) for name in lists["train"]]

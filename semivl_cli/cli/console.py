@@ -17,6 +17,7 @@ from rich.table import Table
 from semivl_cli.reporter import Reporter
 
 _OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_LONGEST = 8000
 LINE_SECONDS = 10.0  # between lines of progress where there is no terminal
 
 
@@ -121,7 +122,12 @@ def print_table(title: str, columns: list[str], rows: list[list[str]], footer: l
 
 
 def one_line(text: str) -> str:
-    """Write out what names of files may hold and a terminal would obey: newlines, escapes, bytes that are no UTF-8."""
+    """Write out what names of files may hold and a terminal would obey: newlines, escapes, bytes that are no UTF-8.
+
+    Of a line longer than any screen the middle is left out.
+    """
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
     return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 

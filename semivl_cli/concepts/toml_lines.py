@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-import sys
 from bisect import bisect_left
 from typing import Any
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from semivl_cli.documents import tables_of
 
 Path = tuple[str | int, ...]
 """Way to a value: `("class", 2, "concepts", 0)` is the first concept of the third class."""
@@ -29,13 +25,8 @@ _OTHER_VALUE = re.compile(r"\d{4}-\d\d-\d\d \d\d:[^\s,\]}#]+|[^\s,\]}#]+")  # a 
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """Parse TOML.
-
-    Raises:
-        ValueError: the text is no TOML (`tomllib.TOMLDecodeError`), or a number in it has thousands of digits.
-        RecursionError: lists within lists without end.
-    """
-    return tomllib.loads(text.replace("\r\n", "\n"))
+    """Parse TOML; raises as `tables_of`."""
+    return tables_of(text.replace("\r\n", "\n"))
 
 
 def lines_in(text: str) -> dict[Path, int]:
@@ -109,7 +100,7 @@ class _Scanner:
             self.at += bool(found)
             self.take(_BLANK)
             if self.text[self.at] in "\"'":
-                found.append(tomllib.loads(f"key = {self.take(_STRING)}")["key"])
+                found.append(tables_of(f"key = {self.take(_STRING)}")["key"])
             else:
                 found.append(self.take(_BARE_KEY))
             self.take(_BLANK)

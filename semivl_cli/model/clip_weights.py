@@ -106,7 +106,8 @@ def _fetch(model: str, weights: str, tag: dict[str, Any]) -> Path:
 
 def is_file(weights: str) -> bool:
     """Whether the weights are named as a file, not by a tag."""
-    return Path(weights).suffix in SUFFIXES or "/" in weights or os.sep in weights
+    path = Path(weights)
+    return path.suffix in SUFFIXES or "/" in weights or os.sep in weights or (path.suffix != "" and path.is_file())
 
 
 def weights_folder(model: str) -> Path:

@@ -30,6 +30,13 @@ def test_without_a_terminal_progress_is_lines_with_the_time_left(capsys, monkeyp
     ]
 
 
+def test_a_line_that_no_screen_shows_is_cut_in_its_middle():
+    shown = one_line("a.json: " + "x" * 10**6 + ": do this")
+    assert len(shown) < 10_000
+    assert (shown[:10], shown[-9:]) == ("a.json: xx", ": do this")
+    assert one_line("x" * 5000) == "x" * 5000
+
+
 @pytest.mark.parametrize(
     ("name", "shown"),
     [

@@ -11,7 +11,7 @@ from safetensors.torch import save
 
 from semivl_cli.errors import InputError
 from semivl_cli.model.clip import build_encoder, load_clip
-from semivl_cli.model.clip_weights import _openai_hashes, weights_id
+from semivl_cli.model.clip_weights import _openai_hashes, is_file, weights_id
 
 CONFIG = {
     "embed_dim": 8,
@@ -133,3 +133,12 @@ def test_openais_own_file_is_taken_by_its_hash_alone(tmp_path, monkeypatch):
 
 def test_the_published_hashes_are_known():
     assert "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f" in _openai_hashes()  # ViT-B-16.pt
+
+
+def test_a_file_that_is_there_is_meant_whatever_its_suffix(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clip.ckpt").write_bytes(b"x")
+    (tmp_path / "openai").write_bytes(b"x")
+    assert is_file("clip.ckpt")
+    assert not is_file("other.ckpt")
+    assert not is_file("openai")  # which is a tag

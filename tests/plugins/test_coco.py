@@ -191,9 +191,12 @@ def test_a_broken_annotation_is_named(tmp_path, change, message):
     "text",
     ["", "[]", "{", '{"a": ' * 100_000, '{"images": []}',
      '{"images": [], "annotations": [{}]}', '{"images": [1], "annotations": []}',
-     '{"images": [{"id": [], "file_name": "a", "height": 1, "width": 1}], "annotations": []}',
      '{"images": [{"id": 1, "file_name": "a", "height": 0, "width": 1}], "annotations": []}',
-     '{"images": [], "annotations": [{"image_id": 1}', '{"images" []}', '{"images": [{"id": 1}], "annotations": []}'],
+     '{"images": [], "annotations": [{"image_id": 1}', '{"images" []}', '{"images": [{"id": 1}], "annotations": []}',
+     '{"images": [], "annotations": [{"image_id": [1]}]}',
+     '{"images": [{"id": [1], "file_name": "a", "height": 1, "width": 1}], "annotations": []}',
+     '{"images": [{"id": 1, "file_name": "a", "height": -1, "width": 1}], "annotations": []}',
+     '{"images": [{"id": 1, "file_name": "a", "height": 50000, "width": 50000}], "annotations": []}'],
 )  # fmt: skip
 def test_a_file_that_is_no_instances_is_told_in_one_line(tmp_path, text):
     file = tmp_path / "x.json"

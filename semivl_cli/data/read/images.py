@@ -78,16 +78,18 @@ def image_layout(source: Source) -> Layout:
 def read_thumbnail(source: Source, value_range: ValueRange | None = None) -> Thumbnail:
     """Read an image to its end, as fast as that goes; raises `InputError` as `read_image`."""
 
-    def small(picture: Picture) -> tuple[tuple[int, int], Shown]:
+    def small(picture: Picture) -> Thumbnail:
         if picture.pillow is not None:
             picture.pillow.draft("RGB", (64, 64))  # a large JPEG is decoded at an eighth of its size
-        return picture.layout.shown, Shown(*picture.shown(value_range))
+        return _thumbnail(picture.layout.shown, Shown(*picture.shown(value_range)))
 
     if callable(source):
         pixels = _rendered(source)
-        size, shown = (pixels.shape[0], pixels.shape[1]), Shown(pixels, False)
-    else:
-        size, shown = open_picture(source, str(source), small)
+        return _thumbnail((pixels.shape[0], pixels.shape[1]), Shown(pixels, False))
+    return open_picture(source, str(source), small)
+
+
+def _thumbnail(size: tuple[int, int], shown: Shown) -> Thumbnail:
     grey = Image.fromarray(shown.pixels).convert("L").resize((9, 8), Image.Resampling.BOX)
     return Thumbnail(size, np.asarray(grey), shown.faint)
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import COMPRESSION_INFO
 
 from semivl_cli.data.contract import TarEntry
 from semivl_cli.data.read.brightness import ValueRange, is_faint, to_rgb
@@ -219,6 +220,8 @@ def _has_deep_colors(tiff: TiffHeader) -> bool:
 
 def _check_tiff(tiff: TiffHeader) -> None:
     """Refuse what OpenCV would read wrong, or not at all, of what Pillow does not read."""
+    if tiff.packing not in COMPRESSION_INFO:  # it would show black
+        raise InputError(f"its pixels are packed in a way that is not read here (TIFF compression {tiff.packing})")
     grey = tiff.samples == 1 and tiff.photometric in (GREY, GREY_INVERTED)
     colors = tiff.samples in (3, 4) and tiff.photometric == RGB and not tiff.planar
     whole = tiff.form in (UNSIGNED, SIGNED) and tiff.bits in (8, 16, 32, 64)

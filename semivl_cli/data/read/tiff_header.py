@@ -36,6 +36,8 @@ class TiffHeader:
     """Numbers of a pixel."""
     form: int = UNSIGNED
     photometric: int = GREY
+    packing: int = 1
+    """How its pixels are packed; 1: they are not."""
     planar: bool = False
     """Whether the channels lie one after the other."""
     alpha: bool = False
@@ -86,7 +88,8 @@ def read_tiff_header(file: IO[bytes], size: int) -> TiffHeader:
     bits, photometric = max(values(_BITS, 1)), values(_PHOTOMETRIC, GREY)[0]
     strips = -(-height // max(min(values(_ROWS, height)[0], height), 1)) * (samples if planar else 1)
     there = entries[_STRIPS].count if _STRIPS in entries else 0
-    plain = values(_PACKING, 1)[0] == 1 and photometric != YCBCR  # which may have fewer numbers of colour
+    packing = values(_PACKING, 1)[0]
+    plain = packing == 1 and photometric != YCBCR  # which may have fewer numbers of colour
     return TiffHeader(
         width=width,
         height=height,
@@ -94,6 +97,7 @@ def read_tiff_header(file: IO[bytes], size: int) -> TiffHeader:
         samples=samples,
         form=max(values(_FORMAT, UNSIGNED)),
         photometric=photometric,
+        packing=packing,
         planar=planar,
         alpha=bool(extra) and extra[0] in (1, 2),
         orientation=_value(file, orientation, order, 1) if orientation else 1,

@@ -60,13 +60,17 @@ def launch(count: int, device: str, arguments: Sequence[str]) -> int:
 def _exit_code(codes: Sequence[int]) -> int:
     """Return what the processes that failed end with; once one is lost, the launcher stops the others by a signal.
 
+    It does so too where one ended by itself, whose code then counts: SIGTERM, which ends one that is only starting, is
+    no loss.
+
     Raises:
         RunError: a process was killed.
     """
-    lost = [-code for code in codes if code < 0]
+    own = [code for code in codes if 0 < code < 128]
+    lost = [-code for code in codes if code < 0 and not (own and code == -signal.SIGTERM)]
     if lost:
         raise RunError(
             f"a process of the training was killed by signal {lost[0]}, mostly for lack of memory: the run stands at "
             "its last checkpoint; go on with --resume"
         ) from None
-    return max(codes)
+    return max(own or codes)

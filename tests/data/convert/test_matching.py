@@ -149,3 +149,9 @@ def test_an_image_of_a_kind_that_is_not_read_is_told_by_its_name(shop):
     shop.prepare(shop.json("x.json", content))
     (problem,) = shop.problems["masks that cannot be matched with an image"]
     assert problem.endswith("a.HEIC: no such image")
+
+
+def test_a_name_that_no_file_can_have_is_an_image_that_is_not_there(shop):
+    shop.prepare(of_one_class(shop, "road", shop.road, names=("a", "c", "x\0y")))
+    (problem,) = shop.problems["masks that cannot be matched with an image"]
+    assert problem.endswith("x\0y.jpg: no such image")

@@ -166,6 +166,16 @@ def test_a_truncated_file_is_refused(tmp_path, kind, read):
         read(tmp_path / "cut")
 
 
+def test_a_thumbnail_for_which_memory_is_short_is_one_bad_file(tmp_path, monkeypatch):
+    def short(*_):
+        raise MemoryError
+
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "fromarray", short)
+    with pytest.raises(InputError, match=r"a\.png: .*memory is short"):
+        read_thumbnail(tmp_path / "a.png")
+
+
 def test_what_is_no_image_is_said(tmp_path):
     (tmp_path / "text.jpg").write_text("hello")
     (tmp_path / "empty.jpg").touch()

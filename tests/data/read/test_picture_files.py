@@ -107,6 +107,15 @@ def test_what_no_decoder_reads_right_is_named(tmp_path, what):
             read(path)
 
 
+@pytest.mark.parametrize("packing", [34712, 34892, 65000])
+@pytest.mark.parametrize(("kind", "channels"), [("u1", 1), ("u1", 3), ("u2", 1)])
+def test_pixels_that_are_packed_as_nobody_reads_are_not_shown_black(tmp_path, packing, kind, channels):
+    data = bytearray(tiff(numbers(kind, channels)))
+    struct.pack_into("<H", data, data.index(struct.pack("<HHI", 259, 3, 1)) + 8, packing)
+    with pytest.raises(InputError, match=rf"packed in a way that is not read here \(TIFF compression {packing}\)"):
+        read_image(written(tmp_path, bytes(data)))
+
+
 @pytest.mark.parametrize("kind", ["u1", "u2", "f4"])
 @pytest.mark.parametrize("orientation", range(1, 10))
 def test_a_turned_tiff_is_turned_once(tmp_path, kind, orientation):
