@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
 import traceback
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
@@ -28,9 +28,6 @@ from semivl_cli.processes import import_nothing_from_here
 
 _CLICK_ERROR: type[BaseException] = next(k for k in typer.BadParameter.__mro__ if k.__name__ == "ClickException")
 """What wrong options raise; some versions of Typer carry their own copy of click."""
-
-_OUTSIDE = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP)
-"""What the system says of a name that the user gave, wherever it is first looked for."""
 
 
 class _Terminated(BaseException):
@@ -65,12 +62,7 @@ class _Group(TyperGroup):
         except (_CLICK_ERROR, typer.Exit, typer.Abort) as error:
             _say_remedy(error)
             raise
-        except Exception as error:
-            if isinstance(error, OSError) and error.errno in _OUTSIDE and error.filename is not None:
-                name = os.fsdecode(error.filename)
-                shown = name if len(name) < 200 else f"{name[:100]}..."
-                typer.echo(f"semivl: {shown!r}: {error.strerror}: give another name, or the right to it", err=True)
-                raise SystemExit(2) from None
+        except Exception:
             traceback.print_exc()
             typer.echo("semivl: this is a bug in semivl, not your mistake; please report the lines above", err=True)
             raise SystemExit(70) from None
@@ -129,6 +121,7 @@ app.add_typer(concepts_app, name="concepts")
 def main() -> None:
     """Run the program."""
     open_streams()
+    _check_working_directory()
     # A thread that waits for another must sleep, not spin: beside any other busy program, spinning threads take the
     # cores from the very threads they wait for, and a step takes tens of times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -143,6 +136,15 @@ def main() -> None:
     finally:  # on the way out nothing is left to be tidied, and nobody could hear of it
         for number in heard:
             signal.signal(number, signal.SIG_DFL)
+
+
+def _check_working_directory() -> None:
+    """Refuse to begin where no relative name leads anywhere, and libraries end the process without a word."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        typer.echo(f"semivl: the working directory is gone ({error.strerror}): cd to one that is there", err=True)
+        raise SystemExit(2) from None
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
