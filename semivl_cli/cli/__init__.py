@@ -24,6 +24,7 @@ from semivl_cli.cli.train import train
 from semivl_cli.engine.signals import leave_closed_terminal
 from semivl_cli.errors import SemiVLError
 from semivl_cli.files import FULL
+from semivl_cli.limits import check_variables
 from semivl_cli.processes import import_nothing_from_here
 
 _CLICK_ERROR: type[BaseException] = next(k for k in typer.BadParameter.__mro__ if k.__name__ == "ClickException")
@@ -40,6 +41,7 @@ class _Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - click's context; whatever the command returns
         """Run a command."""
         try:
+            check_variables()
             result = super().invoke(ctx)
             sys.stdout.flush()
             return result
