@@ -107,6 +107,9 @@ def test_settings_of_the_model_alone_are_taken_where_a_recipe_or_dataset_is_name
     assert shown.exit_code == 0, shown.output
     assert 'kind = "convolutional"' in shown.stdout and "steps = 800" in shown.stdout
     assert json.dumps(str(begun / "fixed")) in shown.stdout
+    root = f"root = {json.dumps(str(begun / 'street'))}"
+    assert root not in shown.stdout
+    assert root in semivl("train", "--init", "fixed", "--recipe", "tiny", "--print-config").stdout  # the same images
 
 
 def test_what_the_next_command_is_can_be_pasted_whatever_the_names(begun, tmp_path, monkeypatch):
