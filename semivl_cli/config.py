@@ -292,7 +292,7 @@ class EvaluationSettings(_Section):
     mode: Literal["averaged_logits", "summed_probabilities", "whole"] = "averaged_logits"
     """Sliding windows, two ways; or the whole image at once."""
     stride: OrNone[Count] = None
-    """Step of the windows; `None`: two thirds of the crop."""
+    """Step of the windows, at most their side; `None`: two thirds of the crop."""
     short_side: OrNone[Side] = None
     """Length to which the image's short side is resized before; `None`: as it is."""
 

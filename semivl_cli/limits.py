@@ -46,6 +46,12 @@ PARAMETERS = Limit("SEMIVL_MAX_PARAMETERS_MILLION", 5000, "million parameters")
 """Of a model that settings describe, and no file holds."""
 
 
+def check_variables() -> None:
+    """Refuse a variable that is no number before anything is read: else each file seems to be to blame."""
+    for limit in (MEGAPIXELS, DOCUMENT, UNPACKED, PARAMETERS):
+        limit.check(0, limit.variable)
+
+
 def check_pixels(height: int, width: int, what: str) -> None:
     """Refuse a size of more pixels than `MEGAPIXELS`; `what` names the file."""
     megapixels = -(-height * width // 10**6)  # in whole numbers: what a file claims may be more than a float holds

@@ -18,7 +18,7 @@ from semivl_cli.errors import InputError
 from semivl_cli.processes import in_threads
 
 from .listing import Listing
-from .saved_index import Header, find_index
+from .saved_index import Header, find_index, moved_from
 from .split import divide
 from .values import ValueMap, read_values
 
@@ -54,6 +54,10 @@ class Folder:
         """Yield the records of a split; an id is a path below `images/` without its suffix, such as `day1/0042`."""
         root = root.absolute()
         index = find_index(root)
+        if index is None and (before := moved_from(root)):
+            raise InputError(
+                f"{root} was prepared in another place: run `{before.renewal()}`, which makes its masks anew"
+            )
         newer = index.header.stale() if index else None
         if index and newer and (index.header.converted or index.header.elsewhere):
             raise _changed(newer, index.header)

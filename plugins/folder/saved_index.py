@@ -68,6 +68,18 @@ class Header(Document):
                     return name
         return next((name for name, stamp in self.files.items() if file_stamp(Path(name)) != stamp), None)
 
+    def at(self, root: Path) -> Header:
+        """Return the same of a root that has moved, with what lay in it when the command was given."""
+
+        def now(name: str) -> str:
+            path = Path(name)
+            return str(root / path.relative_to(self.root)) if path.is_relative_to(self.root) else name
+
+        options = {option: now(value) for option, value in self.options.items()}
+        return self.model_copy(
+            update={"root": str(root), "options": options, "sources": [now(one) for one in self.sources]}
+        )
+
     def renewal(self, definition: str | None = None) -> str:
         """Return the command that writes the index anew, to be pasted; `definition` takes the place of its own."""
         options = {"--root": self.root, **self.options, **({} if definition is None else {"--definition": definition})}
@@ -126,6 +138,21 @@ def writable_folder(root: Path) -> Path:
 
 def find_index(root: Path) -> Index | None:
     """Return the index of a root, or nothing where `prepare` has not written one."""
+    for index in _indexes(root):
+        if index.header.root == str(root.resolve()):
+            return index
+    return None
+
+
+def moved_from(root: Path) -> Header | None:
+    """Return what was made of a root that lay elsewhere, and is no more than its own files show; with its names now."""
+    for _, header in _indexes(root):
+        if header.root != str(root.resolve()) and (header.converted or header.elsewhere):
+            return header.at(root)
+    return None
+
+
+def _indexes(root: Path) -> Iterator[Index]:
     for folder in index_folders(root):
         path = folder / "index.jsonl"
         try:
@@ -135,9 +162,8 @@ def find_index(root: Path) -> Index | None:
             continue
         except (OSError, InputError) as error:
             raise _damaged(path, error, Header(root=str(root)).renewal()) from error
-        if header.version == _VERSION and header.root == str(root.resolve()):
-            return Index(path, header)
-    return None
+        if header.version == _VERSION:
+            yield Index(path, header)
 
 
 def write_index(folder: Path, root: Path, header: Header, division: Division) -> dict[str, int]:

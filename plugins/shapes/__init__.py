@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -59,7 +60,8 @@ class Shapes:
                 Image.fromarray(render("image", self.seeds[split], index)).save(root / "images" / f"{name}.png")
                 mask = root / "masks" / f"{name}.png"
                 save_mask(mask, render("label", self.seeds[split], index), colors, ours=False)
-        report(f"{sum(SIZES.values())} scenes written to {root}: train on them with --dataset folder --root {root}")
+        there = shlex.quote(str(root))
+        report(f"{sum(SIZES.values())} scenes written to {root}: train on them with --dataset folder --root {there}")
 
 
 def _check_free(root: Path, lists: Mapping[Split, Sequence[str]]) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
 import traceback
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
@@ -24,13 +24,11 @@ from semivl_cli.cli.train import train
 from semivl_cli.engine.signals import leave_closed_terminal
 from semivl_cli.errors import SemiVLError
 from semivl_cli.files import FULL
+from semivl_cli.limits import check_variables
 from semivl_cli.processes import import_nothing_from_here
 
 _CLICK_ERROR: type[BaseException] = next(k for k in typer.BadParameter.__mro__ if k.__name__ == "ClickException")
 """What wrong options raise; some versions of Typer carry their own copy of click."""
-
-_OUTSIDE = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP)
-"""What the system says of a name that the user gave, wherever it is first looked for."""
 
 
 class _Terminated(BaseException):
@@ -43,6 +41,7 @@ class _Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - click's context; whatever the command returns
         """Run a command."""
         try:
+            check_variables()
             result = super().invoke(ctx)
             sys.stdout.flush()
             return result
@@ -65,12 +64,7 @@ class _Group(TyperGroup):
         except (_CLICK_ERROR, typer.Exit, typer.Abort) as error:
             _say_remedy(error)
             raise
-        except Exception as error:
-            if isinstance(error, OSError) and error.errno in _OUTSIDE and error.filename is not None:
-                name = os.fsdecode(error.filename)
-                shown = name if len(name) < 200 else f"{name[:100]}..."
-                typer.echo(f"semivl: {shown!r}: {error.strerror}: give another name, or the right to it", err=True)
-                raise SystemExit(2) from None
+        except Exception:
             traceback.print_exc()
             typer.echo("semivl: this is a bug in semivl, not your mistake; please report the lines above", err=True)
             raise SystemExit(70) from None
@@ -129,6 +123,7 @@ app.add_typer(concepts_app, name="concepts")
 def main() -> None:
     """Run the program."""
     open_streams()
+    _check_working_directory()
     # A thread that waits for another must sleep, not spin: beside any other busy program, spinning threads take the
     # cores from the very threads they wait for, and a step takes tens of times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -143,6 +138,15 @@ def main() -> None:
     finally:  # on the way out nothing is left to be tidied, and nobody could hear of it
         for number in heard:
             signal.signal(number, signal.SIG_DFL)
+
+
+def _check_working_directory() -> None:
+    """Refuse to begin where no relative name leads anywhere, and libraries end the process without a word."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        typer.echo(f"semivl: the working directory is gone ({error.strerror}): cd to one that is there", err=True)
+        raise SystemExit(2) from None
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,7 +69,7 @@ def show_training(result: Result, as_json: bool) -> None:
         print_line(f"best on val: mIoU {percent(result.best.miou)} % at step {result.best.step}")
     print_line(f"pictures: {result.run / 'examples.png'}")
     print_line(f"report:   {report}")
-    print_line(f"next:     semivl predict IMAGES --out masks/ --run {result.run}")
+    print_line(f"next:     semivl predict IMAGES --out masks/ --run {shlex.quote(str(result.run))}")
 
 
 def show_seeds(repeated: Repeated, as_json: bool) -> None:

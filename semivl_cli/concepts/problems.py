@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -85,7 +86,7 @@ class Refused(InputError):
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         super().__init__(
             f"{first.file}:{first.line}: {first.message}: {first.advice}{more}; "
-            f"see all with: semivl concepts validate {first.file}"
+            f"see all with: semivl concepts validate {shlex.quote(first.file)}"
         )
 
 

@@ -82,7 +82,9 @@ class Dataset(Protocol):
 
 def stored_ids(raw: NDArray[Any]) -> NDArray[np.uint8]:
     """Return raw values that are class ids already; one that does not fit into a byte becomes no class, not another."""
-    return np.where(raw > IGNORE, NO_CLASS, raw).astype(np.uint8)
+    if raw.dtype == np.uint8:
+        return raw
+    return np.where((raw < 0) | (raw > IGNORE), NO_CLASS, raw).astype(np.uint8)
 
 
 Color = tuple[int, int, int]

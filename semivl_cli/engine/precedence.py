@@ -24,8 +24,8 @@ def configure(
     method preset, the recipe file, flags, assignments. The names of dataset, method, recipe and fidelity are
     themselves settings, found first by the same order. `flags` are nested like the settings, `assignments` are
     `a.b=value` each. A run that `model.init` names gives all that is not given; where dataset, recipe, method or
-    fidelity are, only what makes up its model. A root without a dataset is a folder, which `say` is told: the scenes of
-    the default lie nowhere.
+    fidelity are, only what makes up its model, and where the dataset lies if it is the same. A root without a dataset
+    is a folder, which `say` is told: the scenes of the default lie nowhere.
 
     Raises:
         InputError: an unknown name or setting, a value that does not fit.
@@ -39,7 +39,8 @@ def configure(
         usual = "folder"
     dataset = str(given.get("dataset", usual))
     if origin and (dataset != origin["dataset"] or {"recipe", "method", "fidelity"} & given.keys()):
-        origin = {"model": origin["model"], "decoder": origin["decoder"]}
+        place = {"data": {"root": origin["data"]["root"]}} if dataset == origin["dataset"] else {}
+        origin = {"model": origin["model"], "decoder": origin["decoder"], **place}
     return configure_dataset(open_dataset(dataset), top, origin)
 
 

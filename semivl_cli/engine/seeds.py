@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -133,13 +134,14 @@ def train_seeds(
                 reporter.note(f"seed {seed} failed: {error}")
                 continue
             except Interrupted as error:
-                message = f"stopped with seed {seed}; go on with: semivl train --resume --out {out}"
+                message = f"stopped with seed {seed}; go on with: semivl train --resume --out {shlex.quote(str(out))}"
                 raise Interrupted(message, error.exit_code - 128) from error
         if process_group.is_main:
             finished(results[seed])
         if (signal_number := results[seed].stop) is not None and number < len(numbers):
             raise Interrupted(
-                f"stopped after seed {seed}; go on with: semivl train --resume --out {out}", signal_number
+                f"stopped after seed {seed}; go on with: semivl train --resume --out {shlex.quote(str(out))}",
+                signal_number,
             )
     repeated = Repeated(out=out, results=results, failed=failed)
     if process_group.is_main:

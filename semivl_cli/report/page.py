@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import shlex
 from importlib import resources
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def write_report(run: Path) -> Path:
     except OSError as error:
         raise RunError(
             f"cannot write {page} ({error.strerror or error}): the run itself is complete; make room, then semivl eval "
-            f"{run} --report writes it"
+            f"{shlex.quote(str(run))} --report writes it"
         ) from error
     return page
 

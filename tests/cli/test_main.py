@@ -133,3 +133,23 @@ def test_a_number_of_labels_that_cannot_be_is_no_file(labels, tmp_path, monkeypa
     result = CliRunner().invoke(app, ["train", "--labels", labels])
     assert result.exit_code == 2
     assert result.stderr.startswith(f"semivl: labels '{labels}': expected all, a count of at least 1 (92), a fraction")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a folder in use cannot be removed there")
+@pytest.mark.parametrize("arguments", [["-m", "semivl_cli"], ["-c", "from semivl_cli.cli import main; main()"]])
+def test_a_working_directory_that_is_gone_is_one_line(arguments, tmp_path):
+    program = "import os, sys; os.rmdir(os.getcwd()); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    words = [sys.executable, "-c", program, *arguments, "train"]
+    (tmp_path / "gone").mkdir()
+    done = subprocess.run(words, cwd=tmp_path / "gone", capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("semivl: the working directory is gone") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["MEGAPIXELS", "DOCUMENT_MIB", "UNPACKED_GIB", "PARAMETERS_MILLION"])
+def test_a_limit_that_is_no_number_is_blamed_on_no_file(name, tmp_path, monkeypatch):
+    (tmp_path / "a.png").touch()
+    monkeypatch.setenv(f"SEMIVL_MAX_{name}", "abc")
+    result = CliRunner().invoke(app, ["predict", str(tmp_path / "a.png"), "--out", str(tmp_path / "masks")])
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"semivl: $SEMIVL_MAX_{name} = 'abc': expected a whole number")

@@ -2,6 +2,8 @@
 
 import json
 import runpy
+import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -105,3 +107,37 @@ def test_settings_of_the_model_alone_are_taken_where_a_recipe_or_dataset_is_name
     assert shown.exit_code == 0, shown.output
     assert 'kind = "convolutional"' in shown.stdout and "steps = 800" in shown.stdout
     assert json.dumps(str(begun / "fixed")) in shown.stdout
+    root = f"root = {json.dumps(str(begun / 'street'))}"
+    assert root not in shown.stdout
+    assert root in semivl("train", "--init", "fixed", "--recipe", "tiny", "--print-config").stdout  # the same images
+
+
+def test_what_the_next_command_is_can_be_pasted_whatever_the_names(begun, tmp_path, monkeypatch):
+    monkeypatch.chdir(begun)
+    done = CliRunner().invoke(app, ["train", "--init", "run", *STILL, "--out", str(tmp_path / "my run")])
+    *_, line = done.stdout.splitlines()
+    assert shlex.split(line)[-1] == str(tmp_path / "my run")
+
+
+@pytest.mark.parametrize("name", ["run", "fixed"])
+def test_a_score_on_other_classes_is_refused(name, begun, monkeypatch):
+    monkeypatch.chdir(begun)
+    scored = CliRunner().invoke(app, ["eval", name, "--dataset", "shapes"])
+    assert scored.exit_code == 2
+    assert f"class 0 of dataset 'shapes' is 'background', of {name} 'road'" in scored.stderr
+
+
+def test_a_score_on_images_that_have_trained_the_run_says_so(begun, tmp_path, monkeypatch):
+    monkeypatch.chdir(begun)
+    score = ["eval", "run", "--root", str(tmp_path / "street")]
+    shutil.copytree("street", tmp_path / "street")
+    assert "have trained this run" not in CliRunner().invoke(app, score).stderr
+    (tmp_path / "street" / "val.txt").write_text("0\n1\n5\n")
+    scored = CliRunner().invoke(app, score)
+    assert scored.exit_code == 0
+    assert "note: 1 of the 3 validation images have trained this run (split.json), such as '5'" in scored.stderr
+    (tmp_path / "street" / "masks" / "0.png").unlink()
+    scored = CliRunner().invoke(app, score)
+    assert scored.exit_code == 2
+    command = shlex.join(["semivl", "prepare", "data", "folder", "--root", str(tmp_path / "street")])
+    assert f"`{command}` lists what is there\n" in scored.stderr  # eval has no --set

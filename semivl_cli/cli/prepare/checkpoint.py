@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -32,4 +33,5 @@ def checkpoint(
 
         flags = settings_of({"dataset": dataset, "data.definition": definition})
         run = prepare_checkpoint(file, flags, assignments or (), out, text, reporter)
-    print_line(f"{run}: score it with semivl eval {run}, use it with semivl predict IMAGES --out masks/ --run {run}")
+    name = shlex.quote(str(run))
+    print_line(f"{run}: score it with semivl eval {name}, use it with semivl predict IMAGES --out masks/ --run {name}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -130,7 +131,7 @@ def build_index(
     notes = (note, *notes)
     if looked_for < len(unlabeled):
         notes += (f"{looked_for} of the {len(unlabeled)} unlabelled files were looked for, evenly spread",)
-    _refuse(dataset, absent, data.missing)
+    _refuse(dataset, root, absent, data.missing, remedy=", `--set data.missing=skip` goes on without")
     if absent:
         unlabeled = Hidden(train, [*out, *(unlabeled.number(position) for position in gone)])
         left = len(labeled) + len(unlabeled) + len(checked)
@@ -157,7 +158,7 @@ def list_validation(dataset: Dataset, root: Path, *, missing: Literal["refuse", 
     absent: list[str] = []
     with plugin_code(dataset, "listing its val images"):
         present = _present(dataset.records(root, "val"), absent)
-    _refuse(dataset, absent, missing)
+    _refuse(dataset, root, absent, missing)
     if not present:
         raise InputError(f"{root}: dataset {dataset.name!r} has no validation image there")
     if isinstance(dataset, Converts):
@@ -171,13 +172,18 @@ def check_made_for(dataset: Dataset, class_names: Sequence[str], definition: str
     `definition` is where these classes were read.
     """
     if isinstance(dataset, MadeForClasses) and dataset.made_for and tuple(dataset.made_for) != tuple(class_names):
-        pairs = zip_longest(dataset.made_for, class_names, fillvalue="(none)")
-        number, (old, new) = next((number, pair) for number, pair in enumerate(pairs) if pair[0] != pair[1])
+        number, old, new = first_difference(dataset.made_for, class_names)
         again = dataset.renewal(definition) if isinstance(dataset, Converts) else f"semivl prepare data {dataset.name}"
         raise InputError(
             f"the masks were converted for other classes: class {number} was {old!r}, the definition has {new!r}: run "
             f"`{again}`, with this definition"
         )
+
+
+def first_difference(names: Sequence[str], others: Sequence[str]) -> tuple[int, str, str]:
+    """Return the first class id at which two lists of classes differ, and what each has there."""
+    pairs = enumerate(zip_longest(names, others, fillvalue="(none)"))
+    return next((number, one, other) for number, (one, other) in pairs if one != other)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -292,11 +298,14 @@ def missing_files(record: Record, *, label: bool) -> tuple[str, ...]:
     return tuple(absent)
 
 
-def _refuse(dataset: Dataset, absent: Sequence[str], missing: Literal["refuse", "skip"]) -> None:
+def _refuse(
+    dataset: Dataset, root: Path, absent: Sequence[str], missing: Literal["refuse", "skip"], remedy: str = ""
+) -> None:
     if absent and missing == "refuse":
+        look = shlex.join(["semivl", "prepare", "data", dataset.name, "--root", str(root)])
         raise InputError(
             f"{len(absent)} {'file is' if len(absent) == 1 else 'files are'} missing, the first is {absent[0]}: "
-            f"`semivl prepare data {dataset.name}` lists what is there, `--set data.missing=skip` goes on without"
+            f"`{look}` lists what is there{remedy}"
         )
 
 

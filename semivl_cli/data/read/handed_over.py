@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from semivl_cli.data.read.brightness import ValueRange, to_rgb
-from semivl_cli.data.read.images import read_image
+from semivl_cli.data.read.brightness import ValueRange, is_faint, to_rgb
+from semivl_cli.data.read.images import Shown, read_shown
 from semivl_cli.data.read.orientation import layout_of
 from semivl_cli.data.read.picture_files import Picture, decoding
 from semivl_cli.errors import InputError
@@ -22,25 +22,25 @@ _EXPECTED = "expected a path, a Pillow image, or a numpy array of uint8 (0..255)
 _NAME = "the image"
 
 
-def pixels_of(image: ImageLike, value_range: ValueRange | None = None) -> NDArray[np.uint8]:
-    """Return uint8 RGB `[H, W, 3]`, contiguous; what is no image is refused rather than guessed at.
+def shown_of(image: ImageLike, value_range: ValueRange | None = None) -> Shown:
+    """Return an image as a file of it would be shown; what is no image is refused rather than guessed at.
 
     Raises:
         InputError: the file cannot be read, or an array has another shape or type; says what to do.
     """
     if isinstance(image, str | Path):
-        return read_image(Path(image), value_range)
+        return read_shown(Path(image), value_range)
     if isinstance(image, Image.Image):
         with decoding(_NAME):
             check_pixels(image.height, image.width, _NAME)
             picture = Picture(layout=layout_of(image), pillow=image, tiff=None, content=bytes)
-            return picture.shown(value_range)[0]
+            return Shown(*picture.shown(value_range))
     if not isinstance(image, np.ndarray):
         tensor = type(image).__module__.partition(".")[0] == "torch"
         remedy = ": pass tensor.permute(1, 2, 0).cpu().numpy(), as uint8" if tensor else ""
         raise InputError(f"{_NAME} is a {type(image).__name__}: {_EXPECTED}{remedy}")
     _check(image)
-    return np.ascontiguousarray(to_rgb(image, value_range))
+    return Shown(np.ascontiguousarray(to_rgb(image, value_range)), is_faint(image, value_range))
 
 
 def _check(image: NDArray[np.generic]) -> None:

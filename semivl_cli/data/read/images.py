@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from semivl_cli.class_ids import IGNORE
-from semivl_cli.data.contract import Dataset, Record, Source, TellsValueRange
+from semivl_cli.data.contract import Dataset, Record, Source, TellsValueRange, stored_ids
 from semivl_cli.data.read.brightness import ValueRange
 from semivl_cli.data.read.orientation import Layout
 from semivl_cli.data.read.picture_files import Picture, open_picture
@@ -139,7 +139,7 @@ def label_of(record: Record, raw: NDArray[Any], dataset: Dataset, class_names: S
         ids = dataset.class_ids(raw)
         if ids.dtype.kind not in "iu" or ids.shape != raw.shape:
             raise TypeError(f"expected uint8 {list(raw.shape)}, got {ids.dtype} {list(ids.shape)}")
-        return check_ids(ids, raw, class_names, label_name(record))
+        return check_ids(stored_ids(ids), raw, class_names, label_name(record))
 
 
 def check_ids(ids: NDArray[np.uint8], raw: NDArray[Any], class_names: Sequence[str], name: str) -> NDArray[np.uint8]:

@@ -60,7 +60,9 @@ class Scores:
 
     @property
     def caution(self) -> str | None:
-        """What to say where so few images were scored that the numbers mean little."""
+        """What to say where so little was scored that the numbers mean little."""
+        if self.pixels and not any(self.pixels.values()):
+            return "no pixel of the images that were scored is labelled: the numbers mean nothing"
         if self.images >= FEW:
             return None
         images = "one image is" if self.images == 1 else f"{self.images} images are"

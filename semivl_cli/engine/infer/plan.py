@@ -76,6 +76,10 @@ def plan_predictions(inputs: Sequence[Path], out: Path, *, overlays: bool = Fals
         raise InputError(f"{where} holds no image: expected files such as .jpg, .png, .tif at any depth{besides}")
     jobs = _name_outputs(found.pictures, out)
     targets = [job.mask for job in jobs] + [job.overlay for job in jobs if overlays]
+    if legend and (key := out / OVERLAYS / LEGEND) in targets:
+        raise InputError(
+            f"{key} would be the legend and a mask: leave out --legend, or give folders above the picture's"
+        )
     _check_targets([*targets, *([out / OVERLAYS / LEGEND] if legend else [])], found.seen)
     notes = [*found.notes, *(f"{given} holds no image" for given in found.empty)]
     if found.passed_over:

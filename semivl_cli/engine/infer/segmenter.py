@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from semivl_cli.concepts.schema import Color, Definition
 from semivl_cli.config import RunConfig
 from semivl_cli.data.read.brightness import ValueRange
-from semivl_cli.data.read.handed_over import ImageLike, pixels_of
+from semivl_cli.data.read.handed_over import ImageLike, shown_of
 from semivl_cli.data.read.views import validation_size
 from semivl_cli.settings_toml import resolve
 
@@ -56,12 +57,20 @@ class Segmenter(ABC):
         """Segment one image -> class ids uint8 `[H, W]`, of its size as shown.
 
         `image`: a path, a Pillow image of any mode, or an array of uint8 (0..255) or uint16 (0..65535): grey `[H, W]`,
-        RGB `[H, W, 3]`, or RGBA `[H, W, 4]`. Whichever it is, it is read as a file of it would be.
+        RGB `[H, W, 3]`, or RGBA `[H, W, 4]`. Whichever it is, it is read as a file of it would be. Warns of one of
+        more than 8 bits that uses little of the range of its numbers.
 
         Raises:
             InputError: it is none of these, or a file that cannot be read.
         """
-        return self.classes_of(pixels_of(image, self.config.data.value_range))
+        shown = shown_of(image, self.config.data.value_range)
+        if shown.faint:
+            warnings.warn(
+                "the image uses less than a sixteenth of the range of its numbers and looks nearly black, or like a "
+                "single grey: tell which numbers are black and white: model.reading((0, 4095)).predict(image)",
+                stacklevel=2,
+            )
+        return self.classes_of(shown.pixels)
 
     @abstractmethod
     def classes_of(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -39,8 +39,8 @@ class Inference:
 
     @property
     def stride(self) -> int:
-        """Step from window to window in pixels."""
-        return self.config.evaluation.stride or int(self.crop * 2 / 3)
+        """Step from window to window in pixels, never longer than a window: what lies between has no answer."""
+        return min(self.config.evaluation.stride or int(self.crop * 2 / 3), self.crop)
 
     def averaging(self) -> Inference:
         """Return the same windows with their answers averaged as they are: for maps that are no logits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -241,7 +242,8 @@ class Loop:
         """End in the middle; checkpoint `done` is there by then."""
         self.process_group.barrier()
         raise Interrupted(
-            f"stopped at step {done} of {self.steps}; go on with: semivl train --resume --out {self.training.run}",
+            f"stopped at step {done} of {self.steps}; go on with: semivl train --resume "
+            f"--out {shlex.quote(str(self.training.run))}",
             signal_number,
         )
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from semivl_cli.data.read.handed_over import pixels_of
+from semivl_cli.data.read.handed_over import shown_of
 from semivl_cli.data.read.images import read_image
 from semivl_cli.errors import InputError
 
@@ -27,7 +27,7 @@ RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
     ],
 )
 def test_the_same_picture_is_the_same_whatever_holds_it(image):
-    pixels = pixels_of(image)
+    pixels = shown_of(image).pixels
     assert np.array_equal(pixels, RGB)
     assert pixels.flags.c_contiguous
 
@@ -37,10 +37,16 @@ def test_grey_and_transparent_arrays_are_what_files_of_them_would_be(tmp_path):
     for number, image in enumerate((RGB[..., 0], RGB[..., :1], rgba, RGB[..., 1].astype(np.uint16) * 100)):
         path = tmp_path / f"{number}.png"
         Image.fromarray(image.squeeze()).save(path)
-        assert np.array_equal(pixels_of(image), read_image(path))
-        assert np.array_equal(pixels_of(path), pixels_of(str(path)))
+        assert np.array_equal(shown_of(image).pixels, read_image(path))
+        assert np.array_equal(shown_of(path).pixels, shown_of(str(path)).pixels)
     deep = np.array([[0, 1023]], np.uint16)
-    assert pixels_of(deep, (0, 1023))[0, :, 0].tolist() == [0, 255]
+    assert shown_of(deep, (0, 1023)).pixels[0, :, 0].tolist() == [0, 255]
+
+
+@pytest.mark.parametrize("deep", [np.array([[0, 1023]], np.uint16), Image.fromarray(np.array([[0, 255]], np.int32))])
+def test_what_uses_little_of_its_range_is_faint_whatever_holds_it(deep):
+    assert shown_of(deep).faint
+    assert not shown_of(deep, (0, 1023)).faint
 
 
 def test_a_pillow_image_is_turned_as_its_file_says():
@@ -48,7 +54,7 @@ def test_a_pillow_image_is_turned_as_its_file_says():
     exif[0x112] = 6
     Image.fromarray(RGB).save(buffer, "PNG", exif=exif)
     with Image.open(buffer) as image:
-        assert np.array_equal(pixels_of(image), np.rot90(RGB, -1))
+        assert np.array_equal(shown_of(image).pixels, np.rot90(RGB, -1))
         assert image.size == (7, 5)  # it is as it was
 
 
@@ -74,4 +80,4 @@ def test_a_pillow_image_is_turned_as_its_file_says():
 )
 def test_what_is_no_image_is_refused_with_what_to_do(image, message):
     with pytest.raises(InputError, match=message):
-        pixels_of(image)
+        shown_of(image)

@@ -231,6 +231,24 @@ def test_a_16_bit_mask_does_not_wrap_round(tmp_path):
         read_label(mask_record(tmp_path / "m.png"), Folder(), NAMES)
 
 
+class Counted:
+    """A plugin that gives class ids as NumPy counts: 64 bits with a sign."""
+
+    name = "counted"
+
+    def class_ids(self, raw):
+        return raw.astype(np.int64) - 1
+
+
+def test_class_ids_of_any_whole_number_type_are_bytes_and_do_not_wrap_round(tmp_path):
+    Image.fromarray(np.array([[1, 2]], np.uint8)).save(tmp_path / "m.png")
+    label = read_label(mask_record(tmp_path / "m.png"), Counted(), NAMES)
+    assert label.dtype == np.uint8 and label.tolist() == [[0, 1]]
+    Image.fromarray(np.array([[1, 0]], np.uint8)).save(tmp_path / "m.png")
+    with pytest.raises(InputError, match="value 0 "):
+        read_label(mask_record(tmp_path / "m.png"), Counted(), NAMES)
+
+
 @pytest.mark.parametrize("mode", ["RGB", "LA", "F"])
 def test_a_mask_of_colours_or_fractions_is_refused(tmp_path, mode):
     path = tmp_path / "m.tif"

@@ -93,3 +93,8 @@ def test_scores_of_an_earlier_version_still_load():
 def test_few_images_are_said_to_mean_little(images, said):
     caution = Scores(miou=0.5, iou={"road": 0.5}, step=9, images=images).caution
     assert caution is None if said is None else said in caution
+
+
+def test_images_without_any_label_give_numbers_that_mean_nothing():
+    nothing = Scores(miou=0.0, iou={"road": None}, pixels={"road": 0}, step=9, images=100)
+    assert nothing.caution is not None and "no pixel of the images that were scored is labelled" in nothing.caution

@@ -233,6 +233,13 @@ def test_overlays_and_legend_overwrite_nothing_of_others(tmp_path, where):
     assert plan_predictions([tmp_path / "in"], tmp_path / "out", overlays=True, legend=True).jobs
 
 
+def test_the_legend_is_no_mask_as_well(tmp_path):
+    make(tmp_path, "in/overlays/legend.jpg")
+    assert plan_predictions([tmp_path / "in"], tmp_path / "out").jobs
+    with pytest.raises(InputError, match=r"legend\.png would be the legend and a mask"):
+        plan_predictions([tmp_path / "in"], tmp_path / "out", legend=True)
+
+
 def test_a_link_to_nothing_in_the_place_of_a_mask_is_somebodys(tmp_path):
     make(tmp_path, "in/a.jpg")
     (tmp_path / "out").mkdir()

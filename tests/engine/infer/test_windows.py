@@ -38,8 +38,8 @@ cases = given(
 @settings(max_examples=60, deadline=None)
 @cases
 @example(40, 7, 16, 16, 1)
+@example(40, 40, 4, 16, 1)
 def test_averaged_logits_cover_every_pixel_at_its_own_place(height, width, crop, stride, windows):
-    stride = min(stride, crop)
     by = how(mode="averaged_logits", stride=stride, crop=crop, at_once=windows)
     image = numbered(height, width)
     assert torch.allclose(class_scores(own_color, image, by), image.float(), atol=1e-3)

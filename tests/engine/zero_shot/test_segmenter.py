@@ -66,3 +66,10 @@ def test_a_file_of_ones_own_reads_the_same_as_the_plugins(segmenter, scene, tmp_
     other = open_segmenter(zero_shot_config(definition="shapes", weights=str(copy)), "cpu", Silence())
     assert other.clip_sha256 == segmenter.clip_sha256
     assert (other.predict(scene) == segmenter.predict(scene)).all()
+
+
+def test_an_image_that_looks_black_by_its_type_is_warned_of(segmenter, scene):
+    deep = scene.astype(np.uint16) * 4
+    with pytest.warns(UserWarning, match=r"less than a sixteenth .* model\.reading\(\(0, 4095\)\)"):
+        segmenter.predict(deep)
+    assert (segmenter.reading((0, 1020)).predict(deep) == segmenter.predict(scene)).all()

@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -46,6 +47,28 @@ def test_converted_masks_that_are_out_of_date_are_refused(root, look):
     Image.fromarray(np.zeros((20, 30), np.uint8)).save(root / "masks/6.png")
     with pytest.raises(InputError, match=r"masks is not as it was .* run `semivl prepare data folder"):
         list(Folder().records(root, "train"))
+
+
+def test_a_converted_dataset_that_was_moved_is_not_read_as_if_it_never_was(root, look, tmp_path):
+    mask = Image.fromarray(np.resize(np.array([1, 0], np.uint8), (20, 30)))
+    mask.putpalette([128, 64, 128, 0, 0, 0])  # the classes' colours in another order: its numbers are no ids
+    for number in range(6):
+        mask.save(root / f"masks/{number}.png")
+    look(root)
+    [before] = [record for record in Folder().records(root, "train") if record.id == "0"]
+    moved = root.rename(tmp_path / "my data")
+    with pytest.raises(InputError, match="was prepared in another place") as refused:
+        list(Folder().records(moved, "train"))
+    [command] = re.findall("`(.*)`", str(refused.value))
+    assert shlex.split(command)[:6] == ["semivl", "prepare", "data", "folder", "--root", str(moved)]
+    look(moved)
+    [after] = [record for record in Folder().records(moved, "train") if record.id == "0"]
+    assert after.label == moved / before.label.relative_to(root)
+
+
+def test_a_moved_dataset_of_which_nothing_was_made_is_read_where_it_lies(root, look, tmp_path):
+    look(root)
+    assert len(list(Folder().records(root.rename(tmp_path / "moved"), "train"))) == 7
 
 
 def rewrite(path, content):
