@@ -143,16 +143,16 @@ def one_line(text):
 
 def root(masks=("c",)):
     files = {
-        f"fixed/root/images/{name}.png": encoded(photo(number)) for number, name in enumerate(("a", "day1/b", "c", "d"))
+        f"fixed/data/images/{name}.png": encoded(photo(number)) for number, name in enumerate(("a", "day1/b", "c", "d"))
     }
     return (
-        files | {f"fixed/root/masks/{name}.png": encoded(classes()) for name in masks} | {"fixed/root/val.txt": b"c\n"}
+        files | {f"fixed/data/masks/{name}.png": encoded(classes()) for name in masks} | {"fixed/data/val.txt": b"c\n"}
     )
 
 
 def prepare(folder):
     """Do what `semivl prepare data folder --from` does, with a definition and without."""
-    data = folder / "fixed" / "root"
+    data = folder / "fixed" / "data"
     sources = sorted(path for path in folder.iterdir() if path.name != "fixed")
     for source in sources:
         apart(Folder().find_classes, data, [source], one_line)
@@ -625,7 +625,7 @@ def indexed():
     """A root that was prepared, its masks converted."""
     folder = Path(_scratch())
     for name, data in root(masks=()).items():
-        path = folder / name.removeprefix("fixed/root/")
+        path = folder / name.removeprefix("fixed/data/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     for name in ("a", "c"):
@@ -634,17 +634,17 @@ def indexed():
         path.write_bytes(encoded(colors()))
     Folder().prepare(folder, [], CLASSES, False, str)
     files = {
-        f"fixed/root/{path.relative_to(folder).as_posix()}": path.read_bytes()
+        f"fixed/data/{path.relative_to(folder).as_posix()}": path.read_bytes()
         for path in folder.rglob("*")
         if path.is_file() and path.name != ".lock"
     }
-    files["prepared/index.jsonl"] = files.pop("fixed/root/prepared/index.jsonl").replace(
+    files["prepared/index.jsonl"] = files.pop("fixed/data/prepared/index.jsonl").replace(
         as_json(str(folder))[1:-1], b"@ROOT@"
     )
     header = json.loads(files["prepared/index.jsonl"].split(b"\n")[0])
     header["folders"], header["files"] = {}, {}  # their times are of another folder
     files["prepared/index.jsonl"] = b"\n".join([as_json(header), *files["prepared/index.jsonl"].split(b"\n")[1:]])
-    files["prepared/masks/a.png"] = files.pop("fixed/root/prepared/masks/a.png")
+    files["prepared/masks/a.png"] = files.pop("fixed/data/prepared/masks/a.png")
     return files
 
 
@@ -655,7 +655,7 @@ def _scratch():
 
 
 def read_indexed(folder):
-    data = folder / "fixed" / "root"
+    data = folder / "fixed" / "data"
     for path in sorted(path for path in (folder / "prepared").rglob("*") if path.is_file()):
         target = data / path.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -678,7 +678,7 @@ def folder_files():
 
 
 def read_folder(folder):
-    data = folder / "fixed" / "root"
+    data = folder / "fixed" / "data"
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and "fixed" not in path.parts):
         target = data / path.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -855,7 +855,7 @@ def _written(folder, files):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    return folder / "fixed" / "root"
+    return folder / "fixed" / "data"
 
 
 def read_records(folder):
