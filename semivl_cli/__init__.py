@@ -4,9 +4,8 @@ Letters of shapes, the same everywhere: `B` batch, `N` classes, `K` concepts, `D
 `F` decoder width, `H W` pixels, `h w` patches.
 """
 
-from __future__ import annotations
-
-TYPE_CHECKING = False  # without typing: `python -m` would take that of the working directory, see `__main__`
+# Nothing is imported here, not even `__future__`: `python -m` would take it from the working directory, see `__main__`.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
+def __getattr__(name: str) -> "Any":  # noqa: ANN401 - PEP 562
     """Resolve `load` when it is asked for, so that importing the package stays instant."""
     if name in ("load", "Predictor"):
         from semivl_cli.engine.infer import predictor  # noqa: PLC0415
