@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import platformdirs
@@ -272,6 +272,12 @@ def image_suffixes() -> frozenset[str]:
     return frozenset(
         suffix for suffix, format_ in known.items() if format_ in Image.OPEN and format_ not in _NO_PICTURES
     )
+
+
+def bare(name: str) -> str:
+    """Return a name of a picture without its suffix; other dots are part of the name."""
+    suffix = PurePosixPath(name).suffix
+    return name[: -len(suffix)] if suffix.lower() in image_suffixes() else name
 
 
 def is_image(name: str) -> bool:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from semivl_cli.data.annotation.exported_split import ExportedSplit
-from semivl_cli.data.annotation.tree import bare
 from semivl_cli.data.ids import composed, read_ids
 from semivl_cli.errors import InputError
+from semivl_cli.files import bare
 
 from .listing import Entry, Listing
 

@@ -149,7 +149,7 @@ class Failing:
     [
         ("records", "the plugin of dataset 'failing' failed, listing its train images: KeyError: 'the second' ("),
         ("image", "a plugin failed, rendering .*: ValueError: no pixels ("),
-        ("floats", "a plugin failed, rendering .*: TypeError: expected uint8 of 3 axes, got float32 of 3 ("),
+        ("floats", "a plugin failed, rendering .*: TypeError: expected uint8 [H, W, 3], got float32 [4, 4, 3] ("),
         ("label", "a plugin failed, rendering .*: OSError: no labels ("),
         (
             "class_ids",

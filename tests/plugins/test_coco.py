@@ -209,7 +209,7 @@ def test_a_file_that_is_no_instances_is_told_in_one_line(tmp_path, text):
 def test_a_size_that_no_memory_holds_is_refused_before_it_is_painted(tmp_path):
     file = tmp_path / "x.json"
     file.write_text('{"images": [{"id": 1, "file_name": "a", "height": 1000000, "width": 1000000}], "annotations": []}')
-    with pytest.raises(InputError, match=r"x\.json: a: 1000000 x 1000000 pixels .* set SEMIVL_MAX_MEGAPIXELS higher"):
+    with pytest.raises(InputError, match=r"x\.json: .*a: 1000000 x 1000000 pixels .* set SEMIVL_MAX_MEGAPIXELS higher"):
         Instances(file)
 
 

@@ -13,8 +13,8 @@ from itertools import islice
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
-from semivl_cli.data.annotation.tree import bare
 from semivl_cli.data.ids import composed
+from semivl_cli.files import bare
 
 _SERVER = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*/*")
 _DATE = r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"

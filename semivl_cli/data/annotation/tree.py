@@ -125,9 +125,3 @@ class Tree:
     def json(self) -> object:
         """Return the content of a JSON file; raises `InputError` if it cannot be read, or is not JSON."""
         return load_json(self.read(), str(self))
-
-
-def bare(name: str) -> str:
-    """Return a name of a picture without its suffix; other dots are part of the name."""
-    suffix = PurePosixPath(name).suffix
-    return name[: -len(suffix)] if suffix.lower() in image_suffixes() else name

@@ -10,7 +10,7 @@ from pathlib import Path
 from semivl_cli.data.annotation.annotations import Annotations, Images
 from semivl_cli.data.annotation.format_contract import Format, Given
 from semivl_cli.data.annotation.image_names import ImageNames
-from semivl_cli.data.annotation.tree import Tree, bare
+from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.formats import (
     cityscapes,
     coco,
@@ -30,6 +30,7 @@ from semivl_cli.data.formats.image_folder import images_in, images_of_list, imag
 from semivl_cli.data.formats.mask_folder import look_like_masks, open_masks
 from semivl_cli.data.formats.mask_names import DETECTED, Affixes
 from semivl_cli.errors import InputError, listed
+from semivl_cli.files import bare
 
 FORMATS = (
     voc.FORMAT,

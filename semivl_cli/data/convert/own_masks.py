@@ -9,12 +9,13 @@ from pathlib import Path
 from semivl_cli.data.annotation.annotations import Annotations, Key
 from semivl_cli.data.annotation.image_names import ImageNames
 from semivl_cli.data.annotation.palettes import Palette, Palettes, palette_of
-from semivl_cli.data.annotation.tree import Tree, bare
+from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.annotation.turned_images import Orientation
 from semivl_cli.data.formats.mask_names import layer_of
 from semivl_cli.data.read.images import image_layout
 from semivl_cli.data.read.picture_files import Picture
 from semivl_cli.errors import InputError
+from semivl_cli.files import bare
 from semivl_cli.processes import in_threads
 
 

@@ -14,10 +14,11 @@ from semivl_cli.data.annotation.canvas import Canvas, ellipse, rotated
 from semivl_cli.data.annotation.exported_split import split_of_file
 from semivl_cli.data.annotation.format_contract import Format, Given
 from semivl_cli.data.annotation.rle import Code
-from semivl_cli.data.annotation.tree import Tree, bare
+from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.contract import Color
 from semivl_cli.documents import Document, parse_json
 from semivl_cli.errors import InputError
+from semivl_cli.files import bare
 
 _WITH_AREA = ("polygon", "bbox", "ellipse", "mask")
 _NO_AREA = ("points", "polyline", "skeleton", "cuboid_3d")

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from semivl_cli.data.annotation.annotations import Images
-from semivl_cli.data.annotation.tree import Tree, bare
+from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.formats.roboflow import CLASSES, MASK
 from semivl_cli.data.formats.voc import FOLDERS
 from semivl_cli.errors import InputError, RunError
-from semivl_cli.files import FULL, replacing_folder
+from semivl_cli.files import FULL, bare, replacing_folder
 
 _OF_MASKS = frozenset(
     (

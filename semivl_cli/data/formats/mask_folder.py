@@ -11,12 +11,13 @@ from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key
 from semivl_cli.data.annotation.canvas import Canvas
 from semivl_cli.data.annotation.image_names import ImageNames
 from semivl_cli.data.annotation.label_pictures import count_colors, paint_layers, paint_mask
-from semivl_cli.data.annotation.tree import Tree, bare
+from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.annotation.turned_images import picture_layout
 from semivl_cli.data.formats.mask_names import DETECTED, Affixes, image_of, layer_of, shared_affixes
 from semivl_cli.data.read.images import known_classes
 from semivl_cli.data.read.picture_files import Picture
 from semivl_cli.errors import InputError
+from semivl_cli.files import bare
 
 
 def open_masks(

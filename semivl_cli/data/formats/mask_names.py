@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from semivl_cli.data.annotation.annotations import plain_name
 from semivl_cli.data.annotation.image_names import ImageNames
-from semivl_cli.data.annotation.tree import bare
+from semivl_cli.files import bare
 
 _SIGNS = "_-. "
 """What an ending begins with."""

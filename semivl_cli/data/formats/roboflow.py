@@ -9,9 +9,10 @@ from functools import partial
 from semivl_cli.data.annotation.annotations import Annotations, Drawing
 from semivl_cli.data.annotation.exported_split import split_of_folders
 from semivl_cli.data.annotation.format_contract import Format, Given
-from semivl_cli.data.annotation.tree import Tree, bare
+from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.formats.voc import LabelMap, paint_explained
 from semivl_cli.errors import InputError
+from semivl_cli.files import bare
 
 CLASSES = "_classes.csv"
 MASK = "_mask"

@@ -14,10 +14,11 @@ from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key, to
 from semivl_cli.data.annotation.canvas import Canvas
 from semivl_cli.data.annotation.format_contract import Format, Given
 from semivl_cli.data.annotation.label_pictures import paint_mask
-from semivl_cli.data.annotation.tree import Tree, bare
+from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.contract import Color
 from semivl_cli.data.formats.split_lists import splits_of_lists
 from semivl_cli.errors import InputError, listed
+from semivl_cli.files import bare
 
 FOLDERS = ("SegmentationClass", "SegmentationClassAug", "SegmentationClassPNG")
 _LINE = re.compile(r"(.+?)\s*:\s*(\d{1,4})\s*,\s*(\d{1,4})\s*,\s*(\d{1,4})\s*(?::.*)?|([^:]+):\s*:.*")

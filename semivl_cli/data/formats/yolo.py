@@ -11,7 +11,7 @@ from pathlib import Path
 from semivl_cli.data.annotation.annotations import Annotations, Drawing, Key
 from semivl_cli.data.annotation.canvas import Canvas
 from semivl_cli.data.annotation.format_contract import Format, Given
-from semivl_cli.data.annotation.tree import Tree, bare
+from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.formats.yolo_data import (
     DataYaml,
     folders_named,
@@ -24,6 +24,7 @@ from semivl_cli.data.formats.yolo_data import (
     tells_names,
 )
 from semivl_cli.errors import InputError, listed
+from semivl_cli.files import bare
 
 _OF_LABELS = re.compile(r"labels|obj_\w+_data", re.IGNORECASE)
 """Folders whose text files are labels, whatever stands in them."""

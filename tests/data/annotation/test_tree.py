@@ -3,8 +3,9 @@ import zipfile
 
 import pytest
 
-from semivl_cli.data.annotation.tree import Tree, bare
+from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.errors import InputError
+from semivl_cli.files import bare
 
 
 @pytest.fixture(params=["folder", "archive"])

