@@ -76,7 +76,8 @@ def match_images(sources: Sequence[Annotations], names: ImageNames, homes: Seque
                 matches.unmatched.append(drawing.image)
                 if drawing.picture is not None:
                     masks.append(drawing.image)
-                matches.problems.append(f"{drawing.origin}: {drawing.image}: {why}")
+                shown = "\\n".join(drawing.image.splitlines())
+                matches.problems.append(f"{drawing.origin}: {shown}: {why}")
                 found.append(None)
             elif ids[0] in prevailing or ids[0] in whole:
                 again.append(drawing.origin)

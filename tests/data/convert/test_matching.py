@@ -155,3 +155,9 @@ def test_a_name_that_no_file_can_have_is_an_image_that_is_not_there(shop):
     shop.prepare(of_one_class(shop, "road", shop.road, names=("a", "c", "x\0y")))
     (problem,) = shop.problems["masks that cannot be matched with an image"]
     assert problem.endswith("x\0y.jpg: no such image")
+
+
+def test_a_name_of_two_lines_is_told_in_one(shop):
+    shop.prepare(of_one_class(shop, "road", shop.road, names=("a", "c", "x\ny")))
+    (problem,) = shop.problems["masks that cannot be matched with an image"]
+    assert problem.endswith("x\\ny.jpg: no such image")
