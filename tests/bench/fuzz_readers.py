@@ -40,6 +40,7 @@ from semivl_cli.engine.rundir import layout
 from semivl_cli.engine.rundir.metrics_log import Metrics
 from semivl_cli.engine.train.best_step import read_result
 from semivl_cli.errors import InputError
+from semivl_cli.files import is_file
 from semivl_cli.labels_option import read_labels
 from semivl_cli.model.clip import load_clip
 from semivl_cli.report.run import read_run
@@ -664,7 +665,7 @@ def read_indexed(folder):
     train, val = list_records(dataset, data)
     dataset.check_masks([*train, *val])
     for record in (*train, *val):
-        if isinstance(record.label, Path) and record.label.is_file():
+        if isinstance(record.label, Path) and is_file(record.label):
             apart(lambda: dataset.class_ids(read_raw_label(record.label)))  # noqa: B023
 
 
