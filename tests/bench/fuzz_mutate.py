@@ -135,6 +135,8 @@ def mutate_bytes(rng, data):
 
 _NUMBER = re.compile(rb"-?\d+(\.\d+)?")
 _WORD = re.compile(rb"[A-Za-z_][A-Za-z_0-9]*")
+_LARGEST = 2**20
+"""Bytes by which a text grows at once: what is repeated may be long already."""
 
 
 def mutate_text(rng, data):
@@ -149,7 +151,8 @@ def mutate_text(rng, data):
     if kind == 3:
         del lines[line]
     elif kind == 4:
-        lines[line:line] = [lines[rng.randrange(len(lines))]] * rng.choice((1, 1, 3000))
+        again = lines[rng.randrange(len(lines))]
+        lines[line:line] = [again] * min(rng.choice((1, 1, 3000)), 1 + _LARGEST // (len(again) + 1))
     elif kind == 5:
         lines[line] = lines[line][: rng.randrange(len(lines[line]) + 1)]
     elif kind == 6:
