@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 
 class SemiVLError(Exception):
@@ -33,6 +34,15 @@ class Interrupted(SemiVLError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+@contextmanager
+def within(place: str) -> Iterator[None]:
+    """Begin what an `InputError` says with the place that it is about, such as `a.json: shape 3 (car)`."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from error
 
 
 def first_line(error: BaseException) -> str:

@@ -375,11 +375,6 @@ def fitting(pattern: str) -> Iterator[str]:
             yield from fitting(f"{glob.escape(str(found.folder))}/{rest}")
 
 
-def list_images(folder: Path) -> Iterator[Path]:
-    """Yield the images below a folder at any depth, in the order of `walk`."""
-    return (found.folder / name for found in walk(folder) for name in found.files if is_image(name))
-
-
 def folds_case(folder: Path) -> bool:
     """Whether names in a folder that differ in case alone are one file, as on most disks of Windows and macOS."""
     try:

@@ -126,11 +126,6 @@ class Images:
     """What is worth telling about the source."""
 
 
-def size_of(height: object, width: object) -> tuple[int, int] | None:
-    """Return the size of an image, where a file tells both sides as whole numbers."""
-    return (height, width) if isinstance(height, int) and isinstance(width, int) else None
-
-
 def left_out(kinds: Mapping[str, int]) -> list[str]:
     """Return the note, if any, on what is drawn and has no area: how many of which kind."""
     each = ", ".join(f"{count} {kind}" for kind, count in kinds.items())

@@ -18,7 +18,7 @@ from semivl_cli.data.annotation.exported_split import split_of_folders
 from semivl_cli.data.annotation.format_contract import Format, Given
 from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.documents import Document, Point, parse_json
-from semivl_cli.errors import InputError
+from semivl_cli.errors import InputError, within
 
 _ENDING = "_polygons"
 _VOID = frozenset(
@@ -121,10 +121,8 @@ def _paint(objects: Sequence[_Object], origin: str, key: Key, size: tuple[int, i
     for number, one in enumerate(objects):
         if len(one.polygon) < 3:
             continue
-        try:
+        with within(f"{origin}: object {number} ({one.label})"):
             _paint_polygon(canvas, one.polygon, key.class_of[_single(one.label)])
-        except InputError as error:
-            raise InputError(f"{origin}: object {number} ({one.label}): {error}") from error
     return canvas
 
 

@@ -16,7 +16,7 @@ from semivl_cli.data.annotation.format_contract import Format, Given
 from semivl_cli.data.annotation.rle import Code
 from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.documents import Document, Id, as_type
-from semivl_cli.errors import InputError
+from semivl_cli.errors import InputError, within
 
 _PARTS = ("images", "annotations", "categories")
 
@@ -231,13 +231,11 @@ def paint_segmentation(
     canvas: Canvas, annotation: CocoAnnotation, class_id: int, origin: str, *, keep_thin: bool = True
 ) -> None:
     """Paint an annotation; raises `InputError` where its segmentation is broken, naming it."""
-    try:
+    with within(f"{origin}: {annotation.called}"):
         if isinstance(annotation.segmentation, Code):
             canvas.code(annotation.segmentation, class_id)
         else:
             canvas.polygons(annotation.segmentation or (), class_id, keep_thin=keep_thin)
-    except InputError as error:
-        raise InputError(f"{origin}: {annotation.called}: {error}") from error
 
 
 _Entry = TypeVar("_Entry", CocoImage, CocoCategory)

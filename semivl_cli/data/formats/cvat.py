@@ -19,7 +19,7 @@ from semivl_cli.data.annotation.format_contract import Format, Given
 from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.annotation.xml_files import parse_xml
 from semivl_cli.data.contract import Color
-from semivl_cli.errors import InputError
+from semivl_cli.errors import InputError, within
 from semivl_cli.limits import check_pixels
 
 _WITH_AREA = ("polygon", "box", "ellipse", "mask")
@@ -118,10 +118,8 @@ def _paint(shapes: Sequence[Element], origin: str, key: Key, size: tuple[int, in
     canvas = Canvas(size, key.background)
     for shape in shapes:
         label = shape.get("label", "")
-        try:
+        with within(f"{origin}: {shape.tag} ({label})"):
             _paint_shape(canvas, shape, key.class_of[label])
-        except InputError as error:
-            raise InputError(f"{origin}: {shape.tag} ({label}): {error}") from error
     return canvas
 
 

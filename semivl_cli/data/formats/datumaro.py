@@ -17,7 +17,7 @@ from semivl_cli.data.annotation.rle import Code
 from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.contract import Color
 from semivl_cli.documents import Document, parse_json
-from semivl_cli.errors import InputError
+from semivl_cli.errors import InputError, within
 from semivl_cli.files import bare
 
 _WITH_AREA = ("polygon", "bbox", "ellipse", "mask")
@@ -167,10 +167,8 @@ def _paint(shapes: Sequence[_Shape], names: Sequence[str], origin: str, key: Key
         if shape.type not in _WITH_AREA:
             raise InputError(f"{origin}: {shape.type} cannot be painted: expected {', '.join(_WITH_AREA)}")
         label = names[shape.label_id or 0]
-        try:
+        with within(f"{origin}: {shape.type} ({label})"):
             _paint_shape(canvas, shape, key.class_of[label])
-        except InputError as error:
-            raise InputError(f"{origin}: {shape.type} ({label}): {error}") from error
     return canvas
 
 

@@ -17,7 +17,7 @@ from semivl_cli.data.annotation.embedded_picture import embedded_region
 from semivl_cli.data.annotation.format_contract import Format, Given
 from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.documents import Document, Label, Point, as_type
-from semivl_cli.errors import InputError, listed
+from semivl_cli.errors import InputError, listed, within
 
 _NO_AREA = ("point", "points", "line", "linestrip")
 
@@ -124,10 +124,8 @@ def _paint(shapes: Sequence[_Shape], origin: str, key: Key, size: tuple[int, int
     for number, shape in enumerate(shapes):
         if shape.without_area:
             continue
-        try:
+        with within(f"{origin}: shape {number} ({shape.label})"):
             _paint_shape(canvas, shape, key)
-        except InputError as error:
-            raise InputError(f"{origin}: shape {number} ({shape.label}): {error}") from error
     return canvas
 
 

@@ -15,7 +15,7 @@ from semivl_cli.data.annotation.canvas import Canvas, ellipse
 from semivl_cli.data.annotation.embedded_picture import embedded_region
 from semivl_cli.data.annotation.rle import decode_brush
 from semivl_cli.documents import Document, Id, Label, Point
-from semivl_cli.errors import InputError
+from semivl_cli.errors import InputError, within
 
 ANSWERS = frozenset(
     ("choices", "textarea", "rating", "number", "datetime", "taxonomy", "pairwise", "ranker", "relation")
@@ -146,7 +146,7 @@ def paint_regions(regions: Sequence[Region], origin: str, key: Key, size: tuple[
     for region in regions:
         if not region.has_area:
             continue
-        try:
+        with within(f"{origin}: {region}"):
             if len(region.labels) > 1:
                 raise InputError(f"has {len(region.labels)} labels, a pixel has one class")
             if region.result.image_rotation:
@@ -155,8 +155,6 @@ def paint_regions(regions: Sequence[Region], origin: str, key: Key, size: tuple[
                 raise InputError("other regions of the image have another original_width or original_height")
             class_id = key.class_of[next(iter(region.labels))] if region.labels else IGNORE
             _paint_region(canvas, region.result.value, class_id)
-        except InputError as error:
-            raise InputError(f"{origin}: {region}: {error}") from error
     return canvas
 
 

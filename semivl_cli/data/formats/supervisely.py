@@ -21,7 +21,7 @@ from semivl_cli.data.annotation.format_contract import Format, Given
 from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.contract import Color
 from semivl_cli.documents import Document, Label, Point, as_type
-from semivl_cli.errors import InputError
+from semivl_cli.errors import InputError, within
 
 _NO_AREA = ("point", "line", "polyline", "graph")
 _FARTHEST = 100_000
@@ -165,13 +165,11 @@ def _paint(objects: Sequence[tuple[_Object, str]], origin: str, key: Key, size: 
     for number, (one, kind) in enumerate(objects):
         if _lacks_area(one, kind):
             continue
-        try:
+        with within(f"{origin}: object {number} ({one.classTitle})"):
             paint = _PAINTED.get(kind)
             if paint is None:
                 raise InputError(f"the geometry {kind!r} cannot be painted: expected {', '.join(_PAINTED)}")
             paint(canvas, one, key.class_of[one.classTitle])
-        except InputError as error:
-            raise InputError(f"{origin}: object {number} ({one.classTitle}): {error}") from error
     return canvas
 
 

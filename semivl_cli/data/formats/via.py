@@ -14,7 +14,7 @@ from semivl_cli.data.annotation.canvas import Canvas, ellipse
 from semivl_cli.data.annotation.format_contract import Format, Given
 from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.formats.via_files import FIELDS, Region, Shape, is_table, is_via, read_via
-from semivl_cli.errors import InputError, listed
+from semivl_cli.errors import InputError, listed, within
 
 _USUAL = ("label", "class", "category", "name", "object", "type")
 """What people call the attribute that is the label."""
@@ -99,15 +99,13 @@ def _paint(regions: Sequence[Region], attribute: str | None, origin: str, key: K
         shape, labels = region.shape_attributes, _labels(region, attribute)
         if shape.without_area:
             continue
-        try:
+        with within(f"{origin}: region {number} ({', '.join(labels) or 'without label'})"):
             corners = _CORNERS.get(shape.name)
             if corners is None:
                 raise InputError(f"a shape {shape.name!r} cannot be painted: expected {', '.join(_CORNERS)}")
             if len(labels) > 1:
                 raise InputError(f"it has {len(labels)} labels, a pixel has one class")
             canvas.polygon(corners(shape), key.class_of[labels[0]] if labels else IGNORE)
-        except InputError as error:
-            raise InputError(f"{origin}: region {number} ({', '.join(labels) or 'without label'}): {error}") from error
     return canvas
 
 

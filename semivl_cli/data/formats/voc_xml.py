@@ -14,7 +14,7 @@ from semivl_cli.data.annotation.exported_split import split_of_folders
 from semivl_cli.data.annotation.format_contract import Format, Given
 from semivl_cli.data.annotation.tree import Tree
 from semivl_cli.data.annotation.xml_files import parse_xml
-from semivl_cli.errors import InputError
+from semivl_cli.errors import InputError, within
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +131,8 @@ def _paint(objects: Sequence[_Object], origin: str, key: Key, size: tuple[int, i
                 "from here: export COCO, or CVAT for images"
             )
         if any(len(ring) >= 6 for ring in one.rings):
-            try:
+            with within(f"{origin}: object {number} ({one.label})"):
                 canvas.polygons(one.rings, key.class_of[one.label])
-            except InputError as error:
-                raise InputError(f"{origin}: object {number} ({one.label}): {error}") from error
     return canvas
 
 

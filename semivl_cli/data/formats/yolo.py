@@ -23,7 +23,7 @@ from semivl_cli.data.formats.yolo_data import (
     splits_of,
     tells_names,
 )
-from semivl_cli.errors import InputError, listed
+from semivl_cli.errors import InputError, listed, within
 from semivl_cli.files import bare
 
 _OF_LABELS = re.compile(r"labels|obj_\w+_data", re.IGNORECASE)
@@ -201,11 +201,9 @@ def _paint(file: Tree, names: Mapping[int, str], key: Key, size: tuple[int, int]
     canvas = Canvas(size, key.background, smaller_on_top=True)
     for number, line in enumerate(file.text().splitlines(), start=1):
         if line.strip():
-            try:
+            with within(f"{file}:{number}"):
                 label, polygon = _read_line(line, names)
                 canvas.polygon([(x * size[1], y * size[0]) for x, y in polygon], key.class_of[label])
-            except InputError as error:
-                raise InputError(f"{file}:{number}: {error}") from error
     return canvas
 
 
